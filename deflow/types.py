@@ -1,0 +1,84 @@
+"""Shapes once: what an observation, an action, a batch and a problem are."""
+
+import dataclasses
+import math
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+Observation = Num[Array, " *observation"]
+"""One observation, as the environment gives it: state vectors of shape (O,), pixels of shape (height, width, channels)."""
+
+Features = Float[Array, " features"]
+"""One observation behind its encoder."""
+
+Action = Float[Array, " action"]
+"""One action of shape (A,), every coordinate in [-1, 1]. Velocities, noises and displacements have its shape."""
+
+Scalar = Float[Array, ""]
+"""One number: a value, a loss, a time, a size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The sizes of a problem: what a part needs to know to be built."""
+
+    observation_shape: tuple[int, ...]
+    """Shape of one observation."""
+
+    action_size: int
+    """Number of action coordinates A."""
+
+    observation_dtype: str = "float32"
+    """Type of an observation's entries as they are stored; networks see float32."""
+
+    horizon: int = 1000
+    """Steps after which the environment cuts an episode off."""
+
+    def __post_init__(self):
+        if any(size < 1 for size in self.observation_shape):
+            raise ValueError(f"Spec.observation_shape must have positive sizes, got {self.observation_shape}.")
+        if self.action_size < 1:
+            raise ValueError(f"Spec.action_size must be at least 1, got {self.action_size}.")
+        if self.horizon < 1:
+            raise ValueError(f"Spec.horizon must be at least 1 step, got {self.horizon}.")
+
+    @property
+    def observation_size(self) -> int:
+        """Number of entries of one observation O."""
+        return math.prod(self.observation_shape)
+
+
+class Batch(eqx.Module):
+    """Transitions. A dataset is a batch of all N of them (NumPy arrays); inside `jax.vmap` it is a single one.
+
+    Shapes below are for B transitions. `mask` is 0 where the task was solved and nothing follows, and is the only
+    thing that stops bootstrapping; where a trajectory is merely cut off it stays 1.
+    """
+
+    observation: Num[Array | np.ndarray, "*batch *observation"]
+    """Observations s, shape (B, *observation)."""
+
+    action: Float[Array | np.ndarray, "*batch action"]
+    """Actions a in [-1, 1], shape (B, A)."""
+
+    reward: Float[Array | np.ndarray, "*batch"]
+    """Rewards r, shape (B,)."""
+
+    mask: Float[Array | np.ndarray, "*batch"]
+    """1 where the next state's value counts, 0 where the task was solved, shape (B,)."""
+
+    next_observation: Num[Array | np.ndarray, "*batch *observation"]
+    """Observations s' that followed, shape (B, *observation)."""
+
+    extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
+    """Any further columns, first axis B, such as `terminal` (1 at a trajectory's last transition). No loss reads them."""
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def __getitem__(self, rows) -> "Batch":
+        """The given rows of every column."""
+        return jax.tree.map(lambda column: column[rows], self)
