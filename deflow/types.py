@@ -1,12 +1,15 @@
 """Shapes once: what an observation, an action, a batch and a problem are."""
 
+import abc
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Key, Num
 
 Observation = Num[Array, " *observation"]
 """One observation, as the environment gives it: state vectors of shape (O,), pixels of shape (height, width, channels)."""
@@ -19,6 +22,12 @@ Action = Float[Array, " action"]
 
 Scalar = Float[Array, ""]
 """One number: a value, a loss, a time, a size."""
+
+Encoder = Callable[[Observation], Features]
+"""One observation to its features."""
+
+Velocity = Callable[[Scalar, Action], Action]
+"""Time in [0, 1] and a point of the path to the velocity there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Batch(eqx.Module):
     thing that stops bootstrapping; where a trajectory is merely cut off it stays 1.
     """
 
-    observation: Num[Array | np.ndarray, "*batch *observation"]
+    observation: Num[Array | np.ndarray, "..."]
     """Observations s, shape (B, *observation)."""
 
     action: Float[Array | np.ndarray, "*batch action"]
@@ -70,7 +79,7 @@ class Batch(eqx.Module):
     mask: Float[Array | np.ndarray, "*batch"]
     """1 where the next state's value counts, 0 where the task was solved, shape (B,)."""
 
-    next_observation: Num[Array | np.ndarray, "*batch *observation"]
+    next_observation: Num[Array | np.ndarray, "..."]
     """Observations s' that followed, shape (B, *observation)."""
 
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
@@ -82,3 +91,51 @@ class Batch(eqx.Module):
     def __getitem__(self, rows) -> "Batch":
         """The given rows of every column."""
         return jax.tree.map(lambda column: column[rows], self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a part may look at when it is built, beside its own configuration."""
+
+    spec: Spec
+    """The sizes of the problem."""
+
+    data: Batch | None
+    """The dataset (NumPy arrays), or None where a checkpoint is about to fill the arrays in: then only shapes count."""
+
+    encoder: Any
+    """The encoder's configuration. Every network that reads observations builds an encoder of its own."""
+
+    solver: Any
+    """The ODE solver, for parts other than the agent that integrate something."""
+
+    discount: float
+    """Discount factor."""
+
+
+class AbstractConfig(eqx.Module):
+    """The frozen configuration of a part that has arrays. Parts without arrays need none: they are their own."""
+
+    @abc.abstractmethod
+    def build(self, context: Context, *, key: Key[Array, ""]) -> Any:
+        """The part, with fresh arrays drawn from `key`."""
+
+
+class Fixed(eqx.Module):
+    """Arrays that no optimizer touches: target networks, statistics, supports, prototypes."""
+
+    value: Any
+
+
+def build(choice: Any, context: Context, *, key: Key[Array, ""]) -> Any:
+    """The part that a choice stands for: built from its configuration, or the choice itself."""
+    return choice.build(context, key=key) if isinstance(choice, AbstractConfig) else choice
+
+
+def trainable(tree: Any) -> Any:
+    """A filter (the same tree with booleans for leaves): floating-point arrays outside every `Fixed`."""
+    return jax.tree.map(
+        lambda node: jax.tree.map(lambda _: False, node) if isinstance(node, Fixed) else eqx.is_inexact_array(node),
+        tree,
+        is_leaf=lambda node: isinstance(node, Fixed),
+    )

@@ -1,0 +1,3 @@
+"""The algorithms, as rows of one table: which part each takes."""
+
+import difflib

@@ -1,0 +1,109 @@
+"""Composing an agent: which parts, and whether they fit together."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from .agent import Agent
+from .constraints.base import AbstractConstraint, AbstractConstraintConfig
+from .critics.base import AbstractCritic, AbstractCriticConfig
+from .encoders.base import AbstractEncoder, AbstractEncoderConfig
+from .fields.base import AbstractFieldConfig
+from .keys import named_key
+from .refiners.base import AbstractRefiner, AbstractRefinerConfig
+from .solvers.base import AbstractSolver
+from .trust_regions.base import AbstractTrustRegion, AbstractTrustRegionConfig
+from .types import Batch, Context, Spec, build
+
+
+class AgentConfig(eqx.Module):
+    """Which parts make the agent. `build` composes them, and refuses what does not fit together."""
+
+    encoder: AbstractEncoder | AbstractEncoderConfig
+    """What stands before every network that reads observations."""
+
+    field: AbstractFieldConfig
+    """The velocity of the behaviour flow."""
+
+    solver: AbstractSolver
+    """The ODE solver that carries noise to a proposal."""
+
+    refiner: AbstractRefiner | AbstractRefinerConfig
+    """What moves a proposal toward higher value."""
+
+    trust_region: AbstractTrustRegion | AbstractTrustRegionConfig
+    """How large a displacement is, and its bound."""
+
+    constraint: AbstractConstraint | AbstractConstraintConfig
+    """How the bound is held."""
+
+    critic: AbstractCritic | AbstractCriticConfig
+    """The value of an action, and its loss."""
+
+    discount: float = 0.99
+    """Discount factor per step."""
+
+    candidates: int = 1
+    """Actions drawn when acting; the one that the critic scores highest is executed."""
+
+    target_candidates: int = 1
+    """Actions drawn at s' for the critic's target; the one that the critic scores highest is evaluated."""
+
+    normalize_value: bool = True
+    """Whether the refiner's loss divides the value by its mean absolute value over the batch."""
+
+    flow_weight: float = 1.0
+    """Factor of the flow-matching loss. It matters only where another loss trains the flow too."""
+
+    def __check_init__(self):
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
+        for name in ("candidates", "target_candidates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.flow_weight > 0:
+            raise ValueError(f"flow_weight must be positive, got {self.flow_weight}.")
+
+    def build(self, spec: Spec, data: Batch | None = None, *, key: Key[Array, ""]) -> Agent:
+        """The agent with fresh parameters.
+
+        `data` is the dataset, for parts that fit statistics to it. Without it only the shapes count, as where a
+        checkpoint is about to be restored.
+
+        **Raises:** `ValueError` if the parts do not fit together: it is found by tracing one update, before any work.
+        """
+        context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
+
+        def part(name: str) -> Any:
+            return build(getattr(self, name), context, key=named_key(key, name))
+
+        agent = Agent(
+            field=part("field"),
+            solver=self.solver,
+            refiner=part("refiner"),
+            trust_region=part("trust_region"),
+            constraint=part("constraint"),
+            critic=part("critic"),
+            action_size=spec.action_size,
+            candidates=self.candidates,
+            target_candidates=self.target_candidates,
+            normalize_value=self.normalize_value,
+            flow_weight=self.flow_weight,
+        )
+        _check_composition(agent, spec)
+        return agent
+
+
+def _check_composition(agent: Agent, spec: Spec) -> None:
+    """Traces acting and one loss on shapes alone."""
+    observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
+    row = jnp.zeros(2)
+    batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
+    key = jax.random.key(0)
+    eqx.filter_eval_shape(lambda: agent(observation[0], key=key))
+    eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+
+

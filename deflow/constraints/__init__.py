@@ -1,0 +1,26 @@
+"""Constraints: how the trust region's bound is held."""
+
+from .base import (
+    AbstractConstraint,
+    AbstractConstraintConfig,
+    AbstractHardConstraint,
+    AbstractSoftConstraint,
+    register,
+    registry,
+)
+from .dual import DualConstraint, DualConstraintConfig
+from .none import NoConstraint
+from .penalty import Penalty
+
+__all__ = [
+    "AbstractConstraint",
+    "AbstractConstraintConfig",
+    "AbstractHardConstraint",
+    "AbstractSoftConstraint",
+    "DualConstraint",
+    "DualConstraintConfig",
+    "NoConstraint",
+    "Penalty",
+    "register",
+    "registry",
+]

@@ -1,0 +1,51 @@
+"""The paper's constraint: a Lagrange multiplier that gradient descent moves (arXiv 2601.10471, section 4)."""
+
+import math
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ..types import Context, Scalar
+from .base import AbstractConstraintConfig, AbstractSoftConstraint, register
+
+
+class DualConstraint(AbstractSoftConstraint):
+    """loss = alpha * size - log_alpha * (size - bound), with alpha = exp(log_alpha).
+
+    The gradient of the first term reaches the refiner only, that of the second log_alpha only: the multiplier rises
+    if and only if the size is above the bound. (The paper prints alpha where its code, like this one, has log_alpha.)
+    """
+
+    log_multiplier: Float[Array, ""]
+
+    def loss(self, size: Scalar, bound: float) -> Scalar:
+        if not math.isfinite(bound):
+            raise ValueError(
+                f"The constraint 'dual' needs a trust region with a finite bound, got {bound}: "
+                "choose one (such as 'mean-square'), or the constraint 'none'."
+            )
+        held = jax.lax.stop_gradient(self.multiplier()) * size
+        return held - self.log_multiplier * (jax.lax.stop_gradient(size) - bound)
+
+    def multiplier(self) -> Scalar:
+        return jnp.exp(self.log_multiplier)
+
+    def advance(self, size: Scalar, bound: float) -> Self:
+        return self
+
+
+@register("dual")
+class DualConstraintConfig(AbstractConstraintConfig):
+    """A Lagrange multiplier, learned with everything else: the paper's constraint."""
+
+    initial_log_multiplier: float = 1.0
+    """Where log_alpha starts: 1.0 is a multiplier of 2.7. One update of Adam moves it by at most its rate."""
+
+    def __check_init__(self):
+        if not math.isfinite(self.initial_log_multiplier):
+            raise ValueError(f"constraint dual: initial_log_multiplier must be finite, got {self.initial_log_multiplier}.")
+
+    def build(self, context: Context, *, key: Key[Array, ""]) -> DualConstraint:
+        return DualConstraint(log_multiplier=jnp.asarray(self.initial_log_multiplier, jnp.float32))

@@ -1,0 +1,48 @@
+"""The value of an action, and the loss that learns it. A critic owns all its networks and targets.
+
+A complete member is `ensemble.py`: a frozen configuration with `build`, and the critic it builds.
+"""
+
+import abc
+from typing import Self
+
+import equinox as eqx
+from jaxtyping import Array, Float, Key
+
+from ..registry import Registry
+from ..types import AbstractConfig, Action, Batch, Observation, Scalar
+
+
+class AbstractCritic(eqx.Module):
+    """Estimates returns. Arrays that no gradient may move (targets, supports) stand in a `Fixed`."""
+
+    next_actions: eqx.AbstractVar[int]
+    """How many actions of the policy at s' the loss needs per transition: the agent supplies them."""
+
+    @abc.abstractmethod
+    def value(self, observation: Observation, action: Action) -> Scalar:
+        """What the refiner climbs."""
+
+    @abc.abstractmethod
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """What ranks candidates, in acting and in the TD target."""
+
+    @abc.abstractmethod
+    def loss(
+        self, transition: Batch, next_actions: Float[Array, "next_actions action"], *, key: Key[Array, ""]
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        """The loss of one transition, and what to log. No gradient may flow into `next_actions`' use as a target."""
+
+    @abc.abstractmethod
+    def advance(self) -> Self:
+        """The critic after an update of its parameters: where targets follow."""
+
+
+class AbstractCriticConfig(AbstractConfig):
+    """The frozen configuration of a critic."""
+
+
+registry: Registry[AbstractCritic | AbstractCriticConfig] = Registry(
+    "critic", "critics", (AbstractCritic, AbstractCriticConfig)
+)
+register = registry.register

@@ -1,0 +1,34 @@
+"""What stands before every network that reads observations.
+
+A complete member:
+
+    @deflow.encoders.register("tanh")
+    class Tanh(deflow.encoders.AbstractEncoder):
+        def __call__(self, observation):
+            return jnp.tanh(jnp.ravel(observation))
+"""
+
+import abc
+
+import equinox as eqx
+
+from ..registry import Registry
+from ..types import AbstractConfig, Features, Observation
+
+
+class AbstractEncoder(eqx.Module):
+    """Turns one observation into features. Each network has an encoder of its own, trained by that network's loss."""
+
+    @abc.abstractmethod
+    def __call__(self, observation: Observation) -> Features:
+        """Features of one observation, a float32 vector."""
+
+
+class AbstractEncoderConfig(AbstractConfig):
+    """The frozen configuration of an encoder with arrays."""
+
+
+registry: Registry[AbstractEncoder | AbstractEncoderConfig] = Registry(
+    "encoder", "encoders", (AbstractEncoder, AbstractEncoderConfig)
+)
+register = registry.register

@@ -1,0 +1,31 @@
+"""The vector field that carries noise to actions: dx/dt = v(o, x, t), from noise at t = 0 to data at t = 1.
+
+A complete member is `mlp.py`: a frozen configuration with `build`, and the field it builds.
+"""
+
+import abc
+
+import equinox as eqx
+
+from ..registry import Registry
+from ..types import AbstractConfig, Action, Features, Observation, Scalar
+
+
+class AbstractField(eqx.Module):
+    """A velocity field over actions, given the observation. It is trained by flow matching alone."""
+
+    @abc.abstractmethod
+    def encode(self, observation: Observation) -> Features:
+        """What the field needs of an observation: computed once per ODE solve, not once per step."""
+
+    @abc.abstractmethod
+    def __call__(self, features: Features, action: Action, time: Scalar) -> Action:
+        """Velocity of shape (A,) at the point `action` of the path and the time in [0, 1]."""
+
+
+class AbstractFieldConfig(AbstractConfig):
+    """The frozen configuration of a field."""
+
+
+registry: Registry[AbstractFieldConfig] = Registry("field", "fields", (AbstractFieldConfig,))
+register = registry.register

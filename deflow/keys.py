@@ -1,0 +1,11 @@
+"""Randomness: one key, split by name."""
+
+import zlib
+
+import jax
+from jaxtyping import Array, Key
+
+
+def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
+    """A key for one purpose. Adding a purpose leaves the numbers that the others draw as they were."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))

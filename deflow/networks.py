@@ -1,0 +1,69 @@
+"""What the learned parts share: the multilayer perceptron and its initialiser."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from .keys import named_key
+from .types import Context, Encoder, build
+
+
+class MLP(eqx.Module):
+    """A multilayer perceptron: `depth` hidden layers of `width`, GELU (tanh approximation), a linear output.
+
+    Dense weights are drawn by variance scaling (1.0, fan_avg, uniform) and biases are zero. With `normalize`, every
+    hidden layer's GELU is followed by a LayerNorm (eps 1e-6) with scale and offset (arXiv 2601.10471, section 5).
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    norms: tuple[eqx.nn.LayerNorm, ...]
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        width: int,
+        depth: int,
+        normalize: bool = False,
+        key: Key[Array, ""],
+    ):
+        sizes = (in_size, *[width] * depth, out_size)
+        keys = jax.random.split(key, depth + 1)
+        pairs = zip(sizes[:-1], sizes[1:], keys, strict=True)
+        self.layers = tuple(_dense(inputs, outputs, key=layer_key) for inputs, outputs, layer_key in pairs)
+        self.norms = tuple(eqx.nn.LayerNorm(width, eps=1e-6) for _ in range(depth)) if normalize else ()
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        """One input vector to one output vector."""
+        for index, layer in enumerate(self.layers[:-1]):
+            x = jax.nn.gelu(layer(x), approximate=True)
+            if self.norms:
+                x = self.norms[index](x)
+        return self.layers[-1](x)
+
+
+def _dense(inputs: int, outputs: int, *, key: Key[Array, ""]) -> eqx.nn.Linear:
+    initialise = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+    layer = eqx.nn.Linear(inputs, outputs, key=key)
+    weight = initialise(named_key(key, "weight"), (outputs, inputs), jnp.float32)
+    return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(outputs)))
+
+
+def check_network(part: str, width: int, depth: int) -> None:
+    """Refuses sizes that make no network."""
+    if width < 1:
+        raise ValueError(f"{part}: width must be at least 1 unit, got {width}.")
+    if depth < 1:
+        raise ValueError(f"{part}: depth must be at least 1 hidden layer, got {depth}.")
+
+
+def build_encoder(context: Context, *, key: Key[Array, ""]) -> tuple[Encoder, int]:
+    """A fresh encoder for one network, and the number of features it gives."""
+    encoder = build(context.encoder, context, key=named_key(key, "encoder"))
+    observation = jax.ShapeDtypeStruct(context.spec.observation_shape, context.spec.observation_dtype)
+    features = eqx.filter_eval_shape(encoder, observation)
+    if features.ndim != 1:
+        raise ValueError(f"{type(encoder).__name__} must give a vector of features, got the shape {features.shape}.")
+    return encoder, features.size

@@ -1,0 +1,72 @@
+"""What moves a proposal toward higher value. A refiner's type says what it needs and what may be trained through it.
+
+A complete member:
+
+    @deflow.refiners.register("random-search")
+    class RandomSearch(deflow.refiners.AbstractRefiner):
+        candidates: int = 8
+
+        def __call__(self, observation, noise, proposal, inquiry):
+            directions = jnp.outer(jnp.linspace(0, 1, self.candidates), noise)
+            moves = jax.vmap(lambda d: inquiry.project(d))(directions)
+            values = jax.vmap(lambda d: inquiry.value(proposal + d))(moves)
+            return moves[jnp.argmax(values)]
+"""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+
+from ..registry import Registry
+from ..types import AbstractConfig, Action, Observation, Scalar
+
+
+class Inquiry(eqx.Module):
+    """What a refiner may ask about one observation."""
+
+    value: Callable[[Action], Scalar]
+    """The critic's value of an action (clipped to [-1, 1] first), with the critic's parameters held."""
+
+    size: Callable[[Action], Scalar]
+    """The trust region's size of a displacement."""
+
+    project: Callable[[Action], Action]
+    """The nearest displacement inside the trust region."""
+
+
+class AbstractRefiner(eqx.Module):
+    """Gives the displacement that is added to a proposal; the sum is clipped to [-1, 1] and executed."""
+
+    @abc.abstractmethod
+    def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:
+        """The displacement of shape (A,), given the noise that the flow carried to the proposal."""
+
+
+class AbstractLearnedRefiner(AbstractRefiner):
+    """A refiner that the refinement loss trains: it climbs the critic's value, held by the constraint."""
+
+
+class AbstractDirectRefiner(AbstractLearnedRefiner):
+    """A learned refiner that acts without a proposal: unless displacements are projected, acting makes no ODE solve.
+
+    Its displacement is `act(observation, noise) - proposal`.
+    """
+
+    @abc.abstractmethod
+    def act(self, observation: Observation, noise: Action) -> Action:
+        """The action, unclipped."""
+
+
+class AbstractThroughSolverRefiner(AbstractLearnedRefiner):
+    """A refiner whose loss trains the flow itself: the gradient of the value enters the ODE solver."""
+
+
+class AbstractRefinerConfig(AbstractConfig):
+    """The frozen configuration of a refiner with arrays."""
+
+
+registry: Registry[AbstractRefiner | AbstractRefinerConfig] = Registry(
+    "refiner", "refiners", (AbstractRefiner, AbstractRefinerConfig)
+)
+register = registry.register

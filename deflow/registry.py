@@ -1,0 +1,142 @@
+"""A name for every part: registries that refuse mistakes, suggest the nearest name and find plug-ins."""
+
+import difflib
+import importlib.metadata
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+class UnknownNameError(KeyError):
+    """A name that is not registered. The message gives the nearest name and the full list."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RegistrationError(TypeError):
+    """A class that cannot be registered: a duplicate, of another kind, or left abstract."""
+
+
+class PluginWarning(UserWarning):
+    """A plug-in's entry point could not be loaded; the others were."""
+
+
+def suggestion(what: str, got: str, names: Iterable[str]) -> str:
+    """One sentence for a name that is none of `names`: what was got, the nearest one, and the list."""
+    names = list(names)
+    nearest = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"Unknown {what} {got!r}.{hint} Choose from: {', '.join(names)}."
+
+
+class Registry(Mapping[str, type], Generic[T]):
+    """The members of one kind of part, by name.
+
+    A member is a class derived from one of `bases`: a part without arrays, which is its own configuration, or the
+    frozen configuration of a part with arrays. Other packages add members by entry points in the group
+    `deflow.<plural>`; they are loaded at the first look-up.
+    """
+
+    def __init__(self, kind: str, plural: str, bases: tuple[type, ...]):
+        self.kind = kind
+        """What a member is, in words: `trust region`."""
+        self.plural = plural
+        """The folder's name, and the entry points' group behind `deflow.`: `trust_regions`."""
+        self.bases = bases
+        """The abstract classes, one of which every member derives from."""
+        self._members: dict[str, type] = {}
+        self._distributions: dict[str, str] = {}
+        self._plugins_loaded = False
+
+    @property
+    def choice(self) -> str:
+        """How the kind is written on the command line: `trust-region`."""
+        return self.kind.replace(" ", "-")
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Class decorator: adds the class under `name` (lower case, words joined by hyphens).
+
+        **Raises:** `RegistrationError` if the name is taken or malformed, or if the class is of another kind or
+        still abstract. The same class defined again (a notebook cell run twice) replaces the first.
+        """
+        return lambda cls: self._add(name, cls, cls.__module__.partition(".")[0])
+
+    def name_of(self, member: object) -> str:
+        """The name under which a member (or its class) is registered."""
+        cls = member if isinstance(member, type) else type(member)
+        for name, registered in self._loaded().items():
+            if registered is cls:
+                return name
+        raise UnknownNameError(
+            f"{cls.__qualname__} is not registered as a {self.kind}: "
+            f'put @deflow.{self.plural}.register("a-name") above its class.'
+        )
+
+    def distribution(self, name: str) -> str:
+        """The installed distribution or top-level module a member came from."""
+        self[name]
+        return self._distributions[name]
+
+    def __getitem__(self, name: str) -> type[T]:
+        members = self._loaded()
+        if name not in members:
+            raise UnknownNameError(suggestion(self.kind, name, members))
+        return members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def _loaded(self) -> dict[str, type]:
+        if not self._plugins_loaded:
+            self._plugins_loaded = True
+            for point in importlib.metadata.entry_points(group=f"deflow.{self.plural}"):
+                origin = point.dist.name if point.dist is not None else point.module
+                try:
+                    self._add(point.name, point.load(), origin)
+                except Exception as error:
+                    warnings.warn(
+                        f"The {self.kind} {point.name!r} of {origin} could not be loaded and is left out: "
+                        f"{type(error).__name__}: {error}",
+                        PluginWarning,
+                        stacklevel=3,
+                    )
+        return self._members
+
+    def _add(self, name: str, cls: C, origin: str) -> C:
+        if not name or name != name.lower().replace("_", "-").replace(" ", "-"):
+            raise RegistrationError(f"Register {self.kind}s in lower case with hyphens, not as {name!r}.")
+        if not (isinstance(cls, type) and issubclass(cls, self.bases)):
+            expected = " or ".join(base.__name__ for base in self.bases)
+            raise RegistrationError(f"The {self.kind} {name!r} must be a class derived from {expected}, got {cls!r}.")
+        missing = _abstract_names(cls)
+        if missing:
+            raise RegistrationError(
+                f"The {self.kind} {name!r} ({cls.__qualname__}) is still abstract: define {', '.join(missing)}."
+            )
+        previous = self._members.get(name)
+        if previous is not None and _origin(previous) != _origin(cls):
+            raise RegistrationError(
+                f"The {self.kind} {name!r} is registered already, by {'.'.join(_origin(previous))}: choose another name."
+            )
+        self._members[name] = cls
+        self._distributions[name] = origin
+        return cls
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _abstract_names(cls: type) -> list[str]:
+    names = set(getattr(cls, "__abstractmethods__", ())) if inspect.isabstract(cls) else set()
+    for attribute in ("__abstractvars__", "__abstractclassvars__"):
+        names |= set(getattr(cls, attribute, ()))
+    return sorted(names)
