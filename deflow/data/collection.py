@@ -1,0 +1,229 @@
+"""Collection: a dataset in OGBench's own format from OGBench's own oracles, without a download.
+
+Every episode has its own seed, made of the dataset's seed and the episode's index: the result depends on neither the
+number of workers nor interruptions, and a smaller set is the beginning of a larger one. Finished episodes are kept one
+file each, until all of them are there and the dataset appears at once.
+"""
+
+import concurrent.futures
+import concurrent.futures.process
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import filelock
+import numpy as np
+from tqdm import tqdm
+
+from deflow.data.environment import Environment
+from deflow.data.episodes import SPLITS, read_episode
+from deflow.data.errors import CollectionError, CollectionInterrupted, DatasetFileError
+from deflow.data.folders import appearing, check_space, data_folder, make_folder
+from deflow.data.oracles import behaviour_of, episode_steps
+from deflow.data.provenance import Provenance, digest, read_json, versions, write_json
+from deflow.data.workers import collect_episode, usable_cores, worker_pool
+
+PROVENANCE_FILE, PLAN_FILE, EPISODES_FOLDER = "provenance.json", "plan.json", "episodes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Collected:
+    """A dataset collected on this machine."""
+
+    rows: int = 1_000_000
+    """Number of training transitions; rounded up to whole episodes."""
+
+    seed: int = 0
+    """What all randomness of the collection comes from."""
+
+    validation_rows: int | None = None
+    """Number of validation transitions; a tenth of `rows` if not given, as in OGBench. Rounded up to whole episodes."""
+
+    episode_steps: int | None = None
+    """Transitions of an episode; if not given, as in OGBench's own set (1000; 2000 in the giant maze)."""
+
+    def __post_init__(self):
+        for name in ("rows", "validation_rows", "episode_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise CollectionError(f"{name.replace('_', '-')} must be at least 1, got {value}.")
+        if self.seed < 0:
+            raise CollectionError(f"seed must be 0 or more, got {self.seed}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be played, and where it is kept."""
+
+    task_name: str
+    dataset: str
+    folder: pathlib.Path
+    seed: int
+    steps: int
+    """Transitions of an episode."""
+    episodes: dict[str, int]
+    """Number of episodes of each split."""
+
+    @property
+    def files(self) -> dict[str, pathlib.Path]:
+        """The dataset's two files."""
+        return {"train": self.folder / f"{self.dataset}.npz", "val": self.folder / f"{self.dataset}-val.npz"}
+
+    def episode_file(self, split: str, index: int) -> pathlib.Path:
+        """Where a finished episode waits for the others."""
+        return self.folder / EPISODES_FOLDER / f"{split}-{index:06d}.npz"
+
+    def job(self, split: str, index: int) -> tuple[str, str, int, str, int, int]:
+        """The arguments of `collect_episode`."""
+        return self.task_name, str(self.episode_file(split, index)), self.seed, split, index, self.steps
+
+    def fingerprint(self) -> dict:
+        """What must be equal for kept episodes to be continued."""
+        return {"dataset": self.dataset, "seed": self.seed, "steps": self.steps, **versions()}
+
+
+def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """The folder of a collected set."""
+    return data_folder(data_dir) / "collected" / f"{dataset}-{settings.rows}-seed{settings.seed}"
+
+
+def collect(
+    name: str,
+    settings: Collected = Collected(),
+    *,
+    data_dir: str | os.PathLike | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Provenance:
+    """Collect a task's dataset, continue a collection, or return at once if it is complete.
+
+    Args:
+        name: An OGBench task name such as `cube-single-play-singletask-task2-v0`.
+        settings: How much, and from which seed.
+        data_dir: The data directory (see `deflow.data.folders`).
+        workers: Number of processes; all cores if not given. The result does not depend on it.
+        progress: Whether to show a bar.
+
+    Raises:
+        UnknownTaskError: no task has this name.
+        CollectionError: there is no oracle for this task, or a worker failed.
+        FolderError: the folder cannot be written, or its disk is full.
+        CollectionInterrupted: Ctrl-C; a second call continues.
+    """
+    plan = make_plan(name, settings, data_dir)
+    if workers is not None and workers < 1:
+        raise CollectionError(f"workers must be at least 1, got {workers}.")
+    make_folder(plan.folder)
+    with filelock.FileLock(plan.folder / ".lock"):
+        if not (plan.folder / PROVENANCE_FILE).exists():
+            _check_plan(plan)
+            make_folder(plan.folder / EPISODES_FOLDER)
+            _play_missing(plan, workers or usable_cores(), progress)
+            _assemble(plan)
+        return read_provenance(plan.folder)
+
+
+def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike | None) -> Plan:
+    """What `collect` would play; raises before any work if it cannot."""
+    task = Environment(name).task
+    if task is None:
+        raise CollectionError(
+            f"{name} is not an OGBench task, so that there is no oracle to collect it: bring a file of your own."
+        )
+    behaviour_of(task)
+    steps = settings.episode_steps or episode_steps(task)
+    validation_rows = settings.validation_rows or -(-settings.rows // 10)
+    return Plan(
+        task_name=name,
+        dataset=task.dataset,
+        folder=collection_folder(task.dataset, settings, data_dir),
+        seed=settings.seed,
+        steps=steps,
+        episodes={"train": -(-settings.rows // steps), "val": -(-validation_rows // steps)},
+    )
+
+
+def read_provenance(folder: pathlib.Path) -> Provenance:
+    """The provenance of a complete collected set."""
+    path = folder / PROVENANCE_FILE
+    try:
+        provenance = Provenance.from_json(read_json(path))
+    except TypeError as error:
+        raise DatasetFileError(f"{path} is damaged: delete the folder {folder} and collect again.") from error
+    return dataclasses.replace(provenance, path=str(folder / pathlib.Path(provenance.path).name))
+
+
+def _check_plan(plan: Plan) -> None:
+    path, wanted = plan.folder / PLAN_FILE, plan.fingerprint()
+    if not path.exists():
+        write_json(path, wanted)
+    found = read_json(path)
+    if found != wanted:
+        different = [key for key in wanted if found.get(key) != wanted[key]]
+        raise CollectionError(
+            f"{plan.folder} holds a collection begun with another {' and '.join(different) or 'layout'}: delete that "
+            "folder, or choose another --data-dir."
+        )
+
+
+def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
+    wanted = [(split, index) for split in SPLITS for index in range(plan.episodes[split])]
+    missing = [(split, index) for split, index in wanted if read_episode(plan.episode_file(split, index)) is None]
+    check_space(plan.folder, _expected_bytes(plan, len(missing)))
+    if not missing:
+        return
+    bar = tqdm(
+        total=len(wanted) * plan.steps,
+        initial=(len(wanted) - len(missing)) * plan.steps,
+        desc=f"collecting {plan.dataset}",
+        unit=" steps",
+        unit_scale=True,
+        disable=not progress,
+        smoothing=0.1,
+    )
+    try:
+        with bar, worker_pool(min(workers, len(missing))) as pool:
+            jobs = [pool.submit(collect_episode, *plan.job(split, index)) for split, index in missing]
+            for job in concurrent.futures.as_completed(jobs):
+                bar.update(job.result())
+    except KeyboardInterrupt as error:
+        raise CollectionInterrupted(
+            f"Interrupted: the finished episodes are kept in {plan.folder}, and the same command continues from there."
+        ) from error
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise CollectionError(
+            f"A worker process was killed, perhaps for want of memory: the finished episodes are kept in "
+            f"{plan.folder}, and the same command with fewer --workers continues from there."
+        ) from error
+
+
+def _assemble(plan: Plan) -> None:
+    digests = {}
+    for split, path in plan.files.items():
+        episodes = [read_episode(plan.episode_file(split, index)) for index in range(plan.episodes[split])]
+        if any(episode is None for episode in episodes):
+            raise CollectionError(f"An episode in {plan.folder} is damaged: run the same command again to replace it.")
+        whole = [episode for episode in episodes if episode is not None]
+        columns = {name: np.concatenate([episode[name] for episode in whole]) for name in whole[0]}
+        with appearing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **columns)
+        digests[split] = digest(path)
+    provenance = Provenance(
+        source="collected",
+        dataset=plan.dataset,
+        path=str(plan.files["train"]),
+        rows=plan.episodes["train"] * plan.steps,
+        sha256=digests["train"],
+        validation_sha256=digests["val"],
+        seed=plan.seed,
+        **versions(),
+    )
+    write_json(plan.folder / PROVENANCE_FILE, provenance.to_json())
+    shutil.rmtree(plan.folder / EPISODES_FOLDER)
+
+
+def _expected_bytes(plan: Plan, missing: int) -> int:
+    """Room for the missing episodes and the files made of all: at most 250 numbers of four bytes a row, twice."""
+    per_episode = (plan.steps + 1) * 1000
+    return per_episode * (missing + sum(plan.episodes.values()))

@@ -1,0 +1,69 @@
+"""One episode: played from its own seed, so that it is the same whoever plays it, when, and after what."""
+
+import pathlib
+import zipfile
+
+import numpy as np
+
+from deflow.data.errors import CollectionError
+from deflow.data.folders import appearing
+from deflow.data.oracles.base import Behaviour
+
+SPLITS = ("train", "val")
+"""The two files of a dataset; their episodes have different seeds."""
+
+ATTEMPTS = 100
+"""How often an episode that its behaviour refuses is played again."""
+
+
+def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, steps: int) -> dict[str, np.ndarray]:
+    """Play one episode of `steps` transitions: columns of steps + 1 rows, in OGBench's types.
+
+    Raises:
+        CollectionError: the behaviour refused every attempt.
+    """
+    for attempt in range(ATTEMPTS):
+        words = np.random.SeedSequence([seed, SPLITS.index(split), index, attempt]).generate_state(2)
+        np.random.seed(words[0])
+        episode = _play(behaviour, int(words[1]), steps)
+        if behaviour.accepts(episode):
+            return episode
+    raise CollectionError(f"Episode {index} of {split} was refused {ATTEMPTS} times: choose another --seed.")
+
+
+def write_episode(path: pathlib.Path, episode: dict[str, np.ndarray]) -> None:
+    """Keep a finished episode; it appears whole or not at all."""
+    with appearing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **episode)
+
+
+def read_episode(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    """A kept episode, or None if it is not there or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _play(behaviour: Behaviour, seed: int, steps: int) -> dict[str, np.ndarray]:
+    observation = behaviour.begin(seed)
+    observations, actions = [], []
+    columns: dict[str, list] = {column.name: [] for column in behaviour.columns}
+    for _ in range(steps + 1):
+        action = np.clip(behaviour.act(), -1, 1)
+        following, _, _, _, info = behaviour.environment.step(action)
+        behaviour.observe(following, info)
+        observations.append(observation)
+        actions.append(action)
+        for column in behaviour.columns:
+            columns[column.name].append(info[column.key])
+        observation = following
+    terminals = np.zeros(steps + 1, bool)
+    terminals[-1] = True
+    return {
+        "observations": np.asarray(observations, np.float32),
+        "actions": np.asarray(actions, np.float32),
+        "terminals": terminals,
+        **{column.name: np.asarray(columns[column.name], column.dtype) for column in behaviour.columns},
+    }

@@ -1,0 +1,76 @@
+"""Where data lives, and how a file appears there: whole or not at all.
+
+Below one data directory (default `~/.deflow/data`):
+
+    official/<dataset>.npz, <dataset>-val.npz        what OGBench published, each with a sidecar <file>.json
+    collected/<dataset>-<rows>-seed<k>/              what OGBench's oracles collected here, with provenance.json
+
+so that a collected set can never pass for the official one. OGBench's own folder `~/.ogbench/data` is read, never
+written.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from deflow.data.errors import FolderError
+
+DEFAULT_DATA_DIR = pathlib.Path("~/.deflow/data")
+"""The data directory where none is given."""
+
+OGBENCH_DATA_DIR = pathlib.Path("~/.ogbench/data")
+"""Where OGBench itself keeps what it downloads."""
+
+
+def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """The absolute data directory."""
+    return pathlib.Path(data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser().absolute()
+
+
+def make_folder(folder: pathlib.Path) -> pathlib.Path:
+    """The folder, made and proved writable; FolderError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FolderError(
+            f"The folder {folder} cannot be written ({error.strerror or error}): choose another one with --data-dir."
+        ) from error
+    return folder
+
+
+def check_space(folder: pathlib.Path, needed: int) -> None:
+    """FolderError unless `needed` bytes are free on the disk that holds the folder."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise FolderError(
+            f"The disk of {folder} has {megabytes(free)} free, but {megabytes(needed)} are needed: free some space or "
+            "choose another folder with --data-dir."
+        )
+
+
+@contextlib.contextmanager
+def appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FolderError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another folder with "
+            "--data-dir."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes, readable."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,69 @@
+"""The official files: found, or downloaded, and checked against what they were at first use."""
+
+import os
+import pathlib
+
+from deflow.data.download import download
+from deflow.data.environment import Environment
+from deflow.data.errors import CollectionError, DatasetFileError, DownloadError
+from deflow.data.folders import OGBENCH_DATA_DIR, data_folder, make_folder
+from deflow.data.oracles import behaviour_of
+from deflow.data.provenance import digest, read_json, write_json
+from deflow.data.sources import URL_VARIABLE, Official
+
+
+def official_files(
+    name: str, source: Official, data_dir: str | os.PathLike | None, progress: bool
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """The training and the validation file of a task, downloaded if they are nowhere.
+
+    Raises:
+        DownloadError: they are nowhere and cannot be downloaded; the sentence says what to run instead.
+        DatasetFileError: a file is no longer what it was at first use.
+        FolderError: the data directory cannot be written.
+    """
+    task = Environment(name).task
+    assert task is not None
+    names = (f"{task.dataset}.npz", f"{task.dataset}-val.npz")
+    folder = make_folder(data_folder(data_dir) / "official")
+    for place in (folder, OGBENCH_DATA_DIR.expanduser()):
+        if all((place / file).is_file() for file in names):
+            train, validation = (_verified(place / file, folder) for file in names)
+            return train, validation
+    if not source.download:
+        raise DatasetFileError(
+            f"{names[0]} is not in {folder}, and downloads are switched off: {_instead(name, folder)}."
+        )
+    for file in names:
+        try:
+            download(source.url(file), folder / file, progress=progress)
+        except DownloadError as error:
+            raise DownloadError(f"{error}: {_instead(name, folder)}.") from error
+    train, validation = (_verified(folder / file, folder) for file in names)
+    return train, validation
+
+
+def _verified(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The path, after its SHA-256 was recorded (first use) or found unchanged (later)."""
+    sidecar, found = folder / f"{path.name}.json", {"sha256": digest(path), "bytes": path.stat().st_size}
+    if not sidecar.exists():
+        write_json(sidecar, found)
+    elif read_json(sidecar).get("sha256") != found["sha256"]:
+        raise DatasetFileError(
+            f"{path} has changed since its first use (its SHA-256 is {found['sha256'][:12]}..., not what "
+            f"{sidecar.name} recorded): delete it to have it downloaded again, or "
+            f"delete {sidecar} if you trust the new file."
+        )
+    return path
+
+
+def _instead(name: str, folder: pathlib.Path) -> str:
+    """What to do when there is no official file."""
+    task = Environment(name).task
+    assert task is not None
+    by_hand = f"set {URL_VARIABLE} to a mirror's address, or copy the two files to {folder}"
+    try:
+        behaviour_of(task)
+    except CollectionError:
+        return by_hand
+    return f"run `python recipes/collect.py --env {name}` to collect a set of your own, {by_hand}"

@@ -1,0 +1,88 @@
+"""Provenance: where a dataset came from, kept in a sidecar beside it and in every run that trained on it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+from typing import Literal
+
+from deflow.data.errors import DatasetFileError
+from deflow.data.folders import appearing
+
+VERSIONED = ("mujoco", "ogbench", "numpy")
+"""Packages whose version decides what a collected set holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where a dataset came from."""
+
+    source: Literal["official", "collected", "user"]
+    """Who made it: OGBench, OGBench's oracles on this machine, or the user."""
+
+    dataset: str
+    """Its name, such as `cube-single-play-v0`."""
+
+    path: str
+    """The training file it was read from."""
+
+    rows: int
+    """Number of training transitions."""
+
+    sha256: str
+    """Digest of the training file."""
+
+    validation_sha256: str | None = None
+    """Digest of the validation file, if there is one."""
+
+    seed: int | None = None
+    """The seed it was collected with."""
+
+    mujoco: str = ""
+    """Version of mujoco that collected it; for other sources the one that is installed."""
+
+    ogbench: str = ""
+    """Version of ogbench that collected it; for other sources the one whose rules gave the rewards."""
+
+    numpy: str = ""
+    """Version of numpy that collected it; for other sources the one that is installed."""
+
+    def to_json(self) -> dict:
+        """As a dictionary of strings and numbers."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict) -> "Provenance":
+        """The inverse of `to_json`; TypeError if it is something else."""
+        return cls(**fields)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages a dataset depends on."""
+    return {package: importlib.metadata.version(package) for package in VERSIONED}
+
+
+def digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: pathlib.Path, fields: dict) -> None:
+    """Write a small file atomically."""
+    with appearing(path) as temporary:
+        temporary.write_text(json.dumps(fields, indent=2) + "\n")
+
+
+def read_json(path: pathlib.Path) -> dict:
+    """Read what `write_json` wrote; DatasetFileError if it is damaged."""
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DatasetFileError(
+            f"{path} is damaged: delete it together with the dataset beside it and start again."
+        ) from error
+    if not isinstance(fields, dict):
+        raise DatasetFileError(f"{path} is damaged: delete it together with the dataset beside it and start again.")
+    return fields

@@ -1,0 +1,74 @@
+"""Relabelling: the rewards and masks of one task for data that was collected without one, by OGBench's own rules."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+from ogbench.relabel_utils import relabel_dataset
+
+from deflow.data.environment import Environment
+from deflow.data.errors import DataError
+from deflow.data.files import read_columns
+from deflow.data.names import task_names
+from deflow.data.quiet import quiet_spaces
+
+STATE_COLUMNS = ("qpos", "button_states")
+"""What OGBench's rules look at."""
+
+
+def state_widths(environment: gymnasium.Env) -> dict[str, int]:
+    """Numbers per row of the columns OGBench's rules look at, in this environment (which is reset)."""
+    with unchanged_global_generator(), quiet_spaces():
+        environment.reset(seed=0)
+    bare = environment.unwrapped
+    widths = {"qpos": int(bare.model.nq)}  # pyright: ignore[reportAttributeAccessIssue]
+    if hasattr(bare, "_num_buttons"):
+        widths["button_states"] = int(bare._num_buttons)  # pyright: ignore[reportAttributeAccessIssue]
+    return widths
+
+
+def relabel(
+    identifier: str, environment: gymnasium.Env, states: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards and masks, float32 of shape (N,), of the environment's task for N states of the simulator.
+
+    Single-task goals are not drawn, so that the result is the same each time; the generators are seeded all the same.
+    """
+    columns = dict(states)
+    with unchanged_global_generator(), quiet_spaces():
+        environment.reset(seed=0)
+        relabel_dataset(identifier, environment, columns)
+    return columns["rewards"], columns["masks"]
+
+
+def task_successes(name: str, path: pathlib.Path) -> dict[str, int]:
+    """For every task that shares this task's environment: how many transitions of the file are in a solved state."""
+    task = Environment(name).task
+    if task is None:
+        raise DataError(f"{name} is not an OGBench task: only those share a file between tasks.")
+    columns = read_columns(path, ("terminals", *STATE_COLUMNS))
+    keep = ~columns.pop("terminals").astype(bool)
+    states = {column: values[keep] for column, values in columns.items()}
+    prefix = task.dataset.removesuffix("-v0") + "-singletask-task"
+    counts = {}
+    for sibling in (other for other in task_names(pixels=True) if other.startswith(prefix)):
+        environment = Environment(sibling)
+        made = environment.make()
+        assert environment.task is not None
+        _, masks = relabel(environment.task.environment_id, made, states)
+        made.close()
+        counts[sibling.removeprefix(prefix[: -len("task")]).split("-")[0]] = int(np.sum(masks == 0))
+    return counts
+
+
+@contextlib.contextmanager
+def unchanged_global_generator() -> Iterator[None]:
+    """Seed NumPy's global generator, from which mazes draw, and give it back as it was."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

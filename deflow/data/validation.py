@@ -1,0 +1,112 @@
+"""Validation: what a dataset's columns must satisfy before anything is trained on them."""
+
+import pathlib
+import warnings
+
+import numpy as np
+
+from deflow.data.errors import DatasetFileError, DataWarning
+from deflow.types import Spec
+
+TOLERANCE = 1e-3
+"""How far beyond its bounds an action may lie, in units of half their range, before the file is refused."""
+
+
+def check_present(path: pathlib.Path, columns: dict[str, np.ndarray], needed: tuple[str, ...]) -> None:
+    """Every needed column is there, has numbers, and all have the same number of rows."""
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise DatasetFileError(f"{path} has no column {missing[0]!r}: it needs {', '.join(needed)}.")
+    rows = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
+    for name, column in columns.items():
+        if column.dtype.kind not in "fiub":
+            raise DatasetFileError(f"{path} holds {name} of type {column.dtype}: save them as numbers.")
+        if rows[name] != rows["observations"]:
+            raise DatasetFileError(
+                f"{path} has {rows['observations']} rows of observations but {rows[name]} of {name}: every column "
+                "needs one row per step."
+            )
+    if not rows["observations"]:
+        raise DatasetFileError(f"{path} has no rows: collect or save some.")
+
+
+def check_shapes(
+    path: pathlib.Path, columns: dict[str, np.ndarray], spec: Spec, environment: str, widths: dict[str, int]
+) -> None:
+    """Shapes and types agree with the environment; `widths` are those of simulator columns such as qpos."""
+    shapes = {
+        "observations": spec.observation_shape,
+        "next_observations": spec.observation_shape,
+        "actions": (spec.action_size,),
+        "rewards": (),
+        "terminals": (),
+        "masks": (),
+        **{name: (width,) for name, width in widths.items()},
+    }
+    for name, shape in shapes.items():
+        if name in columns and columns[name].shape[1:] != shape:
+            raise DatasetFileError(
+                f"{path} holds {name} of shape {columns[name].shape[1:]} a row, but {environment} has {shape}: it "
+                "is the file of another task."
+            )
+    for name in ("observations", "next_observations"):
+        if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
+            raise DatasetFileError(
+                f"{path} holds {name} of type {columns[name].dtype}, but {environment} gives {spec.observation_dtype}: "
+                "it is the file of another task."
+            )
+
+
+def check_finite(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
+    """No entry is NaN or infinite; the first bad row and its column are named."""
+    for name, column in columns.items():
+        if column.dtype.kind != "f" or np.isfinite(column.sum(dtype=np.float64)):
+            continue
+        bad = ~np.isfinite(column.reshape(len(column), -1))
+        if bad.any():
+            row = int(np.argmax(bad.any(axis=1)))
+            value = column.reshape(len(column), -1)[row][bad[row]][0]
+            raise DatasetFileError(
+                f"{path} holds {value} in {name}, first in row {row} (coordinate {int(np.argmax(bad[row]))}): remove "
+                "or repair such rows."
+            )
+
+
+def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
+    """Terminals and masks are 0 or 1, and the file ends where a trajectory ends."""
+    for name in ("terminals", "masks"):
+        if name in columns and columns[name].dtype != bool:
+            bad = (columns[name] != 0) & (columns[name] != 1)
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise DatasetFileError(
+                    f"{path} holds {columns[name][row]} in {name}, row {row}: only 0 and 1 mean something."
+                )
+    if not columns["terminals"][-1]:
+        raise DatasetFileError(
+            f"{path} ends in the middle of a trajectory: it is truncated, or its last row needs terminals = 1."
+        )
+
+
+def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
+    """Actions, in units where the environment's bounds are -1 and 1, lie within them."""
+    beyond = np.abs(actions) > 1 + TOLERANCE
+    if beyond.any():
+        row = int(np.argmax(beyond.any(axis=1)))
+        raise DatasetFileError(
+            f"{path} holds an action beyond the environment's bounds, first in row {row}, coordinate "
+            f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the "
+            "actions, or use "
+            "the environment they were recorded in."
+        )
+
+
+def warn_without_success(path: pathlib.Path, mask: np.ndarray, environment: str) -> None:
+    """A DataWarning if nothing in the data ever solves the task."""
+    if not np.any(mask == 0):
+        warnings.warn(
+            f"None of the {len(mask):,} transitions in {path} solves {environment}: offline training has no success to "
+            "learn from; collect more rows or choose another task.",
+            DataWarning,
+            stacklevel=2,
+        )
