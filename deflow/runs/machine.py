@@ -1,0 +1,75 @@
+"""What a run was made with: versions, device, commit and command line."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = (
+    "deflow",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "diffrax",
+    "mujoco",
+    "ogbench",
+    "numpy",
+    "orbax-checkpoint",
+)
+"""Distributions whose versions can change a result."""
+
+SOURCES = ("deflow", "recipes", "pyproject.toml")
+"""What in a checkout can change a result; a stray note elsewhere does not make it dirty."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """A JSON-able account of the machine and the software: the content of a run's `environment.json`."""
+    return {
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(sys.orig_argv),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.local_devices()],
+        "versions": {name: _version(name) for name in PACKAGES},
+        "git": _git_state(Path(__file__).resolve().parents[2]),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(checkout: Path) -> dict[str, Any] | None:
+    """Commit and whether files differ from it; `None` where deflow does not run from a checkout of its own."""
+    # A virtual environment may lie inside someone else's repository: that one's commit says nothing about deflow.
+    if not (checkout / ".git").exists():
+        return None
+    commit = _git(checkout, "rev-parse", "HEAD")
+    changes = _git(checkout, "status", "--porcelain", "--", *SOURCES)
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
+    # Inside a git hook these variables name another repository.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=variables)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,148 @@
+"""A run: one directory that says what was trained, on what, with what outcome, and holds what came of it."""
+
+import datetime
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import PyTree
+
+from deflow.runs.checkpoints import Checkpoints
+from deflow.runs.errors import RunError
+from deflow.runs.files import read_json, writable_directory, write_json
+from deflow.runs.machine import describe_machine
+from deflow.runs.metric_log import MetricLog
+
+SCHEMA_VERSION = 1
+"""Version of `config.json`: raised when an older deflow could no longer read it right."""
+
+_EVALUATION = "evaluation/"
+
+
+class Run:
+    """A run's directory; make one with `Run.create` or `Run.open`.
+
+    <output_dir>/<environment>/<algorithm>/seed<k>-<YYYYmmdd-HHMMSS>/
+        config.json         schema version, environment, algorithm, seed, and the configuration that rebuilds the agent
+        environment.json    versions, device, commit, command line
+        train.csv           metrics of training, a row per call of `log`
+        eval.csv            metrics of evaluation
+        checkpoints/<step>/ state and notes, with a manifest
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any]):
+        self.path = path
+        """The directory, absolute."""
+        self.environment: str = description["environment"]
+        """Name of the environment or task."""
+        self.algorithm: str = description["algorithm"]
+        """Name of the algorithm."""
+        self.seed: int = description["seed"]
+        """The run's seed."""
+        self.config: dict[str, Any] = description["config"]
+        """The configuration as it was given to `create`, as JSON gives it back (tuples are lists)."""
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        """The run's checkpoints."""
+        self._logs = {"train": MetricLog(path / "train.csv"), "eval": MetricLog(path / "eval.csv")}
+
+    @classmethod
+    def create(
+        cls, output_dir: str | os.PathLike, *, environment: str, algorithm: str, seed: int, config: Mapping[str, Any]
+    ) -> "Run":
+        """A new directory of its own below `output_dir`, with `config.json` and `environment.json`.
+
+        Raises `RunError` where it cannot be made or written, or `config` is not JSON-able.
+        """
+        for what, name in (("environment", environment), ("algorithm", algorithm)):
+            if not re.fullmatch(r"[\w+-][\w.+-]*", name):
+                raise RunError(
+                    f"The {what} {name!r} cannot name a directory; use letters, digits, '_', '-', '+' and '.' only."
+                )
+        parent = writable_directory(Path(output_dir) / environment / algorithm)
+        description = {
+            "schema_version": SCHEMA_VERSION,
+            "environment": environment,
+            "algorithm": algorithm,
+            "seed": int(seed),
+            "config": dict(config),
+        }
+        path = _new_directory(parent, f"seed{int(seed)}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+        write_json(path / "environment.json", describe_machine())
+        write_json(path / "config.json", description)  # last: it is what makes the directory a run
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "Run":
+        """The run in a directory. Raises `RunError` where it is none, or one that this deflow cannot read."""
+        path = Path(path).expanduser().absolute()
+        try:
+            description = read_json(path / "config.json")
+        except OSError as error:
+            reason = "there is no such directory" if not path.is_dir() else f"config.json: {error.strerror or error}"
+            raise RunError(
+                f"{path} is not a run ({reason}); give a directory such as runs/ENV/ALGORITHM/seed0-TIME."
+            ) from error
+        except ValueError as error:
+            raise RunError(
+                f"{path / 'config.json'} is damaged ({error}); restore it from a copy or train again."
+            ) from error
+        version = description.get("schema_version")
+        if not isinstance(version, int) or version < 1:
+            raise RunError(f"{path / 'config.json'} has no schema version; it was not written by deflow's Run.create.")
+        if version > SCHEMA_VERSION:
+            raise RunError(
+                f"{path / 'config.json'} has schema version {version}, this deflow reads up to {SCHEMA_VERSION}; "
+                "upgrade deflow."
+            )
+        missing = [name for name in ("environment", "algorithm", "seed", "config") if name not in description]
+        if missing:
+            raise RunError(f"{path / 'config.json'} lacks {', '.join(missing)}; restore it from a copy or train again.")
+        return cls(path, description)
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Add `evaluation/...` to eval.csv and everything else to train.csv, as one row each, on disk at the return.
+
+        Raises `RunError` for a metric that is not one number, or where the file cannot be written.
+        """
+        evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
+        training = {name: value for name, value in metrics.items() if name not in evaluation}
+        for split, row in (("train", training), ("eval", evaluation)):
+            if row:
+                self._logs[split].append(step, row)
+
+    def read(self, split: Literal["train", "eval"]) -> dict[str, np.ndarray]:
+        """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN. Raises `RunError`."""
+        return self._logs[split].read()
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged beyond `step`, before training goes on from there. Raises `RunError`."""
+        for log in self._logs.values():
+            log.drop_after(step)
+
+    def save(self, step: int, state: PyTree, notes: Mapping[str, Any] | None = None) -> Path:
+        """Save a checkpoint: see `Checkpoints.save`. Raises `CheckpointError`."""
+        return self.checkpoints.save(step, state, notes or {})
+
+    def restore(self, like: PyTree, step: int | None = None, *, part: str = "") -> tuple[PyTree, dict[str, Any], int]:
+        """State, notes and step of a sound checkpoint: see `Checkpoints.restore`. Raises `CheckpointError`."""
+        return self.checkpoints.restore(like, step, part=part)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def _new_directory(parent: Path, name: str) -> Path:
+    """A directory that did not exist before: `name`, or with -2, -3, ... where others started in the same second."""
+    number = 1
+    while True:
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise RunError(f"Cannot make {path}: {error.strerror or error}; choose another directory.") from error
