@@ -207,7 +207,7 @@ def _assemble(plan: Plan) -> None:
         whole = [episode for episode in episodes if episode is not None]
         columns = {name: np.concatenate([episode[name] for episode in whole]) for name in whole[0]}
         with appearing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **columns)
+            np.savez(file, allow_pickle=False, **columns)
         digests[split] = digest(path)
     provenance = Provenance(
         source="collected",

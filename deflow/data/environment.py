@@ -85,16 +85,14 @@ class Adapter(gymnasium.Wrapper):
         super().__init__(env)
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         with quiet_spaces():
-            observations, actions = (
-                check_observations(name, env.observation_space),
-                check_actions(name, env.action_space),
-            )
+            observations = check_observations(name, env.observation_space)
+            actions = check_actions(name, env.action_space)
         self._low, self._high = actions.low.astype(np.float32), actions.high.astype(np.float32)
         self._rescales = bool(np.any(self._low != -1) or np.any(self._high != 1))
         dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
         low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
-        self.observation_space = gymnasium.spaces.Box(low, high, observations.shape, dtype)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, actions.shape, np.float32)
+        self.observation_space = gymnasium.spaces.Box(low, high, observations.shape, dtype)  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, actions.shape, np.float32)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; the observation has the spec's type."""

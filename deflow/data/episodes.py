@@ -34,13 +34,13 @@ def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, ste
 def write_episode(path: pathlib.Path, episode: dict[str, np.ndarray]) -> None:
     """Keep a finished episode; it appears whole or not at all."""
     with appearing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **episode)
+        np.savez(file, allow_pickle=False, **episode)
 
 
 def read_episode(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     """A kept episode, or None if it is not there or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None

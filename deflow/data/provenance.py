@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
-from typing import Literal
+from typing import Any, Literal
 
 from deflow.data.errors import DatasetFileError
 from deflow.data.folders import appearing
@@ -58,7 +58,7 @@ class Provenance:
         return cls(**fields)
 
 
-def versions() -> dict[str, str]:
+def versions() -> dict[str, Any]:
     """Installed versions of the packages a dataset depends on."""
     return {package: importlib.metadata.version(package) for package in VERSIONED}
 

@@ -27,13 +27,18 @@ def usable_cores() -> int:
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """A pool of spawned processes; at an error or Ctrl-C they are ended at once."""
+    """A pool of spawned processes; at an error or Ctrl-C they are ended at once.
+
+    They are born deaf to Ctrl-C: their parent hears it and decides.
+    """
     saved = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # read by a child when it imports NumPy
     pool = concurrent.futures.ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start
     )
     try:
+        with _deaf():
+            pool.submit(os.getpid)  # the first job starts all processes
         yield pool
         pool.shutdown()
     except BaseException:
@@ -67,8 +72,21 @@ def _behaviour(task_name: str) -> Behaviour:
         return behaviour_of(task)(task.base_id)
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment, so that processes started now inherit this; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
