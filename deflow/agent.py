@@ -27,7 +27,7 @@ from .refiners.base import (
 )
 from .solvers.base import AbstractSolver
 from .trust_regions.base import AbstractTrustRegion
-from .types import Action, Batch, Features, Observation, Scalar
+from .types import Action, Batch, Features, Observation, Scalar, Spec
 
 Metrics = dict[str, Scalar]
 
@@ -43,15 +43,15 @@ class Agent(eqx.Module):
     trust_region: AbstractTrustRegion
     constraint: AbstractConstraint
     critic: AbstractCritic
-    action_size: int
+    spec: Spec
     candidates: int
     target_candidates: int
     normalize_value: bool
     flow_weight: float
 
     def __call__(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
-        """The action to execute, of shape (A,) in [-1, 1]: of `candidates` refined actions, the one of highest score."""
-        noises = jax.random.normal(key, (self.candidates, self.action_size))
+        """The action to execute, of shape (A,) in [-1, 1]: the best of `candidates`, each refined and clipped."""
+        noises = jax.random.normal(key, (self.candidates, self.spec.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None
         return self._choose(observation, noises, proposals)
@@ -64,9 +64,9 @@ class Agent(eqx.Module):
         whatever the critic reports.
         """
         size = len(batch)
-        noise = jax.random.normal(named_key(key, "noise"), (size, self.action_size))
+        noise = jax.random.normal(named_key(key, "noise"), (size, self.spec.action_size))
         next_noise = jax.random.normal(
-            named_key(key, "next noise"), (size, self.critic.next_actions, self.target_candidates, self.action_size)
+            named_key(key, "next noise"), (size, self.critic.next_actions, self.target_candidates, self.spec.action_size)
         )
         proposal, next_proposal = self._proposals(batch, noise, next_noise)
         critic_loss, critic_metrics = self._critic_loss(batch, next_noise, next_proposal, key=named_key(key, "critic"))
@@ -149,7 +149,7 @@ class Agent(eqx.Module):
         if isinstance(self.refiner, AbstractLearnedRefiner) and not self._gradient_enters_solver:
             rows.append((batch.observation, noise[:, None]))
         if next_noise.size > 0 and self._acting_solves:
-            rows.append((batch.next_observation, next_noise.reshape(len(batch), -1, self.action_size)))
+            rows.append((batch.next_observation, next_noise.reshape(len(batch), -1, self.spec.action_size)))
         solved = []
         if rows:
             features = jax.vmap(held.field.encode)(jnp.concatenate([observation for observation, _ in rows]))
@@ -157,7 +157,7 @@ class Agent(eqx.Module):
                 jnp.repeat(part, noises.shape[1], axis=0)
                 for part, (_, noises) in zip(jnp.split(features, len(rows)), rows, strict=True)
             ]
-            flat = [noises.reshape(-1, self.action_size) for _, noises in rows]
+            flat = [noises.reshape(-1, self.spec.action_size) for _, noises in rows]
             points = jax.vmap(held._propose)(jnp.concatenate(repeated), jnp.concatenate(flat))
             solved = jnp.split(points, [len(flat[0])]) if len(rows) == 2 else [points]
         next_proposal = None
@@ -185,7 +185,7 @@ class Agent(eqx.Module):
         if next_noise.size > 0:
             next_actions = choose(batch.next_observation, next_noise, next_proposal)
         else:
-            next_actions = jnp.zeros((len(batch), 0, self.action_size))
+            next_actions = jnp.zeros((len(batch), 0, self.spec.action_size))
         keys = jax.random.split(key, len(batch))
         losses, metrics = jax.vmap(lambda *row: self.critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
@@ -204,7 +204,7 @@ class Agent(eqx.Module):
     def _refiner_loss(
         self, batch: Batch, noise: Float[Array, "batch action"], proposal: Float[Array, "batch action"] | None
     ) -> tuple[Scalar, Metrics]:
-        """-mean q / mean |q| + the constraint on the batch mean of the displacement's size (nothing if nothing learns)."""
+        """-mean q / mean |q|, plus the constraint on the batch mean of the size; zero where the refiner learns nothing."""
         if proposal is None:
             return jnp.zeros(()), {}
         critic = _held(self.critic)

@@ -87,7 +87,7 @@ class AgentConfig(eqx.Module):
             trust_region=part("trust_region"),
             constraint=part("constraint"),
             critic=part("critic"),
-            action_size=spec.action_size,
+            spec=spec,
             candidates=self.candidates,
             target_candidates=self.target_candidates,
             normalize_value=self.normalize_value,

@@ -16,7 +16,7 @@ class MLP(eqx.Module):
     hidden layer's GELU is followed by a LayerNorm (eps 1e-6) with scale and offset (arXiv 2601.10471, section 5).
     """
 
-    layers: tuple[eqx.nn.Linear, ...]
+    layers: tuple["Dense", ...]
     norms: tuple[eqx.nn.LayerNorm, ...]
 
     def __init__(
@@ -32,7 +32,7 @@ class MLP(eqx.Module):
         sizes = (in_size, *[width] * depth, out_size)
         keys = jax.random.split(key, depth + 1)
         pairs = zip(sizes[:-1], sizes[1:], keys, strict=True)
-        self.layers = tuple(_dense(inputs, outputs, key=layer_key) for inputs, outputs, layer_key in pairs)
+        self.layers = tuple(Dense(inputs, outputs, key=layer_key) for inputs, outputs, layer_key in pairs)
         self.norms = tuple(eqx.nn.LayerNorm(width, eps=1e-6) for _ in range(depth)) if normalize else ()
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
@@ -44,11 +44,34 @@ class MLP(eqx.Module):
         return self.layers[-1](x)
 
 
-def _dense(inputs: int, outputs: int, *, key: Key[Array, ""]) -> eqx.nn.Linear:
-    initialise = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-    layer = eqx.nn.Linear(inputs, outputs, key=key)
-    weight = initialise(named_key(key, "weight"), (outputs, inputs), jnp.float32)
-    return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(outputs)))
+class Dense(eqx.Module):
+    """weight @ x + bias, the product in the precision of `jax.default_matmul_precision`."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: Key[Array, ""]):
+        initialise = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+        self.weight = initialise(key, (outputs, inputs), jnp.float32)
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        low = jax.config.jax_default_matmul_precision == "bfloat16"  # type: ignore[attr-defined]
+        return (_bfloat16_product(self.weight, x) if low else self.weight @ x) + self.bias
+
+
+@jax.custom_jvp
+def _bfloat16_product(weight, x):
+    """weight @ x with both rounded to bfloat16 and float32 sums. (XLA's CPU back end ignores the precision setting.)"""
+    return jnp.matmul(weight.astype(jnp.bfloat16), x.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+
+@_bfloat16_product.defjvp
+def _bfloat16_product_jvp(primals, tangents):
+    # Products with bfloat16 results: transposed, they round the cotangents too, so that the backward pass is as fast.
+    (weight, x), (weight_dot, x_dot) = (tuple(a.astype(jnp.bfloat16) for a in pair) for pair in (primals, tangents))
+    out_dot = (weight_dot @ x).astype(jnp.float32) + (weight @ x_dot).astype(jnp.float32)
+    return _bfloat16_product(*primals), out_dot
 
 
 def check_network(part: str, width: int, depth: int) -> None:

@@ -124,7 +124,8 @@ class Registry(Mapping[str, type], Generic[T]):
         previous = self._members.get(name)
         if previous is not None and _origin(previous) != _origin(cls):
             raise RegistrationError(
-                f"The {self.kind} {name!r} is registered already, by {'.'.join(_origin(previous))}: choose another name."
+                f"The {self.kind} {name!r} is registered already, by {'.'.join(_origin(previous))}: "
+                "choose another name."
             )
         self._members[name] = cls
         self._distributions[name] = origin

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
 Observation = Num[Array, " *observation"]
-"""One observation, as the environment gives it: state vectors of shape (O,), pixels of shape (height, width, channels)."""
+"""One observation, as the environment gives it: a state of shape (O,), or pixels (height, width, channels)."""
 
 Features = Float[Array, " features"]
 """One observation behind its encoder."""
@@ -83,7 +83,7 @@ class Batch(eqx.Module):
     """Observations s' that followed, shape (B, *observation)."""
 
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
-    """Any further columns, first axis B, such as `terminal` (1 at a trajectory's last transition). No loss reads them."""
+    """Further columns, first axis B, such as `terminal` (1 at a trajectory's last transition). No loss reads them."""
 
     def __len__(self) -> int:
         return len(self.reward)

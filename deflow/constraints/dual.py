@@ -44,8 +44,9 @@ class DualConstraintConfig(AbstractConstraintConfig):
     """Where log_alpha starts: 1.0 is a multiplier of 2.7. One update of Adam moves it by at most its rate."""
 
     def __check_init__(self):
-        if not math.isfinite(self.initial_log_multiplier):
-            raise ValueError(f"constraint dual: initial_log_multiplier must be finite, got {self.initial_log_multiplier}.")
+        start = self.initial_log_multiplier
+        if not math.isfinite(start):
+            raise ValueError(f"constraint dual: initial_log_multiplier must be finite, got {start}.")
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> DualConstraint:
         return DualConstraint(log_multiplier=jnp.asarray(self.initial_log_multiplier, jnp.float32))

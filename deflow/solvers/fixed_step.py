@@ -4,6 +4,7 @@ Unrolled, ten steps cost what hand-written Euler costs, forward and backward; `d
 """
 
 import abc
+import itertools
 
 import diffrax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ class AbstractFixedStep(AbstractSolver):
         term = diffrax.ODETerm(lambda time, point, args: velocity(time, point))
         edges = [jnp.asarray(index / self.steps, noise.dtype) for index in range(self.steps + 1)]
         state, point = method.init(term, edges[0], edges[1], noise, None), noise
-        for start, end in zip(edges[:-1], edges[1:], strict=True):
+        for start, end in itertools.pairwise(edges):
             point, _, _, state, _ = method.step(term, start, end, point, None, state, made_jump=False)
         return point
 
