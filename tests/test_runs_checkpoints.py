@@ -205,6 +205,11 @@ def damage_manifest_text(step):
     (step / "manifest.json").write_text("{}")
 
 
+def damage_manifest_number(step):
+    path = step / "manifest.json"
+    path.write_text(path.read_text().replace("float32", "float16", 1))
+
+
 def damage_mixup(step):
     shutil.rmtree(step)
     shutil.copytree(step.with_name("10"), step)
@@ -217,6 +222,7 @@ DAMAGE = {
     damage_empty: "directory is empty",
     damage_manifest: r"manifest\.json is missing",
     damage_manifest_text: r"manifest\.json is no manifest",
+    damage_manifest_number: r"manifest\.json has changed",
     damage_mixup: "it is the checkpoint of step 10",
 }
 
@@ -242,10 +248,11 @@ def test_none_sound_lists_what_was_tried(copy):
         copy.restore(make_state(0))
 
 
-def test_a_hundred_flipped_bits(copy):
+@pytest.mark.parametrize("pattern", ["*", "manifest.json"])
+def test_a_hundred_flipped_bits(copy, pattern):
     random = np.random.default_rng(0)
     directory = copy.path / "checkpoints" / "20"
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.stat().st_size)
+    files = sorted(path for path in directory.rglob(pattern) if path.is_file() and path.stat().st_size)
     good, older, found = make_state(20), make_state(10), 0
     like = make_state(0)
     for _ in range(100):
@@ -259,7 +266,7 @@ def test_a_hundred_flipped_bits(copy):
         found += len(caught)
         assert step == (10 if caught else 20)
         assert_same(state, older if caught else good)
-    assert found > 90  # blanks between the manifest's words may change without harm
+    assert found > 60  # only blanks between the manifest's words may change without harm
     assert copy.restore(like)[2] == 20
 
 

@@ -1,0 +1,70 @@
+"""How curves look: lines, bands, logarithmic axes, and everything around them."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from deflow.report.curves import Curve
+
+# Okabe and Ito's colours, told apart with any colour vision.
+BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#595959"
+
+
+def line(axes: Axes, curve: Curve, color: str, label: str, marker: str = "") -> None:
+    """The mean, and each seed thin behind it."""
+    if len(curve.seeds) > 1:
+        for number, (steps, values) in enumerate(curve.seeds):
+            axes.plot(
+                steps,
+                values,
+                color=color,
+                linewidth=0.9,
+                alpha=0.4,
+                label="each seed" if marker and not number else None,
+            )
+    axes.plot(curve.steps, curve.mean, color=color, linewidth=2.0, label=label, marker=marker, markersize=4.5)
+
+
+def band(axes: Axes, curve: Curve, color: str, label: str, limits: tuple[float, float]) -> None:
+    low, high = np.clip(curve.low, *limits), np.clip(curve.high, *limits)
+    if not np.isfinite(low).any():
+        return
+    if len(curve.steps) == 1:
+        axes.vlines(curve.steps, low, high, color=color, alpha=0.35, linewidth=5.0, label=label)
+    else:
+        axes.fill_between(curve.steps, low, high, color=color, alpha=0.16, linewidth=0.0, label=label)
+
+
+def logarithmic(axes: Axes, *curves: Curve) -> None:
+    """A logarithmic axis where there is something positive to show on it."""
+    values = np.concatenate([values for curve in curves for _, values in curve.seeds])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return
+    axes.set_yscale("log", nonpositive="mask")
+    narrow = values.max() < 100 * values.min()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=10))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def dress(axes: Axes, last: int) -> None:
+    """A quiet frame and grid, and an axis of gradient updates from 0 to `last`."""
+    axes.set_xlim(-0.015 * last, 1.045 * last if last else 1)
+    axes.set_xlabel("gradient updates")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: _short(steps)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if len(axes.figure.axes) > 1 else 10, integer=True))
+    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=GREY, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
+    axes.title.set_fontsize(10)
+
+
+def _short(steps: float) -> str:
+    """Steps for an axis: 500, 20k, 1.5M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(steps) >= size:
+            return f"{steps / size:g}{letter}"
+    return f"{steps:g}"

@@ -1,0 +1,74 @@
+"""Read what runs left on disk. A report imports nothing of the runs' own code, so it can be made anywhere."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from deflow.report.errors import ReportError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """A run as its files tell it."""
+
+    path: Path
+    """The run's directory."""
+
+    environment: str
+    """Name of the environment or task."""
+
+    algorithm: str
+    """Name of the algorithm."""
+
+    seed: int
+    """The run's seed."""
+
+    train: dict[str, np.ndarray]
+    """Columns of train.csv, each of shape (rows,); blanks are NaN, without the file there are none."""
+
+    evaluation: dict[str, np.ndarray]
+    """Columns of eval.csv, as above."""
+
+    @property
+    def steps(self) -> int:
+        """Gradient updates up to the last logged row."""
+        return int(
+            max((table["step"].max() for table in (self.train, self.evaluation) if len(table["step"])), default=0)
+        )
+
+
+def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
+    """The runs in these directories, by task, algorithm and seed. Raises `ReportError` for what is no run, or none."""
+    runs = [read_run(path) for path in paths]
+    if not runs:
+        raise ReportError("There is no run to report on; give at least one run directory.")
+    return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
+
+
+def read_run(path: str | os.PathLike) -> RunFiles:
+    """The run in a directory. Raises `ReportError` where its config.json or its CSV files cannot be read."""
+    path = Path(path)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        names = str(config["environment"]), str(config["algorithm"]), int(config["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
+    return RunFiles(path, *names, _read_table(path / "train.csv"), _read_table(path / "eval.csv"))
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else "step\n"
+        # What follows the last line's end is a row that is being written, or never was to the end.
+        names, *lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))) or [["step"]]
+        rows = [[float(cell or "nan") for cell in line] for line in lines]
+        table = dict(zip(names, np.array(rows, float).reshape(len(rows), len(names)).T, strict=True))
+        return table | {"step": table["step"].astype(int)}
+    except (OSError, ValueError, KeyError) as error:
+        raise ReportError(f"{path} cannot be read ({error}); remove or mend the damaged lines.") from error
