@@ -1,0 +1,121 @@
+"""Evaluate a policy in real environments, episodes spread over processes."""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from deflow.evaluation.episode import Outcome, Worker
+from deflow.evaluation.errors import EvaluationError
+from deflow.evaluation.pool import Pool
+from deflow.evaluation.program import Exporter
+from deflow.evaluation.result import Evaluation
+
+MOST_WORKERS = 16
+"""Processes started when their number is not given, however many cores there are: each takes memory and a moment."""
+
+
+class Evaluator:
+    """Worker processes that evaluate policies in one environment, kept alive until `close` or the end of `with`.
+
+    They start at once, in the background. Evaluating again with other weights costs neither a start nor a compilation.
+    """
+
+    def __init__(self, environment, *, workers: int | None = None):
+        """Start `workers` (default: one per core) for a task, or anything picklable with `make() -> gymnasium.Env`.
+
+        Raises `EvaluationError` for an environment that cannot be sent to another process, `ValueError` for no workers.
+        """
+        environment = getattr(environment, "environment", environment)
+        self._workers = min(_cores(), MOST_WORKERS) if workers is None else workers
+        if self._workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}. Leave it out to use every core.")
+        self._name = str(getattr(environment, "name", type(environment).__name__))
+        try:
+            self._environment = pickle.dumps(environment)
+        except Exception as error:
+            raise EvaluationError(
+                f"The environment {self._name} cannot be sent to worker processes: {error}. "
+                "Use an object of a class defined at the top of a module, whose make() returns the environment."
+            ) from error
+        self._scratch = tempfile.TemporaryDirectory(prefix="deflow-evaluation-")
+        self._exporter = Exporter(Path(self._scratch.name))
+        self._pool: Pool | None = None
+        self._closed = False
+        self._start()
+
+    def __call__(self, policy: Callable, *, episodes: int, seed: int, progress: bool = False) -> Evaluation:
+        """Run `policy(observation, *, key) -> action` for so many episodes, each from its own seeds.
+
+        The result is the same for any number of workers. Raises `EvaluationError` when an episode fails or a worker
+        dies (the next call starts new ones), `ValueError` for no episodes or a negative seed.
+        """
+        if self._closed:
+            raise EvaluationError(f"This evaluator of {self._name} is closed. Make another.")
+        if episodes < 1 or seed < 0:
+            raise ValueError(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}.")
+        try:
+            outcomes = self._run(policy, episodes, seed, progress)
+        except BaseException:  # Ctrl-C too: what still runs has no one to report to
+            self._stop()
+            raise
+        success, returns, lengths = zip(*outcomes, strict=True)
+        return Evaluation(np.array(success), np.array(returns), np.array(lengths))
+
+    def close(self):
+        """End the workers and remove their files."""
+        self._closed = True
+        self._stop()
+        self._scratch.cleanup()
+
+    def __enter__(self) -> "Evaluator":
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _run(self, policy: Callable, episodes: int, seed: int, progress: bool) -> list[Outcome]:
+        pool = self._pool or self._start()
+        _, sizes = next(pool.results(self._first))  # there at once but for the first time
+        job = self._exporter(policy, sizes, seed)
+        asked = {pool.submit(Worker.run, job, i): f"Episode {i}" for i in range(episodes)}
+        order = {future: i for i, future in enumerate(asked)}
+        outcomes: dict[int, Outcome] = {}
+        try:
+            with tqdm(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
+                for future, outcome in pool.results(asked):
+                    outcomes[order[future]] = outcome
+                    bar.update()
+        finally:
+            Path(job.weights).unlink()
+        return [outcomes[i] for i in range(episodes)]
+
+    def _start(self) -> Pool:
+        """Start the workers, each making its environment while the caller goes on."""
+        directory = Path(self._scratch.name)
+        self._pool = Pool(self._environment, self._name, workers=self._workers, directory=directory)
+        self._first = {self._pool.submit(Worker.sizes): "The making" for _ in range(self._workers)}
+        return self._pool
+
+    def _stop(self):
+        if self._pool is not None:
+            self._pool.kill()
+            self._pool = None
+
+
+def evaluate(
+    policy: Callable, environment, *, episodes: int = 50, seed: int = 0, workers: int | None = None
+) -> Evaluation:
+    """Evaluate once: see `Evaluator`, which keeps its workers for the next time."""
+    workers = min(_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
+    with Evaluator(environment, workers=workers) as evaluator:
+        return evaluator(policy, episodes=episodes, seed=seed)
+
+
+def _cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

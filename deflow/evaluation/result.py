@@ -1,0 +1,71 @@
+"""What an evaluation found: one row per episode, and their summary with 95% intervals."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The outcome of N episodes, in the order of their numbers, each array of shape (N,)."""
+
+    success: np.ndarray
+    """1 where any step of the episode reported success, 0 where none did, nan where success was never reported."""
+
+    returns: np.ndarray
+    """Sums of the episodes' rewards, undiscounted."""
+
+    lengths: np.ndarray
+    """Numbers of environment steps."""
+
+    def metrics(self) -> dict[str, float]:
+        """Means by the names of the log's columns, with the limits of their 95% intervals as `.low` and `.high`."""
+        success = float(np.mean(self.success))
+        episode_return = float(np.mean(self.returns))
+        success_low, success_high = wilson_interval(self.success)
+        return_low, return_high = mean_interval(self.returns)
+        return {
+            "evaluation/success": success,
+            "evaluation/success.low": success_low,
+            "evaluation/success.high": success_high,
+            "evaluation/episode.return": episode_return,
+            "evaluation/episode.return.low": return_low,
+            "evaluation/episode.return.high": return_high,
+            "evaluation/episode.length": float(np.mean(self.lengths)),
+        }
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    def __str__(self) -> str:
+        values = self.metrics()
+        return (
+            f"success {values['evaluation/success']:.2f} "
+            f"[{values['evaluation/success.low']:.2f}, {values['evaluation/success.high']:.2f}], "
+            f"return {values['evaluation/episode.return']:.1f}, "
+            f"length {values['evaluation/episode.length']:.0f} over {len(self)} episodes"
+        )
+
+
+def wilson_interval(success: np.ndarray) -> tuple[float, float]:
+    """Wilson's score interval of the success rate from outcomes 0 and 1 of shape (N,); nan where one of them is."""
+    from scipy import stats  # a second to import, which the worker processes do not need
+
+    if np.isnan(success).any():
+        return math.nan, math.nan
+    interval = stats.binomtest(int(success.sum()), len(success)).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's interval of the mean of values of shape (N,); nan for a single one."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    mean = np.mean(values)
+    return float(mean - half), float(mean + half)
