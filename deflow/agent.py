@@ -66,7 +66,8 @@ class Agent(eqx.Module):
         size = len(batch)
         noise = jax.random.normal(named_key(key, "noise"), (size, self.spec.action_size))
         next_noise = jax.random.normal(
-            named_key(key, "next noise"), (size, self.critic.next_actions, self.target_candidates, self.spec.action_size)
+            named_key(key, "next noise"),
+            (size, self.critic.next_actions, self.target_candidates, self.spec.action_size),
         )
         proposal, next_proposal = self._proposals(batch, noise, next_noise)
         critic_loss, critic_metrics = self._critic_loss(batch, next_noise, next_proposal, key=named_key(key, "critic"))
@@ -204,7 +205,7 @@ class Agent(eqx.Module):
     def _refiner_loss(
         self, batch: Batch, noise: Float[Array, "batch action"], proposal: Float[Array, "batch action"] | None
     ) -> tuple[Scalar, Metrics]:
-        """-mean q / mean |q|, plus the constraint on the batch mean of the size; zero where the refiner learns nothing."""
+        """-mean q / mean |q|, plus the constraint on the batch mean of the size; zero where nothing is refined."""
         if proposal is None:
             return jnp.zeros(()), {}
         critic = _held(self.critic)

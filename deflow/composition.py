@@ -7,40 +7,46 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from . import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from .agent import Agent
-from .constraints.base import AbstractConstraint, AbstractConstraintConfig
-from .critics.base import AbstractCritic, AbstractCriticConfig
-from .encoders.base import AbstractEncoder, AbstractEncoderConfig
-from .fields.base import AbstractFieldConfig
 from .keys import named_key
-from .refiners.base import AbstractRefiner, AbstractRefinerConfig
-from .solvers.base import AbstractSolver
-from .trust_regions.base import AbstractTrustRegion, AbstractTrustRegionConfig
+from .registry import Registry
 from .types import Batch, Context, Spec, build
+
+KINDS: dict[str, Registry] = {
+    "encoder": encoders.registry,
+    "field": fields.registry,
+    "solver": solvers.registry,
+    "refiner": refiners.registry,
+    "trust_region": trust_regions.registry,
+    "constraint": constraints.registry,
+    "critic": critics.registry,
+}
+"""The fields of `AgentConfig` that are parts, and where each one's members are registered."""
 
 
 class AgentConfig(eqx.Module):
     """Which parts make the agent. `build` composes them, and refuses what does not fit together."""
 
-    encoder: AbstractEncoder | AbstractEncoderConfig
+    encoder: encoders.AbstractEncoder | encoders.AbstractEncoderConfig
     """What stands before every network that reads observations."""
 
-    field: AbstractFieldConfig
+    field: fields.AbstractFieldConfig
     """The velocity of the behaviour flow."""
 
-    solver: AbstractSolver
+    solver: solvers.AbstractSolver
     """The ODE solver that carries noise to a proposal."""
 
-    refiner: AbstractRefiner | AbstractRefinerConfig
+    refiner: refiners.AbstractRefiner | refiners.AbstractRefinerConfig
     """What moves a proposal toward higher value."""
 
-    trust_region: AbstractTrustRegion | AbstractTrustRegionConfig
+    trust_region: trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
     """How large a displacement is, and its bound."""
 
-    constraint: AbstractConstraint | AbstractConstraintConfig
+    constraint: constraints.AbstractConstraint | constraints.AbstractConstraintConfig
     """How the bound is held."""
 
-    critic: AbstractCritic | AbstractCriticConfig
+    critic: critics.AbstractCritic | critics.AbstractCriticConfig
     """The value of an action, and its loss."""
 
     discount: float = 0.99
@@ -105,5 +111,3 @@ def _check_composition(agent: Agent, spec: Spec) -> None:
     key = jax.random.key(0)
     eqx.filter_eval_shape(lambda: agent(observation[0], key=key))
     eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
-
-

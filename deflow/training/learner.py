@@ -49,6 +49,12 @@ class Learner(eqx.Module):
         """How many seeds are trained together; None where the arrays have no axis for them."""
         return None if self.step.ndim == 0 else self.step.shape[0]
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained, per seed."""
+        arrays = jax.tree.leaves(eqx.filter(self.agent, trainable(self.agent)))
+        return sum(array.size for array in arrays) // (self.seeds or 1)
+
     def seed(self, index: int) -> "Learner":
         """One of the seeds that are trained together, as a learner of its own."""
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)

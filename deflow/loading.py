@@ -1,0 +1,45 @@
+"""From a run's directory back to what it trained."""
+
+import os
+
+import equinox as eqx
+import jax
+
+from .agent import Agent
+from .composition import AgentConfig
+from .description import describe_agent, describe_spec, restore_agent, restore_spec
+from .runs import Run
+from .training import Learner
+from .types import Spec
+
+
+def load(run: str | os.PathLike | Run, *, step: int | None = None) -> Agent:
+    """The trained policy of a run: `action = load(run)(observation, key=key)`.
+
+    `run` is a run or its directory, `step` the checkpoint (the newest sound one, if not given). Nothing in the
+    directory is executed: parts of the user's own must be imported before.
+
+    **Raises:** `RunError` where there is no run, `CheckpointError` where no checkpoint is sound or it is of another
+    agent, `DescriptionError` where a part is not registered here.
+    """
+    return load_learner(run, step=step)[0].agent
+
+
+def load_learner(run: str | os.PathLike | Run, *, step: int | None = None) -> tuple[Learner, int]:
+    """The learner of a run and the step it was saved at. **Raises:** as `load`."""
+    run = run if isinstance(run, Run) else Run.open(run)
+    config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
+    rate = run.config["learning_rate"]
+    like = eqx.filter_eval_shape(lambda: Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0)))
+    learner, _, saved = run.restore(like, step)
+    return learner, saved
+
+
+def run_config(config: AgentConfig, spec: Spec, *, learning_rate: float, **more: object) -> dict:
+    """What a run's `config.json` must hold for `load` to rebuild its agent, and whatever else is worth keeping."""
+    return {
+        "agent": describe_agent(config),
+        "spec": describe_spec(spec),
+        "learning_rate": learning_rate,
+        **more,
+    }

@@ -1,0 +1,310 @@
+"""Train an agent on logged data and evaluate it in the real environment.
+
+    python recipes/offline.py --budget quickstart
+    python recipes/offline.py deflow --env puzzle-3x3-play-singletask-task4-v0 --seeds 0 1 solver:heun --solver.steps 5
+
+ALGORITHM is a row of the table in docs/algorithms.md. Settings per task come with it; a flag that is given wins.
+"""
+
+import dataclasses
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+from rich.console import Console
+from tqdm import tqdm
+
+import deflow
+from deflow import command_line, report, runs
+from deflow.loading import run_config
+from deflow.training import Precision
+
+
+@dataclasses.dataclass(frozen=True)
+class Offline:
+    """Options of the recipe. The agent's parts are chosen beside them."""
+
+    env: str = "cube-single-play-singletask-task2-v0"
+    """Task: an OGBench single-task dataset name, or a Gymnasium id with data of your own."""
+
+    budget: Literal["paper", "quickstart"] = "paper"
+    """paper: the published sizes and lengths; quickstart: collected data, small networks, minutes on two cores."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Seeds, trained together in one program; each gets a run directory of its own."""
+
+    data: str = "official"
+    """official (OGBench's files, downloaded if need be), collected (by OGBench's oracles), or a path to an .npz."""
+
+    rows: int = 1_000_000
+    """Transitions to collect, where data is collected."""
+
+    data_seed: int = 0
+    """Seed of the collection."""
+
+    data_dir: Path | None = None
+    """Folder of all data (default: ~/.deflow/data)."""
+
+    output_dir: Path = Path("runs")
+    """Folder below which the run directories are made."""
+
+    steps: int = 1_000_000
+    """Gradient updates."""
+
+    batch_size: int = 256
+    """Transitions per update."""
+
+    learning_rate: float = 3e-4
+    """Adam's rate, for everything that is learned."""
+
+    eval_every: int = 100_000
+    """Updates between evaluations. The last update is always evaluated."""
+
+    episodes: int = 50
+    """Episodes per evaluation and seed."""
+
+    log_every: int = 1_000
+    """Updates between rows of train.csv."""
+
+    precision: Precision = "float32"
+    """Precision of the networks' matrix products."""
+
+    success_timing: Literal["pre", "post"] = "pre"
+    """When OGBench judges success: before the step (its default) or after it (behind the published numbers)."""
+
+    workers: int | None = None
+    """Processes that evaluate and collect (default: one per core)."""
+
+    import_: command_line.Import = ()
+    """Python files with parts of your own, to be run first."""
+
+    def __post_init__(self):
+        for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"--workers must be at least 1, got {self.workers}.")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"--seeds must be different numbers from 0 up, got {' '.join(map(str, self.seeds))}.")
+
+    @property
+    def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
+        """Where the data comes from."""
+        if self.data == "official":
+            return deflow.Official()
+        if self.data == "collected":
+            return deflow.Collected(rows=self.rows, seed=self.data_seed)
+        return deflow.UserFile(self.data)
+
+
+QUICKSTART = Offline(
+    budget="quickstart", data="collected", rows=200_000, steps=20_000, eval_every=5_000, episodes=50, log_every=200
+)
+QUICKSTART_NETWORK = {"width": 256, "depth": 3}
+
+
+def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
+    """What the algorithm, the task and the budget suggest: everything that the arguments do not say."""
+    algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
+    command_line.import_files(command_line.peek(arguments, "--import"))
+    budget = (command_line.peek(arguments, "--budget") or ["paper"])[-1]
+    options = QUICKSTART if budget == "quickstart" else Offline()
+    name = (command_line.peek(arguments, "--env") or [options.env])[-1]
+    settings = deflow.task_settings(name)
+    if budget != "quickstart":
+        options = dataclasses.replace(options, steps=settings.steps)
+    network = QUICKSTART_NETWORK if budget == "quickstart" else {}
+    return options, deflow.agent_config(algorithm, settings=settings, **network), algorithm
+
+
+def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
+    """Load data, build agent, train, evaluate, report."""
+    started = time.perf_counter()
+    environment = deflow.Environment(options.env, options.success_timing)
+    config.build(environment.spec(), key=jax.random.key(0))  # what does not fit together is said before any long work
+    output = runs.writable_directory(options.output_dir)
+    task = deflow.load_task(
+        options.env,
+        options.source,
+        data_dir=options.data_dir,
+        success_timing=options.success_timing,
+        workers=options.workers,
+    )
+    keys = [jax.random.key(seed) for seed in options.seeds]
+    key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
+    learner = deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key)
+    opened = [open_run(output, options, config, algorithm, task, seed) for seed in options.seeds]
+    first_screen(options, task, learner, algorithm, opened)
+    with deflow.Evaluator(task, workers=options.workers) as evaluator:
+        code = train(options, learner, task, key, opened, evaluator)
+    finish(options, opened, seconds=time.perf_counter() - started)
+    sys.exit(code)
+
+
+def open_run(
+    output: Path, options: Offline, config: deflow.AgentConfig, algorithm: str, task: deflow.Task, seed: int
+) -> deflow.Run:
+    """One seed's run directory."""
+    imports = [
+        {"path": str(p.absolute()), "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in options.import_
+    ]
+    training = {name: getattr(options, name) for name in ("budget", "seeds", "steps", "batch_size", "precision")}
+    described = run_config(
+        config,
+        task.spec,
+        learning_rate=options.learning_rate,
+        environment=dataclasses.asdict(task.environment),
+        data=task.provenance.to_json(),
+        training=training,
+        evaluation={"every": options.eval_every, "episodes": options.episodes, "seed": seed},
+        imports=imports,
+    )
+    return deflow.Run.create(output, environment=options.env, algorithm=algorithm, seed=seed, config=described)
+
+
+def train(
+    options: Offline,
+    learner: deflow.Learner,
+    task: deflow.Task,
+    key: jax.Array,
+    opened: list[deflow.Run],
+    evaluator: deflow.Evaluator,
+) -> int:
+    """Train, log, evaluate and save; returns the exit code (130 after Ctrl-C)."""
+    per_dispatch = dispatch_size(options)
+    step, code, window = 0, 0, []
+    bar = tqdm(total=options.steps, desc="training", unit="update", smoothing=0.05)
+    began, compiled = time.perf_counter(), 0.0
+    try:
+        for step, learner, metrics in deflow.train_offline(  # noqa: B020 - the learner goes in, and comes out trained
+            learner,
+            task.train,
+            steps=options.steps,
+            key=key,
+            batch_size=options.batch_size,
+            updates_per_dispatch=per_dispatch,
+            precision=options.precision,
+        ):
+            window.append({name: np.asarray(values) for name, values in metrics.items()})
+            bar.update(step - bar.n)
+            if step == per_dispatch:
+                compiled = time.perf_counter() - began
+            elif step == 3 * per_dispatch:
+                bar.write(expectation(options, per_dispatch, time.perf_counter() - began - compiled))
+            if is_due(options.log_every, step, options.steps):
+                log(opened, step, window)
+                window = []
+            if is_due(options.eval_every, step, options.steps):
+                successes = evaluate(options, learner, opened, evaluator, step)
+                bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
+    except KeyboardInterrupt:
+        code = 130
+        bar.write(f"Interrupted at update {step:,}: keeping what was computed.")
+    finally:
+        bar.close()
+        if step > 0:
+            for index, run in enumerate(opened):
+                run.save(step, one_seed(learner, index))
+    return code
+
+
+def dispatch_size(options: Offline) -> int:
+    """The largest number of updates up to 100 after which nothing is due in between."""
+    common = int(np.gcd(options.log_every, options.eval_every))
+    return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
+
+
+def is_due(every: int, step: int, last: int) -> bool:
+    """Whether something that happens `every` so many updates, and at the end, happens now."""
+    return step % every == 0 or step == last
+
+
+def one_seed(learner: deflow.Learner, index: int) -> deflow.Learner:
+    """The learner of one seed."""
+    return learner if learner.seeds is None else learner.seed(index)
+
+
+def log(opened: list[deflow.Run], step: int, window: list[dict[str, np.ndarray]]) -> None:
+    """A row of train.csv per seed: means over the updates since the last row. Stops at what is not finite."""
+    for index, run in enumerate(opened):
+        row = {
+            f"training/{name}": float(np.mean([np.atleast_1d(metrics[name])[index] for metrics in window]))
+            for name in window[0]
+        }
+        run.log(step, row)
+        wrong = [name for name, value in row.items() if not np.isfinite(value) and name != "training/bound"]
+        if wrong:
+            raise FloatingPointError(
+                f"{wrong[0]} is not finite ({row[wrong[0]]}) before update {step:,} of seed {run.seed}: "
+                "look at train.csv, and try a smaller --learning-rate."
+            )
+
+
+def evaluate(
+    options: Offline, learner: deflow.Learner, opened: list[deflow.Run], evaluator: deflow.Evaluator, step: int
+) -> list[float]:
+    """A row of eval.csv per seed; returns the success rates. Every evaluation of a run plays the same episodes."""
+    successes = []
+    for index, run in enumerate(opened):
+        result = evaluator(one_seed(learner, index).agent, episodes=options.episodes, seed=run.seed, progress=True)
+        run.log(step, result.metrics())
+        successes.append(float(np.mean(result.success)))
+    return successes
+
+
+# --- what is said
+
+
+def first_screen(
+    options: Offline, task: deflow.Task, learner: deflow.Learner, algorithm: str, opened: list[deflow.Run]
+) -> None:
+    """What is about to happen, on what, and where it goes."""
+    settings = deflow.task_settings(options.env)
+    data, spec, device = task.provenance, task.spec, jax.devices()[0]
+    origin = f"{data.source}: {data.path} (sha256 {data.sha256[:12]})"
+    borrowed = (
+        f" (settings borrowed from {settings.borrowed_from}: none are published)" if settings.borrowed_from else ""
+    )
+    lines = {
+        "task": f"{task.name}{borrowed}",
+        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
+        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.successes:,} solved",
+        "from": origin,
+        "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
+        "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
+        "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
+        f"seed{'s' * (len(opened) > 1)} {' '.join(str(run.seed) for run in opened)}",
+        "evaluation": f"{options.episodes} episodes every {options.eval_every:,} updates",
+        "files": "\n".join(str(run.path) for run in opened),
+    }
+    command_line.print_facts("DeFlow, offline", lines)
+
+
+def expectation(options: Offline, per_dispatch: int, seconds: float) -> str:
+    """The expected time, from two dispatches."""
+    rate = 2 * per_dispatch / seconds
+    minutes = options.steps / rate / 60
+    return f"Expected time: about {minutes:.0f} min of training at {rate:.1f} updates/s, and the evaluations."
+
+
+def finish(options: Offline, opened: list[deflow.Run], *, seconds: float) -> None:
+    """The table, the picture, and the next command."""
+    paths = [run.path for run in opened]
+    pictures = [report.learning_curve([path], path / "report.png") for path in paths]
+    if len(paths) > 1:
+        pictures = [report.learning_curve(paths, paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png")]
+    console = Console()
+    console.print(report.results_table(paths))
+    console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}", soft_wrap=True, highlight=False)
+    console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    command_line.run(main, defaults, program="recipes/offline.py", description=__doc__)
