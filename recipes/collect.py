@@ -7,17 +7,18 @@ it was when the same command is given again.
 """
 
 import dataclasses
+import difflib
 import pathlib
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
 
 import deflow.data
-from deflow.data.collection import collection_folder
 from deflow.data.folders import DEFAULT_DATA_DIR
-from deflow.data.relabelling import task_successes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Collect:
 
 
 def main(recipe: Collect) -> None:
+    """Collect, and say what was collected, where it is and what to do with it."""
     if recipe.list:
         print("\n".join(deflow.data.task_names()))
         return
@@ -55,19 +57,40 @@ def main(recipe: Collect) -> None:
     provenance = deflow.data.collect(recipe.env, settings, data_dir=recipe.data_dir, workers=recipe.workers)
     seconds = time.perf_counter() - start
 
-    folder = collection_folder(provenance.dataset, settings, recipe.data_dir)
-    print(f"{provenance.dataset}: {provenance.rows:,} transitions in {folder} ({seconds:.0f} s)")
-    for task, successes in task_successes(recipe.env, pathlib.Path(provenance.path)).items():
+    train = pathlib.Path(provenance.path)
+    print(f"{provenance.dataset}: {provenance.rows:,} transitions in {train.parent} ({seconds:.0f} s)")
+    for task, successes in deflow.data.task_successes(recipe.env, train).items():
         print(f"  {task}: {successes:,} transitions where the task is solved")
-    print(f"Next: python recipes/offline.py --env {recipe.env} --data-dir {recipe.data_dir}")
+    print(f"Next: {next_command(recipe)}")
+
+
+def next_command(recipe: Collect) -> str:
+    """The command that trains on what was collected."""
+    words = ["python recipes/offline.py", "--env", recipe.env, "--data collected --rows", str(recipe.rows)]
+    if recipe.seed:
+        words += ["--data-seed", str(recipe.seed)]
+    if recipe.data_dir != DEFAULT_DATA_DIR:
+        words += ["--data-dir", shlex.quote(str(recipe.data_dir))]
+    return " ".join(words)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the arguments and collect; DataError for a mistake in them."""
+    flags = ["--help", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Collect))]
+    for given in (argument.split("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")):
+        if given not in flags:
+            near = difflib.get_close_matches(given, flags, n=1)
+            guess = f"; did you mean {near[0]}?" if near else "."
+            raise deflow.data.DataError(f"There is no flag {given}{guess} All flags: {' '.join(flags)}")
+    main(tyro.cli(Collect, args=arguments, prog="recipes/collect.py", description=__doc__))
 
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Collect, description=__doc__))
+        run(sys.argv[1:])
     except deflow.data.DataError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
-        print(error if str(error) else "Interrupted.", file=sys.stderr)
+        print(f"error: {error if str(error) else 'interrupted.'}", file=sys.stderr)
         sys.exit(130)

@@ -116,8 +116,10 @@ def collect(
         raise CollectionError(f"workers must be at least 1, got {workers}.")
     make_folder(plan.folder)
     with filelock.FileLock(plan.folder / ".lock"):
-        if not (plan.folder / PROVENANCE_FILE).exists():
-            _check_plan(plan)
+        if (plan.folder / PROVENANCE_FILE).exists():
+            _check_plan(plan, ("dataset", "seed", "steps"))  # complete: it may be older than today's versions
+        else:
+            _check_plan(plan, tuple(plan.fingerprint()))
             make_folder(plan.folder / EPISODES_FOLDER)
             _play_missing(plan, workers or usable_cores(), progress)
             _assemble(plan)
@@ -154,16 +156,17 @@ def read_provenance(folder: pathlib.Path) -> Provenance:
     return dataclasses.replace(provenance, path=str(folder / pathlib.Path(provenance.path).name))
 
 
-def _check_plan(plan: Plan) -> None:
+def _check_plan(plan: Plan, keys: tuple[str, ...]) -> None:
+    """CollectionError if the folder holds a collection that differs in one of the keys of its fingerprint."""
     path, wanted = plan.folder / PLAN_FILE, plan.fingerprint()
     if not path.exists():
         write_json(path, wanted)
     found = read_json(path)
-    if found != wanted:
-        different = [key for key in wanted if found.get(key) != wanted[key]]
+    different = [key for key in keys if found.get(key) != wanted[key]]
+    if different:
         raise CollectionError(
-            f"{plan.folder} holds a collection begun with another {' and '.join(different) or 'layout'}: delete that "
-            "folder, or choose another --data-dir."
+            f"{plan.folder} holds a collection made with other {' and '.join(different)}: delete that folder, or "
+            "choose another --data-dir."
         )
 
 

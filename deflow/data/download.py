@@ -13,7 +13,7 @@ import zipfile
 import filelock
 from tqdm import tqdm
 
-from deflow.data.errors import DownloadError
+from deflow.data.errors import DataError, DownloadError
 from deflow.data.folders import check_space, megabytes
 
 CHUNK = 1 << 20
@@ -64,6 +64,7 @@ def download(url: str, path: pathlib.Path, *, progress: bool = True, patience: P
             raise DownloadError(f"{url} could not be downloaded ({reason}, after {failures} attempts)")
         if not zipfile.is_zipfile(part):
             part.unlink()
+            _tag_file(part).unlink(missing_ok=True)
             raise DownloadError(f"{url} is not a dataset: what the server sent is no npz file")
         part.replace(path)
         _tag_file(part).unlink(missing_ok=True)
@@ -97,6 +98,8 @@ def _attempt(url: str, part: pathlib.Path, progress: bool, timeout: float) -> No
         raise _InterruptedError(str(error.reason)) from error
     except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise _InterruptedError(str(error) or type(error).__name__) from error
+    except DataError:
+        raise
     except ValueError as error:
         raise DownloadError(f"{url} is not an address ({error})") from error
 

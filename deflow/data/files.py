@@ -17,7 +17,8 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
         DatasetFileError: the file is truncated, damaged, no npz file at all, or holds Python objects.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with open(path, "rb") as raw:
+            file = np.load(raw, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DatasetFileError(f"{path} is a single array, not an npz file: save it with numpy.savez.")
             return {name: file[name] for name in names if name in file.files}

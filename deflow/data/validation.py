@@ -80,7 +80,7 @@ def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
             if bad.any():
                 row = int(np.argmax(bad))
                 raise DatasetFileError(
-                    f"{path} holds {columns[name][row]} in {name}, row {row}: only 0 and 1 mean something."
+                    f"{path} holds {columns[name][row]} in {name}, first in row {row}: only 0 and 1 mean something."
                 )
     if not columns["terminals"][-1]:
         raise DatasetFileError(
