@@ -150,6 +150,14 @@ def run(
         main(command.options, command.agent, algorithm)
 
 
+def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:
+    """The whole program of a recipe that composes no agent: `main(options)`; mistakes in one sentence."""
+    with one_sentence():
+        if not {"-h", "--help"} & set(sys.argv[1:]):
+            _check_flags(sys.argv[1:], _flags(options), {})
+        main(tyro.cli(options, description=description))
+
+
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
     """Within: a user's mistake ends the program with its sentence and code 2, Ctrl-C with code 130.
@@ -195,20 +203,21 @@ def _check_choices(arguments: Sequence[str]) -> None:
 
 
 def _check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:
-    chosen = {registry.choice: registry.name_of(defaults[name]) for name, registry in KINDS.items()}
+    kinds = {name: registry for name, registry in KINDS.items() if name in defaults}
+    chosen = {registry.choice: registry.name_of(defaults[name]) for name, registry in kinds.items()}
     for argument in arguments:
         kind, colon, name = argument.partition(":")
         if colon and kind.replace("_", "-") in chosen:
             chosen[kind.replace("_", "-")] = name
     available = set(plain)
-    for registry in KINDS.values():
+    for registry in kinds.values():
         fields = dataclasses.fields(registry[chosen[registry.choice]])
         available |= {f"--{registry.choice}.{field.name.replace('_', '-')}" for field in fields}
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if not flag.startswith("--") or flag in available:
             continue
-        for registry in KINDS.values():
+        for registry in kinds.values():
             owners = [n for n in registry if flag in {f"--{registry.choice}{f}" for f in _fields(registry[n])}]
             if owners:
                 raise UsageError(

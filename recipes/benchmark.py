@@ -1,0 +1,265 @@
+"""Updates per second of the fused training, against a plain loop in the same process. Prints JSON.
+
+    python recipes/benchmark.py --output docs/benchmarks/cpu.json
+
+The plain loop is what single-file research code does: batches sampled by NumPy, one jitted call per update, three ODE
+solves (at s, at s', and one more for a metric). Variants take turns, round after round, because machines are noisy:
+each round gives one ratio, and the median over rounds is what counts.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+
+import deflow
+from deflow import command_line
+from deflow.training.offline import fused_updates
+from deflow.training.precision import Precision
+from deflow.types import trainable
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Options of the benchmark."""
+
+    rounds: int = 7
+    """How often the variants take turns; medians are over rounds."""
+
+    seconds: float = 3.0
+    """Time of one variant's turn, about."""
+
+    width: int = 512
+    """Units of each hidden layer of every network."""
+
+    depth: int = 4
+    """Hidden layers of every network."""
+
+    batch_size: int = 256
+    """Transitions per update."""
+
+    seeds: tuple[int, ...] = (1, 2, 4, 8)
+    """How many seeds to train together, for the cost of one."""
+
+    rows: int = 100_000
+    """Transitions in the (random) dataset."""
+
+    output: Path | None = None
+    """File for the JSON, beside the screen."""
+
+    def __post_init__(self):
+        for name in ("rounds", "width", "depth", "batch_size", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+        if not self.seconds > 0 or not self.seeds or min(self.seeds) < 1:
+            raise ValueError("--seconds and --seeds must be positive.")
+
+
+Turn = Callable[[], float]
+"""Runs one variant for a while and returns its updates per second (of one seed), or GFLOP per second."""
+
+SPEC = deflow.Spec(observation_shape=(28,), action_size=5)  # cube-single
+
+
+def main(options: Benchmark) -> None:
+    """Measure, and print what was measured."""
+    data = random_data(options)
+    turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data)}
+    for precision in ("float32", "bfloat16"):
+        turns[precision] = fused_turn(options, data, precision)
+    for count in options.seeds:
+        turns[f"seeds {count}"] = fused_turn(options, data, "float32", seeds=count)
+    console = Console(stderr=True, highlight=False)
+    measured: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(options.rounds):
+        for name, turn in turns.items():
+            measured[name].append(turn())
+            console.print(f"round {number + 1}/{options.rounds}  {name}: {measured[name][-1]:.1f}")
+    text = json.dumps(summary(options, measured), indent=2)
+    print(text)
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(text + "\n")
+
+
+def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
+    """What was measured, as medians over rounds; ratios are medians of each round's ratio."""
+
+    def ratio(name: str, to: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(measured[name], measured[to], strict=True)), 3)
+
+    rates = {name: round(statistics.median(values), 2) for name, values in measured.items()}
+    work = update_gflop(options)
+    shares = [rate * work / product for rate, product in zip(measured["float32"], measured["product"], strict=True)]
+    alone = f"seeds {options.seeds[0]}"
+    return {
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "machine": deflow.runs.machine.describe_machine(),
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+        "updates_per_second": {name: rates[name] for name in ("plain", "float32", "bfloat16")},
+        "ratio_to_plain": {name: ratio(name, "plain") for name in ("float32", "bfloat16")},
+        "gflop_per_update": round(work, 2),
+        "float32_product_gflop_per_second": rates["product"],
+        "share_of_product_rate": round(statistics.median(shares), 3),
+        "cost_per_seed": {
+            str(count): {
+                "updates_per_second_of_each": rates[f"seeds {count}"],
+                "time_per_seed_relative_to_alone": round(ratio(alone, f"seeds {count}") / count, 3),
+            }
+            for count in options.seeds
+        },
+        "rounds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
+    }
+
+
+def random_data(options: Benchmark) -> deflow.Batch:
+    """A dataset of the right shapes: speed does not depend on its values."""
+    generator = np.random.default_rng(0)
+    observation = generator.normal(size=(2, options.rows, SPEC.observation_size)).astype(np.float32)
+    action = generator.uniform(-1, 1, size=(options.rows, SPEC.action_size)).astype(np.float32)
+    ones = np.ones(options.rows, np.float32)
+    return deflow.Batch(observation[0], action, -ones, ones, observation[1])
+
+
+def update_gflop(options: Benchmark) -> float:
+    """Products of one fused update, in 1e9 operations: forward 1, backward 2 (1 where only inputs need a gradient)."""
+    width, depth, size, action = options.width, options.depth, SPEC.observation_size, SPEC.action_size
+
+    def forward(inputs: int, outputs: int) -> int:
+        return 2 * (inputs * width + (depth - 1) * width * width + width * outputs)
+
+    field, refiner = forward(size + action + 1, action), forward(size + action, action)
+    critic = 2 * forward(size + action, 1)
+    solve = 2 * 10 * field
+    temporal_difference = 3 * critic + critic + refiner
+    refinement = 3 * refiner + 2 * critic
+    return options.batch_size * (solve + temporal_difference + 3 * field + refinement) / 1e9
+
+
+# --- the variants
+
+
+def product_turn(options: Benchmark) -> Turn:
+    """The machine's own rate: a product of the solve's size, in float32."""
+    left, right = jnp.ones((2 * options.batch_size, options.width)), jnp.ones((options.width, options.width))
+
+    @jax.jit
+    def products(left):
+        with jax.default_matmul_precision("float32"):
+            return jax.lax.fori_loop(0, 100, lambda _, x: x @ right * 1e-3, left)
+
+    gflop = 100 * 2 * left.shape[0] * options.width**2 / 1e9
+
+    def run() -> None:
+        jax.block_until_ready(products(left))
+
+    return lambda: gflop * calls_per_second(run, options.seconds / 3)
+
+
+def fused_turn(options: Benchmark, data: deflow.Batch, precision: Precision, *, seeds: int | None = None) -> Turn:
+    """The fused training: everything on the device, many updates per dispatch."""
+    key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
+    config = deflow.agent_config(width=options.width, depth=options.depth)
+    learner = deflow.Learner.create(config, SPEC, key=key)
+    dispatch = fused_updates(learner, batch_size=options.batch_size, precision=precision)
+    columns = jax.device_put(data)
+    count = 10 if jax.default_backend() == "cpu" else 200
+
+    def run() -> None:
+        nonlocal learner
+        learner, _ = dispatch(learner, columns, jnp.asarray(count), key)
+        jax.block_until_ready(learner.step)
+
+    return lambda: count * calls_per_second(run, options.seconds)
+
+
+def plain_turn(options: Benchmark, data: deflow.Batch) -> Turn:
+    """The plain loop: NumPy samples, one jitted call per update, three solves."""
+    agent = deflow.agent_config(width=options.width, depth=options.depth).build(SPEC, key=jax.random.key(0))
+    parameters, rest = eqx.partition(agent, trainable(agent))
+    optimizer = optax.adam(3e-4)
+    state = optimizer.init(parameters)
+    generator, key = np.random.default_rng(0), jax.random.key(0)
+
+    @eqx.filter_jit
+    def update(parameters, rest, state, batch, key):
+        grad = jax.grad(lambda p: plain_loss(eqx.combine(p, rest), batch, key), has_aux=True)
+        gradients, metrics = grad(parameters)
+        updates, state = optimizer.update(gradients, state)
+        agent = eqx.combine(optax.apply_updates(parameters, updates), rest).advance(metrics)
+        parameters, rest = eqx.partition(agent, trainable(agent))
+        return parameters, rest, state, metrics
+
+    def run() -> None:
+        nonlocal parameters, rest, state, key
+        key, this = jax.random.split(key)
+        batch = data[generator.integers(0, len(data), options.batch_size)]
+        parameters, rest, state, metrics = update(parameters, rest, state, batch, this)
+        jax.block_until_ready(metrics)
+
+    return lambda: calls_per_second(run, options.seconds)
+
+
+def plain_loss(agent: deflow.Agent, batch: deflow.Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The same loss as the agent's, written on batches, with a solve wherever an action is wanted."""
+    keys = jax.random.split(key, 5)
+    held = jax.lax.stop_gradient
+    hold = lambda part: jax.tree.map(lambda leaf: held(leaf) if eqx.is_array(leaf) else leaf, part)  # noqa: E731
+    field, refiner, critic = jax.vmap(agent.field), agent.refiner, agent.critic
+    value = jax.vmap(hold(critic).value)
+
+    def propose(observation, key):
+        point = jax.random.normal(key, batch.action.shape)
+        for step in range(10):
+            point += field(observation, point, jnp.full(len(point), step / 10)) / 10
+        return held(jnp.clip(point, -1, 1))
+
+    def displace(refiner, observation, proposal):
+        return jax.vmap(lambda o, a: refiner(o, None, a, None))(observation, proposal)
+
+    next_proposal = propose(batch.next_observation, keys[0])
+    next_action = jnp.clip(next_proposal + displace(hold(refiner), batch.next_observation, next_proposal), -1, 1)
+    loss = lambda row, action: critic.loss(row, held(action)[None], key=keys[1])[0]  # noqa: E731
+    critic_loss = jnp.mean(jax.vmap(loss)(batch, next_action))
+
+    start, moment = jax.random.normal(keys[2], batch.action.shape), jax.random.uniform(keys[3], (len(batch), 1))
+    velocity = field(batch.observation, (1 - moment) * start + moment * batch.action, moment[:, 0])
+    flow_loss = jnp.mean((velocity - (batch.action - start)) ** 2)
+
+    proposal = propose(batch.observation, keys[4])
+    displacement = displace(refiner, batch.observation, proposal)
+    size, values = jnp.mean(displacement**2), value(batch.observation, jnp.clip(proposal + displacement, -1, 1))
+    refiner_loss = -jnp.mean(values) / held(jnp.mean(jnp.abs(values)))
+    total = critic_loss + flow_loss + refiner_loss + agent.constraint.loss(size, agent.trust_region.bound)
+
+    third = propose(batch.observation, keys[0])
+    acted = jnp.clip(third + displace(hold(refiner), batch.observation, third), -1, 1)
+    return total, {"loss": total, "size": size, "error": jnp.mean((acted - batch.action) ** 2)}
+
+
+def calls_per_second(run: Callable[[], None], seconds: float) -> float:
+    """How often `run` can be called; the first call, which may compile, is not counted."""
+    if run not in _warm:
+        run()
+        _warm.add(run)
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        run()
+        calls += 1
+    return calls / (time.perf_counter() - start)
+
+
+_warm: set[Callable[[], None]] = set()
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, Benchmark, description=__doc__)

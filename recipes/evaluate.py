@@ -1,0 +1,63 @@
+"""Evaluate a finished run again: the same numbers for the same seed.
+
+python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --episodes 100
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+import deflow
+from deflow import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Options of the recipe."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's directory."""
+
+    episodes: int | None = None
+    """Number of episodes (default: as many as the run's own evaluations)."""
+
+    seed: int | None = None
+    """Seed of the episodes and of the policy (default: the run's own evaluations' seed)."""
+
+    step: int | None = None
+    """Which checkpoint (default: the newest sound one)."""
+
+    workers: int | None = None
+    """Processes (default: one per core). The numbers do not depend on it."""
+
+    import_: command_line.Import = ()
+    """Python files with the parts of your own that the run was trained with, to be run first."""
+
+
+def main(options: Evaluate) -> None:
+    """Load, evaluate, and say how it went."""
+    command_line.import_files(options.import_)
+    run = deflow.Run.open(options.run)
+    learner, step = deflow.loading.load_learner(run, step=options.step)
+    environment = deflow.Environment(**run.config["environment"])
+    own = run.config["evaluation"]
+    episodes = own["episodes"] if options.episodes is None else options.episodes
+    seed = own["seed"] if options.seed is None else options.seed
+    if environment.spec() != learner.agent.spec:
+        raise ValueError(
+            f"The checkpoint's sizes do not fit the environment {environment.name}: it was trained for "
+            f"{learner.agent.spec}, the environment has {environment.spec()}."
+        )
+    with deflow.Evaluator(environment, workers=options.workers) as evaluator:
+        result = evaluator(learner.agent, episodes=episodes, seed=seed, progress=True)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{os.fspath(run.path)}, after {step:,} updates, seed {seed}:")
+    console.print(str(result))
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, Evaluate, description=__doc__)
