@@ -166,7 +166,7 @@ def test_a_page_instead_of_a_file_is_refused(filled, tmp_path):
 
 def test_a_full_disk_is_noticed_first(filled, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
-    with pytest.raises(FolderError, match="has 0.0 MB free"):
+    with pytest.raises(FolderError, match=r"has 0\.0 MB free"):
         get(filled, tmp_path / "a.npz")
 
 

@@ -209,7 +209,7 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
             "empty": b"",
         }
         path.write_bytes(cut[damage])
-    with pytest.raises(DatasetFileError, match="truncated or damaged|not an npz file"):
+    with pytest.raises(DatasetFileError, match=r"truncated or damaged|not an npz file"):
         load_task(MAZE, UserFile(path))
 
 

@@ -38,7 +38,8 @@ def worker_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor
     )
     try:
         with _deaf():
-            pool.submit(os.getpid)  # the first job starts all processes
+            for _ in range(workers):
+                pool.submit(os.getpid)  # each job starts a process, since none is idle yet
         yield pool
         pool.shutdown()
     except BaseException:
