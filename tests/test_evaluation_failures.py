@@ -145,7 +145,7 @@ evaluator = Evaluator(Doomed(), workers=2)  # no __main__ guard
 evaluator(Still(), episodes=2, seed=0)
 print(*[process.pid for process in evaluator._pool._context.processes], flush=True)
 with evaluator:
-    evaluator(Still(1.0), episodes=4, seed=0)
+    evaluator(Still(1.0), episodes=1, seed=0)  # for ever, while the other worker waits
 """
 
 
@@ -171,8 +171,11 @@ def test_workers_end_with_their_parent(tmp_path, ending):
     assert process.stdout is not None
     workers = [int(pid) for pid in process.stdout.readline().split()]
     assert len(workers) == 2
-    time.sleep(0.5)
     if ending == signal.SIGINT:
+        for pid in workers:
+            os.kill(pid, signal.SIGINT)
+        time.sleep(1.0)
+        assert all(map(alive, workers)), "workers must be deaf to Ctrl-C"
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.kill()

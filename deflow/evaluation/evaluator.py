@@ -15,8 +15,8 @@ from deflow.evaluation.pool import Pool
 from deflow.evaluation.program import Exporter
 from deflow.evaluation.result import Evaluation
 
-MOST_WORKERS = 16
-"""Processes started when their number is not given, however many cores there are: each takes memory and a moment."""
+MOST_WORKERS = 8
+"""Processes when their number is not given, however many cores there are: one with a cube in it takes 0.9 GB."""
 
 
 class Evaluator:
