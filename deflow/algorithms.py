@@ -28,9 +28,9 @@ def flow_bc() -> AgentConfig:
     return dataclasses.replace(
         deflow(),
         refiner=refiners.NoRefiner(),
-        trust_region=trust_regions.NoTrustRegion(),
+        trust_region=trust_regions.NoTrustRegion(),  # pyright: ignore[reportCallIssue]
         constraint=constraints.NoConstraint(),
-        critic=critics.NoCritic(),
+        critic=critics.NoCritic(),  # pyright: ignore[reportCallIssue]
     )
 
 

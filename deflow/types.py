@@ -8,10 +8,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
-Observation = Num[Array, " *observation"]
+Observation = Num[Array | np.ndarray, " *observation"]
 """One observation, as the environment gives it: a state of shape (O,), or pixels (height, width, channels)."""
 
 Features = Float[Array, " features"]
@@ -87,6 +88,12 @@ class Batch(eqx.Module):
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    def on_device(self) -> "Batch":
+        """The columns that losses read, on JAX's default device."""
+        read = (self.observation, self.action, self.reward, self.mask, self.next_observation)
+        observation, action, reward, mask, following = map(jnp.asarray, read)
+        return Batch(observation, action, reward, mask, following)
 
     def __getitem__(self, rows) -> "Batch":
         """The given rows of every column."""

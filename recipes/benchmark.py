@@ -23,6 +23,7 @@ from rich.console import Console
 
 import deflow
 from deflow import command_line
+from deflow.runs.machine import describe_machine
 from deflow.training.offline import fused_updates
 from deflow.training.precision import Precision
 from deflow.types import trainable
@@ -103,7 +104,7 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
     alone = f"seeds {options.seeds[0]}"
     return {
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": deflow.runs.machine.describe_machine(),
+        "machine": describe_machine(),
         "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
         "updates_per_second": {name: rates[name] for name in ("plain", "float32", "bfloat16")},
         "ratio_to_plain": {name: ratio(name, "plain") for name in ("float32", "bfloat16")},
@@ -171,7 +172,7 @@ def fused_turn(options: Benchmark, data: deflow.Batch, precision: Precision, *, 
     config = deflow.agent_config(width=options.width, depth=options.depth)
     learner = deflow.Learner.create(config, SPEC, key=key)
     dispatch = fused_updates(learner, batch_size=options.batch_size, precision=precision)
-    columns = jax.device_put(data)
+    columns = data.on_device()
     count = 10 if jax.default_backend() == "cpu" else 200
 
     def run() -> None:
@@ -195,14 +196,14 @@ def plain_turn(options: Benchmark, data: deflow.Batch) -> Turn:
         grad = jax.grad(lambda p: plain_loss(eqx.combine(p, rest), batch, key), has_aux=True)
         gradients, metrics = grad(parameters)
         updates, state = optimizer.update(gradients, state)
-        agent = eqx.combine(optax.apply_updates(parameters, updates), rest).advance(metrics)
+        agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
         parameters, rest = eqx.partition(agent, trainable(agent))
         return parameters, rest, state, metrics
 
     def run() -> None:
         nonlocal parameters, rest, state, key
         key, this = jax.random.split(key)
-        batch = data[generator.integers(0, len(data), options.batch_size)]
+        batch = data[generator.integers(0, len(data), options.batch_size)].on_device()
         parameters, rest, state, metrics = update(parameters, rest, state, batch, this)
         jax.block_until_ready(metrics)
 
@@ -232,7 +233,7 @@ def plain_loss(agent: deflow.Agent, batch: deflow.Batch, key: jax.Array) -> tupl
     critic_loss = jnp.mean(jax.vmap(loss)(batch, next_action))
 
     start, moment = jax.random.normal(keys[2], batch.action.shape), jax.random.uniform(keys[3], (len(batch), 1))
-    velocity = field(batch.observation, (1 - moment) * start + moment * batch.action, moment[:, 0])
+    velocity = field(jnp.asarray(batch.observation), (1 - moment) * start + moment * batch.action, moment[:, 0])
     flow_loss = jnp.mean((velocity - (batch.action - start)) ** 2)
 
     proposal = propose(batch.observation, keys[4])

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import deflow
 from deflow import command_line
+from deflow.loading import load_learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def main(options: Evaluate) -> None:
     """Load, evaluate, and say how it went."""
     command_line.import_files(options.import_)
     run = deflow.Run.open(options.run)
-    learner, step = deflow.loading.load_learner(run, step=options.step)
+    learner, step = load_learner(run, step=options.step)
     environment = deflow.Environment(**run.config["environment"])
     own = run.config["evaluation"]
     episodes = own["episodes"] if options.episodes is None else options.episodes

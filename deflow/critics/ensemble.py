@@ -53,8 +53,9 @@ class EnsembleCritic(AbstractCritic):
     ) -> tuple[Scalar, dict[str, Scalar]]:
         following = _values(self.target.value, transition.next_observation, next_actions[0])
         bootstrap = aggregate(following, self.aggregation, self.deviations)
-        target = jax.lax.stop_gradient(transition.reward + self.discount * transition.mask * bootstrap)
-        values = _values(self.members, transition.observation, transition.action)
+        reward, mask = jnp.asarray(transition.reward), jnp.asarray(transition.mask)
+        target = jax.lax.stop_gradient(reward + self.discount * mask * bootstrap)
+        values = _values(self.members, transition.observation, jnp.asarray(transition.action))
         return jnp.mean(jnp.square(values - target)), {"critic_value": jnp.mean(values), "critic_target": target}
 
     def advance(self) -> Self:
@@ -104,7 +105,7 @@ class EnsembleCriticConfig(AbstractCriticConfig):
             return Member(encoder=encoder, network=network)
 
         members = eqx.filter_vmap(member)(jax.random.split(key, self.members))
-        return EnsembleCritic(
+        return EnsembleCritic(  # pyright: ignore[reportCallIssue]
             members=members,
             target=Fixed(jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, members)),
             discount=context.discount,

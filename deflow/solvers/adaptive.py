@@ -3,6 +3,7 @@
 import abc
 
 import diffrax
+import jax.numpy as jnp
 
 from ..types import Action, Velocity
 from .base import AbstractSolver, register
@@ -33,7 +34,7 @@ class AbstractAdaptive(AbstractSolver):
 
     def __call__(self, velocity: Velocity, noise: Action) -> Action:
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda time, point, args: velocity(time, point)),
+            diffrax.ODETerm(lambda time, point, args: velocity(jnp.asarray(time), point)),
             self.method,
             t0=0.0,
             t1=1.0,

@@ -30,7 +30,7 @@ class AbstractFixedStep(AbstractSolver):
 
     def __call__(self, velocity: Velocity, noise: Action) -> Action:
         method = self.method
-        term = diffrax.ODETerm(lambda time, point, args: velocity(time, point))
+        term = diffrax.ODETerm(lambda time, point, args: velocity(jnp.asarray(time), point))
         edges = [jnp.asarray(index / self.steps, noise.dtype) for index in range(self.steps + 1)]
         state, point = method.init(term, edges[0], edges[1], noise, None), noise
         for start, end in itertools.pairwise(edges):

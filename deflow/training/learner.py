@@ -69,12 +69,10 @@ class Learner(eqx.Module):
         gradients, metrics = jax.grad(loss, has_aux=True)(parameters)
         with jax.numpy_dtype_promotion("standard"):  # optax multiplies by Python and integer scalars
             updates, state = optax.adam(self.learning_rate).update(gradients, self.optimizer_state)
-        agent = eqx.combine(optax.apply_updates(parameters, updates), rest).advance(metrics)
+        agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
         return Learner(agent, state, self.step + 1, self.learning_rate), metrics
 
 
 def sample(data: Batch, size: int, *, key: Key[Array, ""]) -> Batch:
-    """`size` transitions drawn uniformly with replacement, without the columns that no loss reads."""
-    rows = jax.random.randint(key, (size,), 0, len(data))
-    read = (data.observation, data.action, data.reward, data.mask, data.next_observation)
-    return Batch(*(column[rows] for column in read))
+    """`size` transitions drawn uniformly with replacement."""
+    return data[jax.random.randint(key, (size,), 0, len(data))]

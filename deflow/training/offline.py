@@ -40,7 +40,7 @@ def train_offline(
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
     dispatch = fused_updates(learner, batch_size=batch_size, precision=precision)
-    columns = Batch(*map(jnp.asarray, (data.observation, data.action, data.reward, data.mask, data.next_observation)))
+    columns = data.on_device()
     done = int(jnp.max(learner.step))
     while done < steps:
         count = min(updates_per_dispatch, steps - done)

@@ -1,0 +1,31 @@
+from . import constraints as constraints
+from . import critics as critics
+from . import encoders as encoders
+from . import fields as fields
+from . import refiners as refiners
+from . import solvers as solvers
+from . import trust_regions as trust_regions
+from .agent import Agent as Agent
+from .algorithms import ALGORITHMS as ALGORITHMS
+from .algorithms import agent_config as agent_config
+from .composition import AgentConfig as AgentConfig
+from .data import Collected as Collected
+from .data import Environment as Environment
+from .data import Official as Official
+from .data import Task as Task
+from .data import UserFile as UserFile
+from .data import collect as collect
+from .data import load_task as load_task
+from .evaluation import Evaluation as Evaluation
+from .evaluation import Evaluator as Evaluator
+from .evaluation import evaluate as evaluate
+from .loading import load as load
+from .runs import Run as Run
+from .settings import TaskSettings as TaskSettings
+from .settings import task_settings as task_settings
+from .training import Learner as Learner
+from .training import train_offline as train_offline
+from .types import Batch as Batch
+from .types import Spec as Spec
+
+__version__: str
