@@ -78,7 +78,7 @@ def parse(
         parsed = tyro.cli(
             annotated,
             default=default,
-            args=list(arguments),
+            args=sorted(arguments, key=lambda argument: not _is_choice(argument)),  # choices first: their flags follow
             prog=program,
             description=description,
             config=(tyro.conf.CascadeSubcommandArgs,),
@@ -200,6 +200,11 @@ def _check_choices(arguments: Sequence[str]) -> None:
             raise UsageError(suggestion("kind of part", kind, kinds))
         if name not in kinds[kind]:
             raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
+
+
+def _is_choice(argument: str) -> bool:
+    kind, colon, _ = argument.partition(":")
+    return bool(colon) and kind.replace("_", "-") in {registry.choice for registry in KINDS.values()}
 
 
 def _check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:

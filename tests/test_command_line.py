@@ -1,0 +1,148 @@
+"""The command line: choices, defaults, and what mistakes are answered with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deflow
+from deflow import command_line
+from deflow.command_line import UsageError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def offline():
+    return load_recipe("offline")
+
+
+def load_recipe(name):
+    import importlib.util
+
+    specification = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def parsed(offline, *arguments):
+    options, agent, algorithm = offline.defaults(list(arguments))
+    rest = [argument for argument in arguments if argument != algorithm]
+    command = command_line.parse(options, agent, rest, program="offline.py", description="")
+    return command.options, command.agent
+
+
+def test_defaults_are_the_papers(offline):
+    options, agent = parsed(offline)
+    assert (options.steps, options.batch_size, options.learning_rate) == (1_000_000, 256, 3e-4)
+    assert agent.field == deflow.fields.MLPFieldConfig(width=512, depth=4)
+    assert agent.critic == deflow.critics.EnsembleCriticConfig(members=2, aggregation="mean", width=512, depth=4)
+    assert agent.solver == deflow.solvers.Euler(steps=10)
+    assert agent.trust_region == deflow.trust_regions.MeanSquare(bound=0.001)
+
+
+def test_settings_come_with_the_task_and_a_flag_wins(offline):
+    name = "antmaze-giant-navigate-singletask-v0"
+    _, agent = parsed(offline, "--env", name)
+    assert (agent.discount, agent.critic.aggregation, agent.trust_region.bound) == (0.995, "min", 0.01)
+    _, agent = parsed(offline, f"--env={name}", "--discount", "0.9", "--trust-region.bound", "0.2")
+    assert (agent.discount, agent.critic.aggregation, agent.trust_region.bound) == (0.9, "min", 0.2)
+    _, agent = parsed(offline, "--env", name, "critic:ensemble", "--critic.members", "5")
+    assert (agent.critic.members, agent.critic.aggregation) == (5, "min")  # the task's, though the choice was named
+    options, _ = parsed(offline, "--env", "visual-cube-single-play-singletask-v0")
+    assert options.steps == 500_000
+
+
+def test_choices_in_any_order(offline):
+    expected = (deflow.solvers.Tsit5(rtol=1e-4), deflow.trust_regions.MeanSquare(bound=0.1))
+    for arguments in (
+        "solver:tsit5 --solver.rtol 1e-4 trust-region:mean-square --trust-region.bound 0.1",
+        "trust-region:mean-square --seeds 0 1 solver:tsit5 --trust-region.bound 0.1 --solver.rtol 1e-4",
+        "deflow --solver.rtol 1e-4 --trust-region.bound 0.1 solver:tsit5",
+    ):
+        _, agent = parsed(offline, *arguments.split())
+        assert (agent.solver, agent.trust_region) == expected
+
+
+def test_every_member_can_be_chosen(offline):
+    for kind, registry in command_line.KINDS.items():
+        for name in registry:
+            _, agent = parsed(offline, f"{registry.choice}:{name}")
+            assert registry.name_of(getattr(agent, kind)) == name
+
+
+def test_quickstart_is_smaller_but_else_the_papers(offline):
+    options, agent = parsed(offline, "--budget", "quickstart")
+    assert options.data == "collected"
+    assert options.steps < 100_000
+    assert agent.field.width < 512
+    options, _ = parsed(offline, "--budget", "quickstart", "--steps", "7")
+    assert options.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("solver:hen", ["Unknown solver 'hen'", "'heun'", "tsit5"]),
+        ("solvr:heun", ["Unknown kind of part 'solvr'", "'solver'"]),
+        ("--stpes 3", ["Unknown flag '--stpes'", "'--steps'", "--batch-size"]),
+        ("--solver.rtol 1e-3", ["belongs to solver:tsit5 or solver:dopri5", "add solver:tsit5"]),
+        ("--trust-region.bund 0.1", ["'--trust-region.bound'"]),
+    ],
+)
+def test_mistyped_names_get_the_nearest(offline, arguments, expected):
+    with pytest.raises(UsageError) as error:
+        parsed(offline, *arguments.split())
+    assert all(part in str(error.value) for part in expected), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_algorithm(offline):
+    with pytest.raises(
+        KeyError, match=r"Unknown algorithm 'deflw'. Did you mean 'deflow'\? Choose from: deflow, flow-bc"
+    ):
+        parsed(offline, "deflw")
+
+
+def test_import_runs_a_users_file(offline, tmp_path):
+    file = tmp_path / "my_parts.py"
+    file.write_text(
+        "import deflow\n"
+        "@deflow.solvers.register('for-this-test')\n"
+        "class MySolver(deflow.solvers.AbstractSolver):\n"
+        "    '''Mine.'''\n"
+        "    jump: float = 0.5\n"
+        "    '''How far.'''\n"
+        "    def __call__(self, velocity, noise):\n"
+        "        return noise * self.jump\n"
+    )
+    options, agent = parsed(offline, "--import", str(file), "solver:for-this-test", "--solver.jump", "0.25")
+    assert (type(agent.solver).__name__, agent.solver.jump) == ("MySolver", 0.25)
+    assert options.import_ == (file,)
+    with pytest.raises(UsageError, match="no such file"):
+        parsed(offline, "--import", str(tmp_path / "nothing.py"))
+    file.write_text("import deflow\n1 / 0\n")
+    with pytest.raises(UsageError, match="line 2: ZeroDivisionError"):
+        parsed(offline, "--import", str(file))
+
+
+def test_help_shows_every_choice_and_every_fields_sentence():
+    outcome = subprocess.run(
+        [sys.executable, "recipes/offline.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "400"},
+        check=True,
+    )
+    text = outcome.stdout
+    for registry in command_line.KINDS.values():
+        for name in (name for name in registry if registry.distribution(name) == "deflow"):
+            assert f"{registry.choice}:{name}" in text
+            for field, sentence in command_line.field_docstrings(registry[name]).items():
+                assert f"--{registry.choice}.{field.replace('_', '-')}" in text
+                assert sentence[:40] in text
