@@ -92,7 +92,8 @@ def test_failure_names_the_episode_and_the_next_call_works(evaluator, action, wo
 
 def test_a_worker_killed_between_evaluations_is_reported_and_replaced(evaluator):
     evaluator(Still(), episodes=2, seed=0)
-    victim = evaluator._pool._context.processes[0]
+    scratch = Path(evaluator._scratch.name)  # the other worker may still be starting
+    victim = next(p for p in evaluator._pool._context.processes if (scratch / f"worker-{p.pid}").exists())
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
 
@@ -166,7 +167,12 @@ def test_workers_end_with_their_parent(tmp_path, ending):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(tests), root=str(tests.parent)))
     process = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # a killed parent cannot tidy up
     )
     assert process.stdout is not None
     workers = [int(pid) for pid in process.stdout.readline().split()]
