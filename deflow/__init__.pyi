@@ -4,6 +4,7 @@ from . import encoders as encoders
 from . import fields as fields
 from . import refiners as refiners
 from . import solvers as solvers
+from . import testing as testing
 from . import trust_regions as trust_regions
 from .agent import Agent as Agent
 from .algorithms import ALGORITHMS as ALGORITHMS

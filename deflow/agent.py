@@ -109,10 +109,7 @@ class Agent(eqx.Module):
             size=lambda displacement: self.trust_region.size(displacement, observation),
             project=lambda displacement: self.trust_region.project(displacement, observation),
         )
-        if isinstance(self.refiner, AbstractDirectRefiner):
-            displacement = self.refiner.act(observation, noise) - proposal
-        else:
-            displacement = self.refiner(observation, noise, proposal, inquiry)
+        displacement = self.refiner(observation, noise, proposal, inquiry)
         displacement = _shaped(displacement, noise.shape, self.refiner, "displacement")
         return self.constraint.restrict(displacement, inquiry.project)
 

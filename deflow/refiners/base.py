@@ -57,6 +57,9 @@ class AbstractDirectRefiner(AbstractLearnedRefiner):
     def act(self, observation: Observation, noise: Action) -> Action:
         """The action, unclipped."""
 
+    def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:
+        return self.act(observation, noise) - proposal
+
 
 class AbstractThroughSolverRefiner(AbstractLearnedRefiner):
     """A refiner whose loss trains the flow itself: the gradient of the value enters the ODE solver."""

@@ -45,7 +45,8 @@ class AbstractAdaptive(AbstractSolver):
             throw=False,
         )
         assert solution.ys is not None  # t1 is saved by default
-        return solution.ys[-1]
+        reached = solution.result == diffrax.RESULTS.successful
+        return jnp.where(reached, solution.ys[-1], jnp.nan)
 
 
 @register("tsit5")

@@ -1,0 +1,36 @@
+"""How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports deflow. (`typechecking` stands beside this file.)
+install_import_hook("deflow", "typechecking.check")
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tiny programs are compiled once and run for milliseconds: compile fast, and never the same program twice.
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compilation_cache(tmp_path_factory):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+
+
+@pytest.fixture
+def registered():
+    """Registers a class for the length of one test: `registered(registry, name, cls)`."""
+    undo = []
+
+    def register(registry, name, cls):
+        undo.append((registry, name))
+        return registry.register(name)(cls)
+
+    yield register
+    for registry, name in undo:
+        registry._members.pop(name, None)
+        registry._distributions.pop(name, None)
