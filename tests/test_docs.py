@@ -1,0 +1,221 @@
+"""The documentation holds: its examples run, its commands, links and citation are right, and the site builds."""
+
+import importlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import yaml
+
+from deflow.composition import KINDS
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SITE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes" / "README.md", *SITE]
+TASK = "cube-single-play-singletask-task2-v0"
+
+BLOCK = re.compile(
+    r"(?:^<!-- test: (?P<note>.*?) -->\n)?^```python(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$", re.M | re.S
+)
+"""A Python block, perhaps below a comment: `<!-- test: skip -->`, or `<!-- test: this -> that; other -> another -->`
+for sizes that take too long. A title is the name of a file that later commands import."""
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def python_blocks(page):
+    """(title, code) of each block that is to be run, sizes replaced."""
+    blocks = []
+    for match in BLOCK.finditer(page.read_text()):
+        note, code = match["note"] or "", match["code"]
+        if note == "skip":
+            continue
+        for change in filter(None, note.split("; ")):
+            size, smaller = change.split(" -> ")
+            assert size in code, f"{name_of(page)}: {size!r} is not in the block below its comment"
+            code = code.replace(size, smaller)
+        blocks.append((match["title"], code))
+    return blocks
+
+
+@pytest.fixture(scope="session")
+def surroundings(tmp_path_factory):
+    """Environment variables of a fresh home with a tiny collected set, and programs that compile fast and once."""
+    home = tmp_path_factory.mktemp("home")
+    variables = {
+        **os.environ,
+        "HOME": str(home),
+        "JAX_COMPILATION_CACHE_DIR": str(home / "compiled"),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
+    run([ROOT / "recipes/collect.py", "--env", TASK, "--rows", "1000", "--validation-rows", "1000"], home, variables)
+    return variables
+
+
+def run(arguments, directory, variables, given=None):
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=directory, env=variables, input=given, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name_of)
+def test_the_examples_of_a_page_run_one_after_the_other(page, surroundings, tmp_path):
+    blocks = python_blocks(page)
+    for title, code in blocks:
+        if title is not None:
+            (tmp_path / title).write_text(code)
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(code for _, code in blocks))
+    run([script], tmp_path, surroundings)
+
+
+EXAMPLES = r"""
+import importlib, json, sys
+import equinox as eqx, jax, jax.numpy as jnp, optax
+import deflow
+
+batch = deflow.Batch(jnp.ones((6, 4)), jnp.zeros((6, 2)), jnp.zeros(6), jnp.ones(6), jnp.ones((6, 4)))
+for kind, name, code in json.load(sys.stdin):
+    exec(code)
+    part = importlib.import_module(f"deflow.{kind}").registry[name]()
+    field = "critic" if kind == "critics" else kind[:-1]
+    config = deflow.agent_config(width=8, depth=1, **{field: part})
+    learner = deflow.Learner.create(config, deflow.Spec((4,), 2), batch, key=jax.random.key(0))
+    learner, metrics = eqx.filter_jit(lambda learner: learner.update(batch, key=jax.random.key(1)))(learner)
+    assert all(jnp.isfinite(value) for value in metrics.values()), (name, metrics)
+    print(name)
+"""
+
+
+def test_the_complete_members_in_the_docstrings_of_the_bases_run(surroundings, tmp_path):
+    examples = []
+    for registry in KINDS.values():
+        text = importlib.import_module(f"deflow.{registry.plural}.base").__doc__
+        said, _, code = text.partition("A complete member:\n")
+        if code:
+            (name,) = re.findall(r'register\("([\w-]+)"\)', code)
+            examples.append((registry.plural, name, textwrap.dedent(code)))
+        else:
+            (file,) = re.findall(r"A complete member is `(\w+\.py)`", said)
+            assert (ROOT / "deflow" / registry.plural / file).exists()
+    printed = run(["-c", EXAMPLES], tmp_path, surroundings, json.dumps(examples))
+    assert printed.split() == [name for _, name, _ in examples]
+
+
+# --- commands
+
+
+def commands(text):
+    """The arguments of every `python recipes/...` in a text, comments and line continuations removed."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    found = re.findall(r"python (recipes/\w+\.py[^\n`|]*)", joined)
+    return [shlex.split(command.partition(" && ")[0], comments=True) for command in found]
+
+
+PARSE = r"""
+import importlib.util, json, pathlib, sys
+import tyro
+from deflow import command_line
+
+def load(path):
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+recipes = {path.stem: load(path) for path in (pathlib.Path(sys.argv[1]) / "recipes").glob("*.py")}
+for words in json.load(sys.stdin):
+    name, arguments = pathlib.Path(words[0]).stem, words[1:]
+    module = recipes[name]
+    try:
+        if hasattr(module, "defaults"):
+            options, agent, algorithm = module.defaults(arguments)
+            arguments = arguments[1:] if arguments[:1] == [algorithm] else arguments
+            command_line.parse(options, agent, arguments, program=name, description="")
+        elif "--help" not in arguments:
+            tyro.cli(getattr(module, name.capitalize()), args=arguments)
+    except SystemExit as stop:
+        assert stop.code in (0, None), words
+    except Exception as error:
+        raise SystemExit(f"{words}: {error}")
+"""
+
+
+def test_every_command_in_the_documentation_has_flags_that_exist(surroundings, tmp_path):
+    texts = [page.read_text() for page in PAGES]
+    texts += [path.read_text().split('"""')[1] for path in (ROOT / "recipes").glob("*.py")]
+    found = [words for text in texts for words in commands(text)]
+    assert {words[0] for words in found} == {f"recipes/{path.name}" for path in (ROOT / "recipes").glob("*.py")}
+    for page in PAGES:
+        for title, code in python_blocks(page):
+            if title is not None:
+                (tmp_path / title).write_text(code)
+    run(["-c", PARSE, ROOT], tmp_path, surroundings, json.dumps(found))
+
+
+# --- links, site, citation
+
+
+def slugs(page):
+    """The anchors of a page's headings, as both GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_between_pages_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}"
+        assert not anchor or anchor in slugs(file), f"{name_of(page)} links to {target}: no such heading"
+
+
+def test_files_that_the_map_names_exist():
+    for file in re.findall(r"`((?:deflow|recipes)/[\w/.]+)`", (ROOT / "docs/contributors-map.md").read_text()):
+        assert (ROOT / file).exists(), file
+
+
+def test_the_tables_of_parts_name_every_member():
+    for page in (ROOT / "README.md", ROOT / "docs/parts.md"):
+        text = page.read_text()
+        for registry in KINDS.values():
+            names = [name for name in registry if registry.distribution(name) == "deflow"]
+            missing = [name for name in names if f"`{name}`" not in text]
+            assert not missing, f"{name_of(page)} does not name {registry.kind} {missing}"
+
+
+def test_the_site_builds_strictly(tmp_path):
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+    run(["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"], ROOT, variables)
+    assert (tmp_path / "site/api/agent/index.html").exists()
+
+
+def test_the_citation_file_has_what_a_citation_needs():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "version", "license", "authors", "references"} <= citation.keys()
+    assert citation["version"] == importlib.import_module("deflow").__version__
+    (paper,) = citation["references"]
+    assert {"type", "title", "authors", "year", "url"} <= paper.keys()
+    assert paper["url"].endswith("2601.10471")
+    (words,) = re.findall(r"title\s+= \{(.*)\},", (ROOT / "README.md").read_text())
+    assert re.sub(r"[{}]", "", words) == paper["title"]
+
+
+def test_the_picture_is_small():
+    assert (ROOT / "docs/images/parts.png").stat().st_size < 200_000
