@@ -78,7 +78,7 @@ def parse(
         parsed = tyro.cli(
             annotated,
             default=default,
-            args=sorted(arguments, key=lambda argument: not _is_choice(argument)),  # choices first: their flags follow
+            args=_arranged(arguments),
             prog=program,
             description=description,
             config=(tyro.conf.CascadeSubcommandArgs,),
@@ -181,6 +181,8 @@ def one_sentence() -> Iterator[None]:
 def print_facts(title: str, facts: dict[str, str]) -> None:
     """A first screen: one line per fact."""
     table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, fact in facts.items():
         table.add_row(f"[cyan]{name}[/]", escape(fact))
     Console(highlight=False).print(table)
@@ -202,9 +204,24 @@ def _check_choices(arguments: Sequence[str]) -> None:
             raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
 
 
-def _is_choice(argument: str) -> bool:
-    kind, colon, _ = argument.partition(":")
-    return bool(colon) and kind.replace("_", "-") in {registry.choice for registry in KINDS.values()}
+def _arranged(arguments: Sequence[str]) -> list[str]:
+    """The same arguments in the order that tyro wants: plain flags, choices, the parts' flags. The last one wins."""
+    plain: dict[str, list[str]] = {"": []}
+    choices: dict[str, list[str]] = {}
+    owned: dict[str, list[str]] = {}
+    kinds = {registry.choice for registry in KINDS.values()}
+    group = plain[""]
+    for argument in arguments:
+        kind, colon, _ = argument.partition(":")
+        name = argument.partition("=")[0].replace("_", "-")
+        if colon and kind.replace("_", "-") in kinds:
+            choices[kind.replace("_", "-")] = [argument]
+        elif name.startswith("--"):
+            groups = owned if name[2:].partition(".")[0] in kinds else plain
+            group = groups[name] = [argument]
+        else:
+            group.append(argument)
+    return [argument for groups in (plain, choices, owned) for group in groups.values() for argument in group]
 
 
 def _check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The command line: choices, defaults, and what mistakes are answered with."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def test_choices_in_any_order(offline):
         "solver:tsit5 --solver.rtol 1e-4 trust-region:mean-square --trust-region.bound 0.1",
         "trust-region:mean-square --seeds 0 1 solver:tsit5 --trust-region.bound 0.1 --solver.rtol 1e-4",
         "deflow --solver.rtol 1e-4 --trust-region.bound 0.1 solver:tsit5",
+        "solver:heun --solver.rtol 1 --steps 3 --trust-region.bound 0.1 --steps 4 solver:tsit5 --solver.rtol=1e-4",
     ):
         _, agent = parsed(offline, *arguments.split())
         assert (agent.solver, agent.trust_region) == expected
@@ -143,6 +145,7 @@ def test_help_shows_every_choice_and_every_fields_sentence():
     for registry in command_line.KINDS.values():
         for name in (name for name in registry if registry.distribution(name) == "deflow"):
             assert f"{registry.choice}:{name}" in text
-            for field, sentence in command_line.field_docstrings(registry[name]).items():
-                assert f"--{registry.choice}.{field.replace('_', '-')}" in text
-                assert sentence[:40] in text
+            sentences = command_line.field_docstrings(registry[name])
+            for field in dataclasses.fields(registry[name]):
+                assert f"--{registry.choice}.{field.name.replace('_', '-')}" in text
+                assert sentences[field.name][:40] in text
