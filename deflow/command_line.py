@@ -25,9 +25,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .arguments import UsageError, arranged, check_choices, check_flags, flags_of
 from .composition import KINDS, AgentConfig
 from .evaluation import EvaluationError
-from .registry import Registry, UnknownNameError, suggestion
+from .registry import Registry, UnknownNameError
 from .runs import RunError
 
 Options = TypeVar("Options")
@@ -37,10 +38,6 @@ Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE"
 
 USAGE_ERROR = 2
 """Exit code for a user's mistake."""
-
-
-class UsageError(ValueError):
-    """Arguments that cannot be used; the message is one sentence with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +58,8 @@ def parse(
     """
     defaults = {name: getattr(agent, name) for name in KINDS}
     if not {"-h", "--help"} & set(arguments):
-        _check_choices(arguments)
-        _check_flags(arguments, _flags(type(options)) | _flags(AgentConfig), defaults)
+        check_choices(arguments)
+        check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
     choices = _agent_options(agent)
     annotated: Any = dataclasses.make_dataclass(
         "Command",
@@ -78,7 +75,7 @@ def parse(
         parsed = tyro.cli(
             annotated,
             default=default,
-            args=_arranged(arguments),
+            args=arranged(arguments),
             prog=program,
             description=description,
             config=(tyro.conf.CascadeSubcommandArgs,),
@@ -89,17 +86,6 @@ def parse(
         raise
     values = {field.name: getattr(parsed.agent, field.name) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
-
-
-def peek(arguments: Sequence[str], flag: str) -> list[str]:
-    """The values given to a flag so far, before anything is parsed: some options decide what the defaults are."""
-    values: list[str] = []
-    for index, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name.replace("_", "-") == flag:
-            following = [value] if equals else _until_flag(arguments[index + 1 :])
-            values = following
-    return values
 
 
 def import_files(paths: Sequence[str | Path]) -> None:
@@ -154,7 +140,7 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
     """The whole program of a recipe that composes no agent: `main(options)`; mistakes in one sentence."""
     with one_sentence():
         if not {"-h", "--help"} & set(sys.argv[1:]):
-            _check_flags(sys.argv[1:], _flags(options), {})
+            check_flags(sys.argv[1:], flags_of(options), {})
         main(tyro.cli(options, description=description))
 
 
@@ -186,86 +172,6 @@ def print_facts(title: str, facts: dict[str, str]) -> None:
     for name, fact in facts.items():
         table.add_row(f"[cyan]{name}[/]", escape(fact))
     Console(highlight=False).print(table)
-
-
-# --- what is checked before tyro sees it
-
-
-def _check_choices(arguments: Sequence[str]) -> None:
-    kinds = {registry.choice: registry for registry in KINDS.values()}
-    for argument in arguments:
-        match = re.fullmatch(r"([a-z][\w-]*):([\w-]+)", argument)
-        if match is None:
-            continue
-        kind, name = match[1].replace("_", "-"), match[2]
-        if kind not in kinds:
-            raise UsageError(suggestion("kind of part", kind, kinds))
-        if name not in kinds[kind]:
-            raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
-
-
-def _arranged(arguments: Sequence[str]) -> list[str]:
-    """The same arguments in the order that tyro wants: plain flags, choices, the parts' flags. The last one wins."""
-    plain: dict[str, list[str]] = {"": []}
-    choices: dict[str, list[str]] = {}
-    owned: dict[str, list[str]] = {}
-    kinds = {registry.choice for registry in KINDS.values()}
-    group = plain[""]
-    for argument in arguments:
-        kind, colon, _ = argument.partition(":")
-        name = argument.partition("=")[0].replace("_", "-")
-        if colon and kind.replace("_", "-") in kinds:
-            choices[kind.replace("_", "-")] = [argument]
-        elif name.startswith("--"):
-            groups = owned if name[2:].partition(".")[0] in kinds else plain
-            group = groups[name] = [argument]
-        else:
-            group.append(argument)
-    return [argument for groups in (plain, choices, owned) for group in groups.values() for argument in group]
-
-
-def _check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:
-    kinds = {name: registry for name, registry in KINDS.items() if name in defaults}
-    chosen = {registry.choice: registry.name_of(defaults[name]) for name, registry in kinds.items()}
-    for argument in arguments:
-        kind, colon, name = argument.partition(":")
-        if colon and kind.replace("_", "-") in chosen:
-            chosen[kind.replace("_", "-")] = name
-    available = set(plain)
-    for registry in kinds.values():
-        fields = dataclasses.fields(registry[chosen[registry.choice]])
-        available |= {f"--{registry.choice}.{field.name.replace('_', '-')}" for field in fields}
-    for argument in arguments:
-        flag = argument.partition("=")[0].replace("_", "-")
-        if not flag.startswith("--") or flag in available:
-            continue
-        for registry in kinds.values():
-            owners = [n for n in registry if flag in {f"--{registry.choice}{f}" for f in _fields(registry[n])}]
-            if owners:
-                raise UsageError(
-                    f"{flag} belongs to {' or '.join(f'{registry.choice}:{n}' for n in owners)}, but the choice is "
-                    f"{registry.choice}:{chosen[registry.choice]}: add {registry.choice}:{owners[0]}."
-                )
-        raise UsageError(suggestion("flag", flag, sorted(available)))
-
-
-def _fields(part: type) -> list[str]:
-    return [f".{field.name.replace('_', '-')}" for field in dataclasses.fields(part)]
-
-
-def _flags(options: Any) -> set[str]:
-    fields = {field.name.rstrip("_").replace("_", "-"): field.type for field in dataclasses.fields(options)}
-    negated = {f"no-{name}" for name, annotation in fields.items() if annotation is bool}
-    return {f"--{name}" for name in {*fields, *negated} - {registry.choice for registry in KINDS.values()}}
-
-
-def _until_flag(arguments: Sequence[str]) -> list[str]:
-    values = []
-    for argument in arguments:
-        if argument.startswith("-") or re.fullmatch(r"[a-z][\w-]*:[\w-]+", argument):
-            break
-        values.append(argument)
-    return values
 
 
 # --- what tyro is given

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import deflow
 from deflow import command_line, report, runs
+from deflow.arguments import peek
 from deflow.loading import run_config
 from deflow.training import Precision
 
@@ -113,10 +114,10 @@ QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
     """What the algorithm, the task and the budget suggest: everything that the arguments do not say."""
     algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
-    command_line.import_files(command_line.peek(arguments, "--import"))
-    budget = (command_line.peek(arguments, "--budget") or ["paper"])[-1]
+    command_line.import_files(peek(arguments, "--import"))
+    budget = (peek(arguments, "--budget") or ["paper"])[-1]
     options = QUICKSTART if budget == "quickstart" else Offline()
-    name = (command_line.peek(arguments, "--env") or [options.env])[-1]
+    name = (peek(arguments, "--env") or [options.env])[-1]
     settings = deflow.task_settings(name)
     if budget != "quickstart":
         options = dataclasses.replace(options, steps=settings.steps)

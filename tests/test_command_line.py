@@ -10,7 +10,7 @@ import pytest
 
 import deflow
 from deflow import command_line
-from deflow.command_line import UsageError
+from deflow.arguments import UsageError
 
 ROOT = Path(__file__).parents[1]
 

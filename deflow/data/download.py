@@ -29,10 +29,10 @@ class _InterruptedError(Exception):
 class Patience:
     """How long a download keeps trying."""
 
-    attempts: int = 5
+    attempts: int = 4
     """Attempts in a row that may end without a single new byte."""
 
-    delay: float = 1.0
+    delay: float = 0.5
     """Seconds before the second attempt; doubled before each further one."""
 
     timeout: float = 30.0
