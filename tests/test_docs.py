@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from deflow.composition import KINDS
+from deflow.settings import task_settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SITE = sorted((ROOT / "docs").glob("*.md"))
@@ -85,12 +86,14 @@ EXAMPLES = r"""
 import importlib, json, sys
 import equinox as eqx, jax, jax.numpy as jnp, optax
 import deflow
+from deflow import testing
 
 batch = deflow.Batch(jnp.ones((6, 4)), jnp.zeros((6, 2)), jnp.zeros(6), jnp.ones(6), jnp.ones((6, 4)))
 for kind, name, code in json.load(sys.stdin):
     exec(code)
     part = importlib.import_module(f"deflow.{kind}").registry[name]()
-    field = "critic" if kind == "critics" else kind[:-1]
+    field = kind.removesuffix("s")
+    getattr(testing, f"check_{field}")(part)
     config = deflow.agent_config(width=8, depth=1, **{field: part})
     learner = deflow.Learner.create(config, deflow.Spec((4,), 2), batch, key=jax.random.key(0))
     learner, metrics = eqx.filter_jit(lambda learner: learner.update(batch, key=jax.random.key(1)))(learner)
@@ -184,6 +187,38 @@ def test_links_between_pages_lead_somewhere(page):
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), f"{name_of(page)} links to {target}"
         assert not anchor or anchor in slugs(file), f"{name_of(page)} links to {target}: no such heading"
+
+
+def rows_of(page, heading):
+    """The cells of the table below a heading, header and rule left out."""
+    section = page.read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", section, re.M)][
+        2:
+    ]
+
+
+def test_the_table_of_budgets_is_the_recipes(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "recipes")
+    offline = importlib.import_module("offline")
+    paper, quick, network = offline.Offline(), offline.QUICKSTART, offline.QUICKSTART_NETWORK
+    table = {row[0]: row[1:3] for row in rows_of(ROOT / "docs/budgets.md", "# Budgets")}
+    for name, field in {
+        "transitions": "rows",
+        "updates": "steps",
+        "evaluated every": "eval_every",
+        "episodes per evaluation": "episodes",
+    }.items():
+        assert table[name] == [f"{getattr(budget, field):,}" for budget in (paper, quick)]
+    assert table["hidden layers"] == ["4 x 512", f"{network['depth']} x {network['width']}"]
+    assert (paper.data, quick.data) == ("official", "collected")
+
+
+def test_the_table_of_settings_is_the_codes():
+    for names, *cells in rows_of(ROOT / "docs/algorithms.md", "## Settings per task"):
+        for name in names.split(", "):
+            settings = task_settings(f"{name}-singletask-v0")
+            assert settings.borrowed_from is None
+            assert cells == [f"{settings.discount}", settings.aggregation, f"{settings.bound}", f"{settings.steps:,}"]
 
 
 def test_files_that_the_map_names_exist():
