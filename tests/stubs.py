@@ -211,12 +211,13 @@ class ExpectileCriticConfig(critics.AbstractCriticConfig):
 
 
 class Slope(critics.AbstractCritic):
-    """A known value that nothing learns: Q(o, a) = a_1 + 2."""
+    """A known value that nothing learns: Q(o, a) = 2 + slope * a_1."""
 
+    slope: float = 1.0
     next_actions: int = 0
 
     def value(self, observation, action) -> Any:
-        return action[0] + 2.0
+        return 2.0 + self.slope * action[0]
 
     def score(self, observation, action):
         return self.value(observation, action)

@@ -26,6 +26,7 @@ def line(axes: Axes, curve: Curve, color: str, label: str, marker: str = "") -> 
 
 
 def band(axes: Axes, curve: Curve, color: str, label: str, limits: tuple[float, float]) -> None:
+    """The curve's interval: a shaded band, or a bar where there is only one step."""
     low, high = np.clip(curve.low, *limits), np.clip(curve.high, *limits)
     if not np.isfinite(low).any():
         return

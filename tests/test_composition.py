@@ -1,0 +1,251 @@
+"""Parts composed: what does not fit is refused in one sentence, and every capability the bases promise fits."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stubs
+from small import SPEC
+
+from deflow import AgentConfig, agent_config, constraints, critics, fields, refiners, solvers, trust_regions
+from deflow.testing import (
+    check_constraint,
+    check_critic,
+    check_field,
+    check_refiner,
+    check_trust_region,
+    example_data,
+)
+from deflow.types import trainable
+
+KEY, DATA = jax.random.key(0), example_data(SPEC, 8)
+STEPS = 3
+
+
+def compose(algorithm="flow-bc", **parts) -> AgentConfig:
+    """A row of the table with a field that counts, and these parts."""
+    row = agent_config(algorithm, width=4, depth=1, solver=solvers.Euler(steps=STEPS))
+    return dataclasses.replace(row, field=stubs.CountingFieldConfig(), **parts)
+
+
+def traced(function, *arguments) -> dict[str, int]:
+    """How often the field is traced."""
+    stubs.CALLS.update(velocity=0, encode=0)
+    eqx.filter_eval_shape(function, *arguments)
+    return dict(stubs.CALLS)
+
+
+def ensemble():
+    return critics.EnsembleCriticConfig(width=4, depth=1)
+
+
+COMPOSED = {
+    "deflow": (lambda: compose("deflow"), {"acting": 3, "loss": 4}),
+    "fql": (
+        lambda: compose(
+            refiner=stubs.OneStepConfig(),
+            trust_region=trust_regions.MeanSquare(),
+            constraint=constraints.Penalty(10.0),
+            critic=ensemble(),
+            normalize_value=False,
+        ),
+        {"acting": 0, "loss": 4},
+    ),
+    "one-step, projected": (
+        lambda: compose(
+            refiner=stubs.OneStepConfig(),
+            trust_region=trust_regions.MeanSquare(),
+            constraint=stubs.Projection(),
+            critic=ensemble(),
+        ),
+        {"acting": 3, "loss": 4},
+    ),
+    "fbrac": (
+        lambda: compose(refiner=stubs.ThroughSolver(), critic=ensemble(), flow_weight=10.0),
+        {"acting": 3, "loss": 7},
+    ),
+    "value gradient in prototypes' regions, eight next actions": (
+        lambda: compose(
+            refiner=stubs.ValueGradient(),
+            trust_region=stubs.PrototypesConfig(),
+            constraint=stubs.Projection(),
+            critic=stubs.SetCriticConfig(),
+            target_candidates=2,
+        ),
+        {"acting": 3, "loss": 4},
+    ),
+    "residual, control law, eight next actions": (
+        lambda: compose(
+            refiner=refiners.ResidualRefinerConfig(width=4, depth=1),
+            trust_region=stubs.PrototypesConfig(),
+            constraint=stubs.IntegralConfig(),
+            critic=stubs.SetCriticConfig(),
+        ),
+        {"acting": 3, "loss": 4},
+    ),
+    "ifql": (lambda: compose(critic=stubs.ExpectileCriticConfig(), candidates=4), {"acting": 3, "loss": 1}),
+    "bfn": (lambda: compose(critic=ensemble(), candidates=4, target_candidates=4), {"acting": 3, "loss": 4}),
+    "flow-bc": (compose, {"acting": 3, "loss": 1}),
+}
+"""Rows of today and of a later issue -> the velocities that acting and one loss trace: a solve 3, flow matching 1."""
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_solves(name):
+    """Acting solves only where it must; one solve serves s and s'; observations are encoded once per solve."""
+    make, expected = COMPOSED[name]
+    agent, batch = make().build(SPEC, DATA, key=KEY), DATA.on_device()
+    acting = traced(lambda o: agent(o, key=KEY), batch.observation[0])
+    assert acting["velocity"] == expected["acting"]
+    assert acting["encode"] <= 1
+    loss = traced(lambda batch: agent.loss(batch, key=KEY), batch)
+    assert loss["velocity"] == expected["loss"]
+    assert loss["encode"] == -(-expected["loss"] // STEPS)
+
+
+@pytest.mark.parametrize("name", [name for name in COMPOSED if name not in ("deflow", "flow-bc")])
+def test_loss_and_gradient(name):
+    """Finite; every trained array moves; where the value reaches the flow is what the refiner's type says."""
+    agent = COMPOSED[name][0]().build(SPEC, DATA, key=KEY)
+    arrays, rest = eqx.partition(agent, trainable(agent))
+    batch = DATA.on_device()
+
+    def terms(arrays):
+        total, metrics = eqx.combine(arrays, rest).loss(batch, key=KEY)
+        return jnp.stack([total, metrics.get("refiner_loss", jnp.zeros(()))]), metrics
+
+    slopes, metrics = jax.jit(jax.jacrev(terms, has_aux=True))(arrays)
+    assert all(np.isfinite(number) for name, number in metrics.items() if name != "bound")
+    for leaf in jax.tree.leaves(slopes):
+        assert np.isfinite(leaf).all()
+        assert np.any(leaf[0] != 0)
+    into_flow = any(np.any(leaf[1] != 0) for leaf in jax.tree.leaves(slopes.field))
+    assert into_flow == isinstance(agent.refiner, refiners.AbstractThroughSolverRefiner)
+    after = agent.advance(metrics)
+    assert jax.tree.structure(after) == jax.tree.structure(agent)
+    if isinstance(agent.constraint, stubs.Integral):
+        moved = agent.constraint.multiplier() + 10 * (metrics["size"] - agent.trust_region.bound)
+        np.testing.assert_allclose(after.constraint.multiplier(), np.maximum(moved, 0), rtol=1e-5)
+
+
+def test_projected_actions_obey():
+    """Each executed action is within the region around its proposal, in acting, whatever the refiner wants."""
+    config = COMPOSED["value gradient in prototypes' regions, eight next actions"][0]()
+    config = dataclasses.replace(config, trust_region=stubs.PrototypesConfig(bound=0.3))
+    agent = config.build(SPEC, DATA, key=KEY)
+    bare = dataclasses.replace(agent, refiner=refiners.NoRefiner())
+    keys = jax.random.split(KEY, 8)
+    act = eqx.filter_jit(lambda agent: jax.vmap(lambda o, key: agent(o, key=key))(DATA.on_device().observation, keys))
+    moves = np.asarray(act(agent) - act(bare))
+    sizes = jax.vmap(agent.trust_region.size)(jnp.asarray(moves), DATA.on_device().observation)
+    assert np.all(sizes <= 0.3 * 1.001)
+    assert np.max(sizes) > 0.2
+
+
+def test_prototypes_come_from_the_data():
+    """And are built without it, for a checkpoint to fill in; no optimizer sees them."""
+    config = compose("deflow", trust_region=stubs.PrototypesConfig())
+    agent, bare = config.build(SPEC, DATA, key=KEY), config.build(SPEC, key=KEY)
+    np.testing.assert_allclose(agent.trust_region.states.value[0], DATA.observation[:2].mean(0), rtol=1e-6)
+    assert jax.tree.structure(agent) == jax.tree.structure(bare)
+    assert not jax.tree.leaves(eqx.filter(agent, trainable(agent)).trust_region)
+
+
+def test_stubs_obey_the_laws():
+    check_field(stubs.CountingFieldConfig())
+    check_refiner(stubs.OneStepConfig())
+    check_trust_region(stubs.PrototypesConfig())
+    check_constraint(stubs.IntegralConfig())
+    check_constraint(stubs.Projection())
+    check_critic(stubs.SetCriticConfig())
+    check_critic(stubs.ExpectileCriticConfig())
+
+
+# --- what does not fit
+
+
+class Wide(solvers.AbstractSolver):
+    def __call__(self, velocity, noise):
+        return jnp.concatenate([noise, noise])
+
+
+class FlatField(fields.AbstractField):
+    def encode(self, observation):
+        return observation
+
+    def __call__(self, features, action, time):
+        return jnp.sum(action)[None]
+
+
+class FlatFieldConfig(fields.AbstractFieldConfig):
+    def build(self, context, *, key):
+        return FlatField()
+
+
+class FlatRefiner(refiners.AbstractLearnedRefiner):
+    def __call__(self, observation, noise, proposal, inquiry):
+        return jnp.zeros(())
+
+
+class PerDimension(trust_regions.AbstractTrustRegion):
+    bound: float = 0.1
+
+    def size(self, displacement, observation):
+        return jnp.square(displacement)
+
+    def project(self, displacement, observation):
+        return displacement
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"solver": Wide()}, r"Wide must give a proposal of shape \(2,\), got \(4,\)"),
+        ({"field": FlatFieldConfig()}, r"FlatField must give a velocity of shape \(2,\), got \(1,\)"),
+        ({"refiner": FlatRefiner()}, r"FlatRefiner must give a displacement of shape \(2,\), got \(\)"),
+        ({"trust_region": PerDimension()}, r"PerDimension must give a size of shape \(\), got \(2,\)"),
+        ({"trust_region": trust_regions.NoTrustRegion()}, "'dual' needs a trust region with a finite bound"),
+        ({"critic": critics.NoCritic()}, "'none' has no value for a refiner to climb"),
+    ],
+    ids=["solver", "field", "refiner", "trust region", "dual without a bound", "refiner without a critic"],
+)
+def test_refuses_what_does_not_fit(parts, message):
+    """Before any work: when the agent is composed."""
+    config = agent_config(width=4, depth=1, solver=solvers.Euler(steps=1))
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(config, **parts).build(SPEC, key=KEY)
+
+
+def test_refuses_candidates_without_a_critic():
+    with pytest.raises(ValueError, match="one candidate"):
+        compose(candidates=2).build(SPEC, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"discount": 1.5}, r"discount must be in \[0, 1\], got 1.5"),
+        ({"discount": -0.1}, "discount must be in"),
+        ({"candidates": 0}, "candidates must be at least 1, got 0"),
+        ({"target_candidates": -1}, "target_candidates must be at least 1"),
+        ({"flow_weight": 0.0}, "flow_weight must be positive"),
+    ],
+)
+def test_refuses_numbers(values, message):
+    with pytest.raises(ValueError, match=message):
+        agent_config(**values)
+
+
+def test_parts_draw_from_keys_of_their_own():
+    """Changing one part leaves the others' arrays as they were."""
+    one = agent_config(width=4, depth=1).build(SPEC, key=KEY)
+    other = agent_config(width=4, depth=1, critic=critics.EnsembleCriticConfig(members=3, width=4, depth=1))
+    other = other.build(SPEC, key=KEY)
+    assert eqx.tree_equal(one.field, other.field)
+    assert eqx.tree_equal(one.refiner, other.refiner)
+    same, again = one.field.network.layers[-1].weight, one.refiner.network.layers[-1].weight
+    assert same.shape == again.shape
+    assert not np.allclose(same, again)

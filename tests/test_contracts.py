@@ -1,0 +1,179 @@
+"""The rules of the house: abstract or final, documented, and checked while the tests run."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+from jaxtyping import TypeCheckError
+
+import deflow
+from deflow import AgentConfig, Batch, Learner, Spec, TaskSettings
+from deflow.composition import KINDS
+from deflow.refiners import Inquiry
+from deflow.solvers import Euler
+from deflow.trust_regions import AbstractTrustRegion, MeanSquare
+from deflow.types import Context
+
+ROOT = Path(deflow.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+
+def modules():
+    """Every module of the package."""
+    return [importlib.import_module(info.name) for info in pkgutil.walk_packages([str(ROOT)], "deflow.")]
+
+
+def parts():
+    """Every Equinox module that deflow defines."""
+    found = {
+        value
+        for module in modules()
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, eqx.Module) and value.__module__ == module.__name__
+    }
+    assert len(found) > 30
+    return sorted(found, key=lambda cls: (cls.__module__, cls.__qualname__))
+
+
+def is_abstract(cls):
+    return inspect.isabstract(cls) or bool(cls.__abstractvars__) or cls.__name__.startswith("Abstract")
+
+
+def is_concrete_attribute(cls, name):
+    """Whether the class itself gives a body to the name."""
+    value = vars(cls).get(name)
+    function = value.fget if isinstance(value, property) else value
+    return callable(function) and not getattr(function, "__isabstractmethod__", False)
+
+
+def overridden(cls):
+    """Concrete methods and properties of a base that the class defines again."""
+    generated = {
+        f"__{name}__" for name in ("init", "check_init", "eq", "hash", "repr", "setattr", "delattr", "replace")
+    }
+    ours = [base for base in cls.__mro__[1:] if base.__module__.partition(".")[0] in ("deflow", __name__)]
+    return [
+        f"{cls.__qualname__}.{name} over {base.__qualname__}"
+        for name in sorted(set(vars(cls)) - generated)
+        for base in ours
+        if is_concrete_attribute(cls, name) and is_concrete_attribute(base, name)
+    ]
+
+
+def test_abstract_or_final():
+    """A class is abstract, or nothing derives from it; no concrete method is overridden."""
+    for cls in parts():
+        for base in cls.__bases__:
+            if base.__module__.startswith("deflow"):
+                assert is_abstract(base), f"{cls.__qualname__} derives from the concrete {base.__qualname__}"
+        assert not overridden(cls)
+
+
+def test_abstract_or_final_can_fail():
+    class AbstractBase(eqx.Module):
+        def project(self, x):
+            return x
+
+    class Over(AbstractBase):
+        def project(self, x):
+            return -x
+
+    Over.__module__ = AbstractBase.__module__ = __name__
+    assert overridden(Over) == [f"{Over.__qualname__}.project over {AbstractBase.__qualname__}"]
+
+
+def test_abstract_names():
+    """Abstract classes say so in their names."""
+    for cls in parts():
+        named = cls.__name__.startswith("Abstract")
+        assert named or not (inspect.isabstract(cls) or cls.__abstractvars__), cls
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_annotations_are_evaluated(path):
+    """`from __future__ import annotations` would switch AbstractVar off."""
+    assert "from __future__ import annotations" not in path.read_text()
+
+
+def test_abstract_variables_are_on():
+    assert set(AbstractTrustRegion.__abstractvars__) == {"bound"}
+
+    class Unbounded(AbstractTrustRegion):
+        def size(self, displacement, observation):
+            return jnp.zeros(())
+
+        def project(self, displacement, observation):
+            return displacement
+
+    with pytest.raises(TypeError, match="bound"):
+        Unbounded()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_public_names_have_docstrings(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not tree.body, "the module"
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def documented_fields(cls):
+    """The class's own annotated names -> whether a sentence stands below each."""
+    tree = ast.parse(inspect.getsource(cls))
+    body = tree.body[0].body
+    following = [*body[1:], None]
+    return {
+        node.target.id: isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        for node, after in zip(body, following, strict=True)
+        if isinstance(node, ast.AnnAssign)
+    }
+
+
+def configurations():
+    members = {cls for registry in KINDS.values() for cls in registry.values()}
+    every = {base for cls in members for base in cls.__mro__ if base.__module__.startswith("deflow")}
+    return sorted(every | {AgentConfig, Spec, Context, TaskSettings, Inquiry}, key=lambda cls: cls.__qualname__)
+
+
+@pytest.mark.parametrize("cls", configurations(), ids=lambda cls: cls.__qualname__)
+def test_fields_have_docstrings(cls):
+    """They are the command line's help."""
+    assert all(documented_fields(cls).values()), documented_fields(cls)
+
+
+@pytest.mark.parametrize("cls", configurations(), ids=lambda cls: cls.__qualname__)
+def test_keys_are_keyword_only_and_last(cls):
+    for name in vars(cls):
+        function = inspect.unwrap(getattr(cls, name))
+        if inspect.isfunction(function) and "key" in inspect.signature(function).parameters:
+            *_, last = inspect.signature(function).parameters.values()
+            assert last.name == "key", function
+            assert last.kind is inspect.Parameter.KEYWORD_ONLY, function
+
+
+def test_shapes_are_checked():
+    """The hook of conftest.py: (B,) against (B, 1) cannot pass, nor can a wrong type."""
+    with pytest.raises(TypeCheckError):
+        MeanSquare().size(jnp.zeros((2, 2)), jnp.zeros(3))
+    with pytest.raises(TypeCheckError):
+        MeanSquare().size(jnp.zeros(2, jnp.int32), jnp.zeros(3))
+    with pytest.raises(TypeCheckError):
+        Euler(steps=1)(lambda time, point: jnp.concatenate([point, point]), jnp.zeros((1, 2)))
+    with pytest.raises(TypeCheckError):
+        Batch(jnp.zeros((4, 3)), jnp.zeros((4, 2)), jnp.zeros((4, 1)), jnp.zeros(4), jnp.zeros((4, 3)))
+    with pytest.raises(TypeCheckError):
+        Learner.create(3, Spec((3,), 2), key=jax.random.key(0))
+
+
+def test_promotion_is_strict():
+    with pytest.raises(jax.dtypes.TypePromotionError, match="strict"):
+        jnp.zeros(2, jnp.int32) + jnp.zeros(2, jnp.float32)
+    with pytest.raises(ValueError, match="rank_promotion"):
+        jnp.zeros((2, 1)) + jnp.zeros(2)
