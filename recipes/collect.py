@@ -32,7 +32,7 @@ class Collect:
     """Number of training transitions; rounded up to whole episodes."""
 
     validation_rows: int | None = None
-    """Number of validation transitions; a tenth of the rows if not given."""
+    """Number of validation transitions; a hundredth of the rows if not given."""
 
     seed: int = 0
     """Seed of all randomness; another seed gives another dataset."""

@@ -44,8 +44,8 @@ def main(options: Evaluate) -> None:
     command_line.import_files(options.import_)
     run = deflow.Run.open(options.run)
     learner, step = load_learner(run, step=options.step)
-    environment = deflow.Environment(**run.config["environment"])
-    own = run.config["evaluation"]
+    environment = deflow.Environment(**run.config.get("environment", {"name": run.environment}))
+    own = {"episodes": 50, "seed": run.seed, **run.config.get("evaluation", {})}
     episodes = own["episodes"] if options.episodes is None else options.episodes
     seed = own["seed"] if options.seed is None else options.seed
     if environment.spec() != learner.agent.spec:

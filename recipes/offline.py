@@ -101,7 +101,7 @@ class Offline:
         if self.data == "official":
             return deflow.Official()
         if self.data == "collected":
-            return deflow.Collected(rows=self.rows, seed=self.data_seed, validation_rows=max(1, self.rows // 100))
+            return deflow.Collected(rows=self.rows, seed=self.data_seed)
         return deflow.UserFile(self.data)
 
 

@@ -22,7 +22,8 @@ from deflow.data.errors import CollectionError, CollectionInterrupted, DatasetFi
 from deflow.data.folders import appearing, check_space, data_folder, make_folder
 from deflow.data.oracles import behaviour_of, episode_steps
 from deflow.data.provenance import Provenance, digest, read_json, versions, write_json
-from deflow.data.workers import collect_episode, usable_cores, worker_pool
+from deflow.data.workers import collect_episode, worker_pool
+from deflow.processes import usable_cores
 
 PROVENANCE_FILE, PLAN_FILE, EPISODES_FOLDER = "provenance.json", "plan.json", "episodes"
 
@@ -38,7 +39,7 @@ class Collected:
     """What all randomness of the collection comes from."""
 
     validation_rows: int | None = None
-    """Number of validation transitions; a tenth of `rows` if not given, as in OGBench. Rounded up to whole episodes."""
+    """Number of validation transitions; a hundredth of `rows` if not given. Rounded up to whole episodes."""
 
     episode_steps: int | None = None
     """Transitions of an episode; if not given, as in OGBench's own set (1000; 2000 in the giant maze)."""
@@ -135,7 +136,7 @@ def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike | None
         )
     behaviour_of(task)
     steps = settings.episode_steps or episode_steps(task)
-    validation_rows = settings.validation_rows or -(-settings.rows // 10)
+    validation_rows = settings.validation_rows or -(-settings.rows // 100)
     return Plan(
         task_name=name,
         dataset=task.dataset,

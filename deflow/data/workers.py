@@ -6,7 +6,6 @@ import functools
 import multiprocessing
 import os
 import pathlib
-import signal
 import threading
 from collections.abc import Iterator
 
@@ -15,14 +14,10 @@ from deflow.data.errors import CollectionError
 from deflow.data.names import parse_task_name
 from deflow.data.oracles import Behaviour, behaviour_of
 from deflow.data.quiet import quiet_imports, quiet_spaces
+from deflow.processes import environment_variables, without_interrupts, without_main
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """What keeps linear algebra in a worker from using the other workers' cores."""
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -31,29 +26,22 @@ def worker_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor
 
     They are born deaf to Ctrl-C: their parent hears it and decides.
     """
-    saved = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)  # read by a child when it imports NumPy
     pool = concurrent.futures.ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start
     )
-    try:
-        with _deaf():
-            for _ in range(workers):
-                pool.submit(os.getpid)  # each job starts a process, since none is idle yet
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with environment_variables(ONE_THREAD):  # read by a child when it imports NumPy
+        try:
+            with without_interrupts(), without_main():
+                for _ in range(workers):
+                    pool.submit(os.getpid)  # each job starts a process, since none is idle yet
+            yield pool
+            pool.shutdown()
+        except BaseException:
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            raise
 
 
 def collect_episode(task_name: str, path: str, seed: int, split: str, index: int, steps: int) -> int:
@@ -73,21 +61,7 @@ def _behaviour(task_name: str) -> Behaviour:
         return behaviour_of(task)(task.base_id)
 
 
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment, so that processes started now inherit this; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

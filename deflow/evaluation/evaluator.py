@@ -1,6 +1,5 @@
 """Evaluate a policy in real environments, episodes spread over processes."""
 
-import os
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from deflow.evaluation.errors import EvaluationError
 from deflow.evaluation.pool import Pool
 from deflow.evaluation.program import Exporter
 from deflow.evaluation.result import Evaluation
+from deflow.processes import usable_cores
 
 MOST_WORKERS = 8
 """Processes when their number is not given, however many cores there are: one with a cube in it takes 0.9 GB."""
@@ -31,7 +31,7 @@ class Evaluator:
         Raises `EvaluationError` for an environment that cannot be sent to another process, `ValueError` for no workers.
         """
         environment = getattr(environment, "environment", environment)
-        self._workers = min(_cores(), MOST_WORKERS) if workers is None else workers
+        self._workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
         if self._workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}. Leave it out to use every core.")
         self._name = str(getattr(environment, "name", type(environment).__name__))
@@ -111,11 +111,6 @@ def evaluate(
     policy: Callable, environment, *, episodes: int = 50, seed: int = 0, workers: int | None = None
 ) -> Evaluation:
     """Evaluate once: see `Evaluator`, which keeps its workers for the next time."""
-    workers = min(_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
+    workers = min(usable_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
     with Evaluator(environment, workers=workers) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed)
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,10 +3,9 @@
 import contextlib
 import multiprocessing.context
 import os
-import signal
-import sys
-import types
 from pathlib import Path
+
+from deflow.processes import environment_variables, without_interrupts, without_main
 
 
 class Process(multiprocessing.context.SpawnProcess):
@@ -19,7 +18,8 @@ class Process(multiprocessing.context.SpawnProcess):
 
     def start(self):
         """Start with the surroundings of a worker, and put the parent's own back."""
-        with _variables(self._scratch), _without_interrupts(), contextlib.nullcontext() if self._main else _no_main():
+        hidden = contextlib.nullcontext() if self._main else without_main()
+        with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
             super().start()
 
 
@@ -36,14 +36,13 @@ class Context(multiprocessing.context.SpawnContext):
         return self.processes[-1]
 
 
-@contextlib.contextmanager
-def _variables(scratch: Path):
+def _variables(scratch: Path) -> dict[str, str]:
     """The environment variables a worker must find before it imports JAX.
 
     The accelerator stays the trainer's. One thread each: the processes are the parallelism, and sums in another order
     would make results depend on the number of cores. Temporary files that environments leave behind go with the pool.
     """
-    values = {
+    return {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
         "NPROC": "1",  # the size of XLA's thread pool
@@ -52,34 +51,3 @@ def _variables(scratch: Path):
         "MKL_NUM_THREADS": "1",
         "TMPDIR": str(scratch),
     }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _without_interrupts():
-    """Block Ctrl-C in this thread, and so for good in a process that it starts: the parent alone answers it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _no_main():
-    """Hide the parent's script, so that the child does not run it again and it needs no `__name__` guard."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

@@ -78,6 +78,7 @@ def fused_updates(learner: Learner, *, batch_size: int, precision: Precision) ->
 
     if learner.seeds is not None:
         updates = eqx.filter_vmap(updates, in_axes=(eqx.if_array(0), None, None, 0))
+
     @eqx.filter_jit
     def dispatch(learner, data, count, key):
         with matmul_precision(precision):
