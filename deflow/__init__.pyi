@@ -20,6 +20,7 @@ from .data import load_task as load_task
 from .evaluation import Evaluation as Evaluation
 from .evaluation import Evaluator as Evaluator
 from .evaluation import evaluate as evaluate
+from .loading import create_run as create_run
 from .loading import load as load
 from .runs import Run as Run
 from .settings import TaskSettings as TaskSettings

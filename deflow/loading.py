@@ -1,5 +1,6 @@
-"""From a run's directory back to what it trained."""
+"""Runs of agents: a directory for one that is trained, and from the directory back to what was trained."""
 
+import dataclasses
 import os
 
 import equinox as eqx
@@ -7,10 +8,10 @@ import jax
 
 from .agent import Agent
 from .composition import AgentConfig
+from .data import Task
 from .description import describe_agent, describe_spec, restore_agent, restore_spec
 from .runs import Run
 from .training import Learner
-from .types import Spec
 
 
 def load(run: str | os.PathLike | Run, *, step: int | None = None) -> Agent:
@@ -35,11 +36,26 @@ def load_learner(run: str | os.PathLike | Run, *, step: int | None = None) -> tu
     return learner, saved
 
 
-def run_config(config: AgentConfig, spec: Spec, *, learning_rate: float, **more: object) -> dict:
-    """What a run's `config.json` must hold for `load` to rebuild its agent, and whatever else is worth keeping."""
-    return {
+def create_run(
+    output_dir: str | os.PathLike,
+    task: Task,
+    config: AgentConfig,
+    learner: Learner,
+    *,
+    algorithm: str = "deflow",
+    seed: int = 0,
+    **more: object,
+) -> Run:
+    """A new run directory that holds what `load` and `recipes/evaluate.py` need, and whatever JSON-able is in `more`.
+
+    **Raises:** `RunError` where it cannot be written.
+    """
+    described = {
         "agent": describe_agent(config),
-        "spec": describe_spec(spec),
-        "learning_rate": learning_rate,
+        "spec": describe_spec(task.spec),
+        "learning_rate": learner.learning_rate,
+        "environment": dataclasses.asdict(task.environment),
+        "data": task.provenance.to_json(),
         **more,
     }
+    return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)

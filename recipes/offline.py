@@ -22,7 +22,6 @@ from tqdm import tqdm
 import deflow
 from deflow import command_line, report, runs
 from deflow.arguments import peek
-from deflow.loading import run_config
 from deflow.training import Precision
 
 
@@ -141,7 +140,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     keys = [jax.random.key(seed) for seed in options.seeds]
     key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
     learner = deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key)
-    opened = [open_run(output, options, config, algorithm, task, seed) for seed in options.seeds]
+    opened = [open_run(output, options, config, algorithm, task, learner, seed) for seed in options.seeds]
     first_screen(options, task, learner, algorithm, opened)
     with deflow.Evaluator(task, workers=options.workers) as evaluator:
         code = train(options, learner, task, key, opened, evaluator)
@@ -150,24 +149,29 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 
 
 def open_run(
-    output: Path, options: Offline, config: deflow.AgentConfig, algorithm: str, task: deflow.Task, seed: int
+    output: Path,
+    options: Offline,
+    config: deflow.AgentConfig,
+    algorithm: str,
+    task: deflow.Task,
+    learner: deflow.Learner,
+    seed: int,
 ) -> deflow.Run:
     """One seed's run directory."""
-    imports = [
-        {"path": str(p.absolute()), "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in options.import_
-    ]
-    training = {name: getattr(options, name) for name in ("budget", "seeds", "steps", "batch_size", "precision")}
-    described = run_config(
+    return deflow.create_run(
+        output,
+        task,
         config,
-        task.spec,
-        learning_rate=options.learning_rate,
-        environment=dataclasses.asdict(task.environment),
-        data=task.provenance.to_json(),
-        training=training,
+        learner,
+        algorithm=algorithm,
+        seed=seed,
+        training={name: getattr(options, name) for name in ("budget", "seeds", "steps", "batch_size", "precision")},
         evaluation={"every": options.eval_every, "episodes": options.episodes, "seed": seed},
-        imports=imports,
+        imports=[
+            {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in options.import_
+        ],
     )
-    return deflow.Run.create(output, environment=options.env, algorithm=algorithm, seed=seed, config=described)
 
 
 def train(
