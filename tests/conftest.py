@@ -4,8 +4,14 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+CHECKED = (
+    "agent algorithms composition constraints critics description encoders fields keys networks refiners settings "
+    "solvers testing training trust_regions types"
+)
+"""Where arrays have shapes. The rest refuses what a user gets wrong by itself, and its tests give it such things."""
+
 # Before anything imports deflow. (`typechecking` stands beside this file.)
-install_import_hook("deflow", "typechecking.check")
+install_import_hook([f"deflow.{name}" for name in CHECKED.split()], "typechecking.check")
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
