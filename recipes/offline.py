@@ -105,7 +105,7 @@ class Offline:
 
 
 QUICKSTART = Offline(
-    budget="quickstart", data="collected", rows=200_000, steps=20_000, eval_every=5_000, episodes=50, log_every=200
+    budget="quickstart", data="collected", rows=200_000, steps=16_000, eval_every=4_000, episodes=50, log_every=200
 )
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
