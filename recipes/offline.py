@@ -129,7 +129,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     started = time.perf_counter()
     environment = deflow.Environment(options.env, options.success_timing)
     config.build(environment.spec(), key=jax.random.key(0))  # what does not fit together is said before any long work
-    output = runs.writable_directory(options.output_dir)
+    runs.writable_directory(options.output_dir)
     task = deflow.load_task(
         options.env,
         options.source,
@@ -140,7 +140,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     keys = [jax.random.key(seed) for seed in options.seeds]
     key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
     learner = deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key)
-    opened = [open_run(output, options, config, algorithm, task, learner, seed) for seed in options.seeds]
+    opened = [open_run(options, config, algorithm, task, learner, seed) for seed in options.seeds]
     first_screen(options, task, learner, algorithm, opened)
     with deflow.Evaluator(task, workers=options.workers) as evaluator:
         code = train(options, learner, task, key, opened, evaluator)
@@ -149,17 +149,11 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 
 
 def open_run(
-    output: Path,
-    options: Offline,
-    config: deflow.AgentConfig,
-    algorithm: str,
-    task: deflow.Task,
-    learner: deflow.Learner,
-    seed: int,
+    options: Offline, config: deflow.AgentConfig, algorithm: str, task: deflow.Task, learner: deflow.Learner, seed: int
 ) -> deflow.Run:
     """One seed's run directory."""
     return deflow.create_run(
-        output,
+        options.output_dir,
         task,
         config,
         learner,
@@ -216,7 +210,7 @@ def train(
         bar.close()
         if step > 0:
             for index, run in enumerate(opened):
-                run.save(step, one_seed(learner, index))
+                run.save(step, learner.seed(index))
     return code
 
 
@@ -229,11 +223,6 @@ def dispatch_size(options: Offline) -> int:
 def is_due(every: int, step: int, last: int) -> bool:
     """Whether something that happens `every` so many updates, and at the end, happens now."""
     return step % every == 0 or step == last
-
-
-def one_seed(learner: deflow.Learner, index: int) -> deflow.Learner:
-    """The learner of one seed."""
-    return learner if learner.seeds is None else learner.seed(index)
 
 
 def log(opened: list[deflow.Run], step: int, window: list[dict[str, np.ndarray]]) -> None:
@@ -258,7 +247,7 @@ def evaluate(
     """A row of eval.csv per seed; returns the success rates. Every evaluation of a run plays the same episodes."""
     successes = []
     for index, run in enumerate(opened):
-        result = evaluator(one_seed(learner, index).agent, episodes=options.episodes, seed=run.seed, progress=True)
+        result = evaluator(learner.seed(index).agent, episodes=options.episodes, seed=run.seed, progress=True)
         run.log(step, result.metrics())
         successes.append(float(np.mean(result.success)))
     return successes
@@ -281,7 +270,7 @@ def first_screen(
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
         "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.successes:,} solved",
-        "from": origin,
+        "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
@@ -295,8 +284,7 @@ def first_screen(
 def expectation(options: Offline, per_dispatch: int, seconds: float) -> str:
     """The expected time, from two dispatches."""
     rate = 2 * per_dispatch / seconds
-    minutes = options.steps / rate / 60
-    return f"Expected time: about {minutes:.0f} min of training at {rate:.1f} updates/s, and the evaluations."
+    return f"Expected time: {options.steps / rate / 60:.0f} min at {rate:.1f} updates/s, and the evaluations."
 
 
 def finish(options: Offline, opened: list[deflow.Run], *, seconds: float) -> None:
@@ -305,10 +293,10 @@ def finish(options: Offline, opened: list[deflow.Run], *, seconds: float) -> Non
     pictures = [report.learning_curve([path], path / "report.png") for path in paths]
     if len(paths) > 1:
         pictures = [report.learning_curve(paths, paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png")]
-    console = Console()
+    console = Console(highlight=False)
     console.print(report.results_table(paths))
-    console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}", soft_wrap=True, highlight=False)
-    console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100", soft_wrap=True, highlight=False)
+    console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}", soft_wrap=True)
+    console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100", soft_wrap=True)
 
 
 if __name__ == "__main__":

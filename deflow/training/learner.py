@@ -56,7 +56,9 @@ class Learner(eqx.Module):
         return sum(array.size for array in arrays) // (self.seeds or 1)
 
     def seed(self, index: int) -> "Learner":
-        """One of the seeds that are trained together, as a learner of its own."""
+        """One of the seeds that are trained together, as a learner of its own; a lone learner itself."""
+        if self.seeds is None:
+            return self
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
 
     def update(self, batch: Batch, *, key: Key[Array, ""]) -> tuple["Learner", Metrics]:
