@@ -260,12 +260,9 @@ def first_screen(
     options: Offline, task: deflow.Task, learner: deflow.Learner, algorithm: str, opened: list[deflow.Run]
 ) -> None:
     """What is about to happen, on what, and where it goes."""
-    settings = deflow.task_settings(options.env)
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
-    origin = f"{data.source}: {data.path} (sha256 {data.sha256[:12]})"
-    borrowed = (
-        f" (settings borrowed from {settings.borrowed_from}: none are published)" if settings.borrowed_from else ""
-    )
+    family = deflow.task_settings(options.env).borrowed_from
+    borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     lines = {
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
