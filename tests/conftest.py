@@ -18,7 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tiny programs are compiled once and run for milliseconds: compile fast, and never the same program twice.
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
