@@ -110,6 +110,14 @@ def test_unknown_algorithm(offline):
         parsed(offline, "deflw")
 
 
+@pytest.fixture
+def forgotten():
+    """What a test's files register is gone afterwards."""
+    yield
+    deflow.solvers.registry._members.pop("for-this-test", None)
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_import_runs_a_users_file(offline, tmp_path):
     file = tmp_path / "my_parts.py"
     file.write_text(
