@@ -37,11 +37,27 @@ def describe_machine() -> dict[str, Any]:
         "command": shlex.join(sys.orig_argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.local_devices()],
         "versions": {name: _version(name) for name in PACKAGES},
         "git": _git_state(Path(__file__).resolve().parents[2]),
+    }
+
+
+def _processor() -> dict[str, Any]:
+    """Its name, and which wide and half-precision instructions it has (Linux tells; elsewhere only the name)."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    except OSError:
+        return {"name": platform.processor() or platform.machine(), "instructions": []}
+    facts = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = set(facts.get("flags", "").split())
+    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    return {
+        "name": facts.get("model name", platform.machine()),
+        "instructions": [name for name in wanted if name in flags],
     }
 
 
