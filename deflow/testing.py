@@ -17,15 +17,12 @@ import numpy as np
 
 from .constraints import AbstractHardConstraint
 from .critics import AbstractCritic
-from .encoders import Identity
+from .examples import SPEC, example_context, example_data
 from .fields import AbstractField
 from .refiners import AbstractDirectRefiner, AbstractLearnedRefiner, AbstractRefiner, Inquiry
-from .solvers import AbstractSolver, Euler
+from .solvers import AbstractSolver
 from .trust_regions import AbstractTrustRegion
-from .types import Batch, Context, Spec, build, trainable
-
-SPEC = Spec(observation_shape=(3,), action_size=2)
-"""The sizes that parts are tried at, unless others are given."""
+from .types import Spec, build, trainable
 
 
 class LawError(AssertionError):
@@ -231,27 +228,6 @@ def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
     _check(part, _layout(after) == _layout(part), "advance must keep the shapes and types of all arrays")
     before, then = (eqx.filter(tree, trainable(tree)) for tree in (part, after))
     _check(part, eqx.tree_equal(before, then), "advance must leave what the optimizer trains")
-
-
-def example_data(spec: Spec = SPEC, size: int = 16) -> Batch:
-    """Random transitions (NumPy arrays), a fifth of them final."""
-    random = np.random.default_rng(0)
-
-    def uniform(*shape: int) -> np.ndarray:
-        return random.uniform(-1, 1, (size, *shape)).astype(np.float32)
-
-    def observations() -> np.ndarray:
-        if np.dtype(spec.observation_dtype).kind in "iu":
-            return random.integers(0, 255, (size, *spec.observation_shape)).astype(spec.observation_dtype)
-        return 2 * uniform(*spec.observation_shape).astype(spec.observation_dtype)
-
-    mask = (np.arange(size) % 5 > 0).astype(np.float32)
-    return Batch(observations(), uniform(spec.action_size), uniform(), mask, observations())
-
-
-def example_context(spec: Spec = SPEC, *, data: Batch | None = None) -> Context:
-    """What parts are built from here: no encoder, two steps of Euler."""
-    return Context(spec=spec, data=data, encoder=Identity(), solver=Euler(steps=2), discount=0.9)
 
 
 def _build(choice: Any, spec: Spec) -> Any:

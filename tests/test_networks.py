@@ -86,6 +86,8 @@ def test_identity():
     observation = jnp.asarray([[1, 2], [3, 250]], jnp.uint8)
     assert encoders.Identity()(observation).tolist() == [1.0, 2.0, 3.0, 250.0]
     check_encoder(encoders.Identity(), spec=Spec((2, 2), 1, "uint8"))
+    with pytest.raises(ValueError, match=r"got pixels of shape \(8, 8, 3\)"):
+        encoders.Identity()(jnp.zeros((8, 8, 3)))
 
 
 def test_field_against_reference():
