@@ -13,8 +13,10 @@ import inspect
 import itertools
 import os
 import re
+import signal
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ from .arguments import UsageError, arranged, check_choices, check_flags, flags_o
 from .composition import KINDS, AgentConfig
 from .evaluation import EvaluationError
 from .registry import Registry, UnknownNameError
+from .report import ReportError
 from .runs import RunError
 
 Options = TypeVar("Options")
@@ -160,8 +163,26 @@ def one_sentence() -> Iterator[None]:
         fail(interruption if str(interruption) else "interrupted.", 130)
     except (ValueError, UnknownNameError, RunError) as error:
         fail(error)
-    except (EvaluationError, FloatingPointError) as error:
+    except (EvaluationError, FloatingPointError, ReportError) as error:
         fail(error, 1)
+
+
+@contextlib.contextmanager
+def patient_interrupts() -> Iterator[threading.Event]:
+    """Within: the first Ctrl-C sets the event, for loops to end between two dispatches; the second stops at once."""
+    asked = threading.Event()
+
+    def answer(signum: int, frame: Any) -> None:
+        if asked.is_set():
+            os._exit(130)  # without the clean-up that a running program of XLA's does not survive
+        asked.set()
+        print("\nCtrl-C: finishing what is running; once more stops at once.", file=sys.stderr, flush=True)
+
+    previous = signal.signal(signal.SIGINT, answer)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:

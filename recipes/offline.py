@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Literal
@@ -114,14 +115,11 @@ def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
     """What the algorithm, the task and the budget suggest: everything that the arguments do not say."""
     algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
     command_line.import_files(peek(arguments, "--import"))
-    budget = (peek(arguments, "--budget") or ["paper"])[-1]
-    options = QUICKSTART if budget == "quickstart" else Offline()
-    name = (peek(arguments, "--env") or [options.env])[-1]
-    settings = deflow.task_settings(name)
-    if budget != "quickstart":
-        options = dataclasses.replace(options, steps=settings.steps)
-    network = QUICKSTART_NETWORK if budget == "quickstart" else {}
-    return options, deflow.agent_config(algorithm, settings=settings, **network), algorithm
+    settings = deflow.task_settings((peek(arguments, "--env") or [Offline.env])[-1])
+    if peek(arguments, "--budget")[-1:] == ["quickstart"]:
+        return QUICKSTART, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
+    paper = dataclasses.replace(Offline(), steps=settings.steps)
+    return paper, deflow.agent_config(algorithm, settings=settings), algorithm
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
@@ -142,10 +140,10 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     learner = deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key)
     opened = [open_run(options, config, algorithm, task, learner, seed) for seed in options.seeds]
     first_screen(options, task, learner, algorithm, opened)
-    with deflow.Evaluator(task, workers=options.workers) as evaluator:
-        code = train(options, learner, task, key, opened, evaluator)
+    with deflow.Evaluator(task, workers=options.workers) as evaluator, command_line.patient_interrupts() as interrupt:
+        train(options, learner, task, key, opened, evaluator, interrupt)
     finish(options, opened, seconds=time.perf_counter() - started)
-    sys.exit(code)
+    sys.exit(130 if interrupt.is_set() else 0)
 
 
 def open_run(
@@ -175,12 +173,12 @@ def train(
     key: jax.Array,
     opened: list[deflow.Run],
     evaluator: deflow.Evaluator,
-) -> int:
-    """Train, log, evaluate and save; returns the exit code (130 after Ctrl-C)."""
+    interrupt: threading.Event,
+) -> None:
+    """Train, log, evaluate and save, until the last update or an interrupt."""
     per_dispatch = dispatch_size(options)
-    step, code, window = 0, 0, []
+    step, window, began, compiled = 0, [], time.perf_counter(), 0.0
     bar = tqdm(total=options.steps, desc="training", unit="update", smoothing=0.05)
-    began, compiled = time.perf_counter(), 0.0
     try:
         for step, learner, metrics in deflow.train_offline(  # noqa: B020 - the learner goes in, and comes out trained
             learner,
@@ -197,21 +195,20 @@ def train(
                 compiled = time.perf_counter() - began
             elif step == 3 * per_dispatch:
                 bar.write(expectation(options, per_dispatch, time.perf_counter() - began - compiled))
-            if is_due(options.log_every, step, options.steps):
+            if is_due(options.log_every, step, options.steps) or interrupt.is_set():
                 log(opened, step, window)
                 window = []
             if is_due(options.eval_every, step, options.steps):
                 successes = evaluate(options, learner, opened, evaluator, step)
                 bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
-    except KeyboardInterrupt:
-        code = 130
-        bar.write(f"Interrupted at update {step:,}: keeping what was computed.")
+            if interrupt.is_set():
+                bar.write(f"Interrupted at update {step:,}: keeping what was computed.")
+                break
     finally:
         bar.close()
         if step > 0:
             for index, run in enumerate(opened):
                 run.save(step, learner.seed(index))
-    return code
 
 
 def dispatch_size(options: Offline) -> int:

@@ -146,29 +146,39 @@ def test_a_users_trust_region_by_import(trained, data_dir, tmp_path):
     assert recipe("evaluate", path, "--import", parts).returncode == 0
 
 
-def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
+def interrupted(data_dir, output, file):
+    """A long training that gets Ctrl-C as soon as `file` is there."""
     arguments = [*TINY, "--steps", "100000000", "--eval-every", "100000000", "--critic.width", "8"]
     process = subprocess.Popen(
-        [sys.executable, "recipes/offline.py", "--data-dir", data_dir, "--output-dir", tmp_path, *arguments],
+        [sys.executable, "recipes/offline.py", "--data-dir", data_dir, "--output-dir", output, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("train.csv")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not list(output.rglob(file)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert "Interrupted at update" in stdout + stderr
+    return stdout + stderr
+
+
+def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
+    said = interrupted(data_dir, tmp_path, "train.csv")
+    assert "Interrupted at update" in said
     (path,) = (tmp_path / ENV / "deflow").glob("seed0-*")
-    assert str(path) in stdout
+    assert str(path) in said
     run = deflow.Run.open(path)
     (step,) = (int(folder.name) for folder in (path / "checkpoints").iterdir() if folder.name.isdigit())
     assert step >= run.read("train")["step"][-1] > 0
     assert deflow.load(path)(np.zeros(28, np.float32), key=jax.random.key(0)).shape == (5,)
+
+
+def test_ctrl_c_before_the_first_update(trained, data_dir, tmp_path):
+    interrupted(data_dir, tmp_path, "config.json")
 
 
 def test_collect_says_what_it_collected(trained, data_dir):
