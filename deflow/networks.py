@@ -68,7 +68,7 @@ def _bfloat16_product(weight, x):
 
 @_bfloat16_product.defjvp
 def _bfloat16_product_jvp(primals, tangents):
-    # Products with bfloat16 results: transposed, they round the cotangents too, so that the backward pass is as fast.
+    # Products with bfloat16 results: transposed, they round the cotangents too, as in mixed precision elsewhere.
     (weight, x), (weight_dot, x_dot) = (tuple(a.astype(jnp.bfloat16) for a in pair) for pair in (primals, tangents))
     out_dot = (weight_dot @ x).astype(jnp.float32) + (weight @ x_dot).astype(jnp.float32)
     return _bfloat16_product(*primals), out_dot
