@@ -8,6 +8,7 @@ import numpy as np
 from deflow.data.errors import CollectionError
 from deflow.data.folders import appearing
 from deflow.data.oracles.base import Behaviour
+from deflow.seeding import nothing_from_the_system
 
 SPLITS = ("train", "val")
 """The two files of a dataset; their episodes have different seeds."""
@@ -25,7 +26,8 @@ def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, ste
     for attempt in range(ATTEMPTS):
         words = np.random.SeedSequence([seed, SPLITS.index(split), index, attempt]).generate_state(2)
         np.random.seed(words[0])
-        episode = _play(behaviour, int(words[1]), steps)
+        with nothing_from_the_system(int(words[1])):
+            episode = _play(behaviour, int(words[1]), steps)
         if behaviour.accepts(episode):
             return episode
     raise CollectionError(f"Episode {index} of {split} was refused {ATTEMPTS} times: choose another --seed.")

@@ -2,7 +2,6 @@
 
 import functools
 import pickle
-import random
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -12,6 +11,7 @@ import jax.export
 import numpy as np
 
 from deflow.evaluation.errors import EvaluationError
+from deflow.seeding import seeded_reset
 
 KEY_WORDS = 2
 """32-bit words of a threefry key."""
@@ -88,10 +88,7 @@ class Worker:
         environment, sizes = self._made
         act, weights = self._load(job)
         numpy_seed, reset_seed, *key = np.random.SeedSequence((job.seed, episode)).generate_state(2 + KEY_WORDS)
-        np.random.seed(numpy_seed)
-        random.seed(int(numpy_seed))
-        environment.action_space.seed(int(reset_seed))
-        observation, _ = environment.reset(seed=int(reset_seed))
+        observation = seeded_reset(environment, int(numpy_seed), int(reset_seed))
         key = jax.device_put(np.array(key, np.uint32))
         success, total, step, done = np.nan, 0.0, 0, False
         while not done:

@@ -2,6 +2,7 @@
 
 import pickle
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deflow.evaluation.episode import Outcome, Worker
-from deflow.evaluation.errors import EvaluationError
+from deflow.evaluation.errors import EvaluationError, EvaluationInterrupted
 from deflow.evaluation.pool import Pool
 from deflow.evaluation.program import Exporter
 from deflow.evaluation.result import Evaluation
@@ -48,18 +49,27 @@ class Evaluator:
         self._closed = False
         self._start()
 
-    def __call__(self, policy: Callable, *, episodes: int, seed: int, progress: bool = False) -> Evaluation:
+    def __call__(
+        self,
+        policy: Callable,
+        *,
+        episodes: int,
+        seed: int,
+        progress: bool = False,
+        interrupt: threading.Event | None = None,
+    ) -> Evaluation:
         """Run `policy(observation, *, key) -> action` for so many episodes, each from its own seeds.
 
         The result is the same for any number of workers. Raises `EvaluationError` when an episode fails or a worker
-        dies (the next call starts new ones), `ValueError` for no episodes or a negative seed.
+        dies (the next call starts new ones), `EvaluationInterrupted` soon after `interrupt` is set, `ValueError` for no
+        episodes or a negative seed.
         """
         if self._closed:
             raise EvaluationError(f"This evaluator of {self._name} is closed. Make another.")
         if episodes < 1 or seed < 0:
             raise ValueError(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}.")
         try:
-            outcomes = self._run(policy, episodes, seed, progress)
+            outcomes = self._run(policy, episodes, seed, progress, interrupt or threading.Event())
         except BaseException:  # Ctrl-C too: what still runs has no one to report to
             self._stop()
             raise
@@ -78,7 +88,9 @@ class Evaluator:
     def __exit__(self, *_):
         self.close()
 
-    def _run(self, policy: Callable, episodes: int, seed: int, progress: bool) -> list[Outcome]:
+    def _run(
+        self, policy: Callable, episodes: int, seed: int, progress: bool, interrupt: threading.Event
+    ) -> list[Outcome]:
         pool = self._pool or self._start()
         _, sizes = next(pool.results(self._first))  # there at once but for the first time
         job = self._exporter(policy, sizes, seed)
@@ -88,6 +100,8 @@ class Evaluator:
         try:
             with tqdm(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
                 for future, outcome in pool.results(asked):
+                    if interrupt.is_set():
+                        raise EvaluationInterrupted(f"The evaluation of {self._name} was interrupted.")
                     outcomes[order[future]] = outcome
                     bar.update()
         finally:

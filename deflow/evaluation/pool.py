@@ -9,7 +9,7 @@ from typing import Any
 
 from deflow.evaluation import worker
 from deflow.evaluation.errors import EvaluationError
-from deflow.evaluation.spawning import Context, Process
+from deflow.spawning import Context, Process
 
 
 class Pool:

@@ -1,9 +1,7 @@
 """What a worker process is asked from outside. Its answers are plain data: failures too come back as text."""
 
 import faulthandler
-import multiprocessing
 import os
-import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 from deflow.evaluation.episode import Worker
 from deflow.evaluation.errors import EvaluationError
+from deflow.spawning import end_with_parent
 
 _worker: Worker | None = None
 
@@ -25,7 +24,7 @@ class Failure(NamedTuple):
 def start(environment: bytes, directory: str):
     """Set up a fresh process that evaluates a pickled environment."""
     global _worker
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(Path(directory))
     warnings.simplefilter("ignore")  # the same ones from every worker would bury the training's own output
     note = open(Path(directory, f"worker-{os.getpid()}"), "w")  # noqa: SIM115 (open for life)
     faulthandler.enable(note)
@@ -40,11 +39,3 @@ def call(method: Callable, *arguments):
         return Failure(str(error))
     except BaseException:
         return Failure(f"The worker's traceback:\n{traceback.format_exc().rstrip()}")
-
-
-def _end_with_parent():
-    """Leave no orphan however the parent ends: a killed one leaves its workers waiting for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

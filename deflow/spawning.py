@@ -1,8 +1,11 @@
-"""How worker processes come into the world: fresh, on the CPU, with one thread, deaf to Ctrl-C."""
+"""How worker processes come into the world (fresh, on the CPU, with one thread, deaf to Ctrl-C) and leave it."""
 
 import contextlib
 import multiprocessing.context
 import os
+import shutil
+import threading
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from deflow.processes import environment_variables, without_interrupts, without_main
@@ -18,6 +21,7 @@ class Process(multiprocessing.context.SpawnProcess):
 
     def start(self):
         """Start with the surroundings of a worker, and put the parent's own back."""
+        resource_tracker.ensure_running()  # started later, by the start of a process, it would let Ctrl-C through again
         hidden = contextlib.nullcontext() if self._main else without_main()
         with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
             super().start()
@@ -34,6 +38,22 @@ class Context(multiprocessing.context.SpawnContext):
         """A process not yet started: the name and the arguments are the executor's."""
         self.processes.append(Process(**self._settings, **kwargs))
         return self.processes[-1]
+
+
+def end_with_parent(scratch: Path):
+    """Leave no orphan and no files however the parent ends: a killed one leaves its workers waiting for work for ever.
+
+    To be called in a worker, with the folder of its temporary files.
+    """
+    threading.Thread(target=_wait_for_end, args=(scratch,), daemon=True).start()
+
+
+def _wait_for_end(scratch: Path):
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(1)
 
 
 def _variables(scratch: Path) -> dict[str, str]:

@@ -1,0 +1,162 @@
+"""Environments stepped together, each in a process of its own, that begin a new episode by themselves."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from deflow.interaction.actions import checked_actions
+from deflow.interaction.errors import InteractionError
+from deflow.interaction.group import Group
+from deflow.interaction.player import Outcome, Ready
+from deflow.interaction.step import Step
+
+
+class Actors:
+    """S x E environments, each in a process of its own, kept until `close` or the end of `with`.
+
+    They start at once, in the background. What episode k of environment e of seed s is like depends on (s, e, k) and
+    its actions only.
+    """
+
+    def __init__(self, environment, *, seeds: Sequence[int], environments: int = 1):
+        """Start `environments` for each seed, of a task or anything picklable with `make() -> gymnasium.Env`.
+
+        Raises `InteractionError` for an environment that cannot be sent to another process, `ValueError` for no
+        environments, no seeds or negative ones.
+        """
+        if not seeds or min(seeds) < 0 or environments < 1:
+            raise ValueError(
+                f"seeds must be numbers from 0 up and environments at least 1, got {list(seeds)} and {environments}."
+            )
+        self._shape = (len(seeds), environments)
+        self._sent: np.ndarray | None = None
+        self._group = Group(environment, seeds=seeds, environments=environments)
+
+    @property
+    def observation(self) -> np.ndarray:
+        """What the next actions answer to, shape (S, E, *observation). Waits for the processes' start."""
+        _ = self._ready
+        return self._observation
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same seed and actions gave the same observations, bit for bit, in a few steps at the start.
+
+        If not, a running episode cannot be restored: `restart` before asking for the `state`.
+        """
+        return self._ready.repeatable
+
+    def send(self, action: np.ndarray) -> None:
+        """Start a step with actions (S, E, A), which are clipped to [-1, 1]; returns at once.
+
+        Raises `InteractionError`, before anything is sent, for another shape and for numbers that are not finite.
+        """
+        self._check_idle()
+        action = checked_actions(action, (*self._shape, self._ready.action_size))
+        self._group.ask("step", [(one,) for one in self._flat(action)])
+        self._sent = action
+
+    def receive(self) -> Step:
+        """Wait for the step that was sent; afterwards `observation` is the next one.
+
+        Raises `InteractionError` when an environment fails or gives what is not finite, and when a process died.
+        """
+        if self._sent is None:
+            raise InteractionError("No step is under way: send actions first.")
+        before, action, self._sent = self._observation, self._sent, None
+        outcomes: list[Outcome] = self._group.answers()
+        for actor, one, outcome in zip(self._group.actors, self._flat(action), outcomes, strict=True):
+            actor.note(one, ended=outcome.terminated or outcome.truncated)
+        self._observation, *columns = map(self._grid, zip(*outcomes, strict=True))
+        return Step(before, action, *columns)
+
+    def restart(self) -> None:
+        """End all running episodes and begin the next ones."""
+        self._play([(actor.episode + 1, ()) for actor in self._group.actors])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The running episodes: `episode` and `length` (S, E), `actions` (S, E, longest, A) padded with zeros, and the
+        `observation` that they led to."""
+        self._check_idle()
+        actors = self._group.actors
+        actions = np.zeros((len(actors), max(len(a.actions) for a in actors), self._ready.action_size), np.float32)
+        for row, actor in zip(actions, actors, strict=True):
+            if actor.actions:
+                row[: len(actor.actions)] = actor.actions
+        return {
+            "episode": self._grid([np.int64(actor.episode) for actor in actors]),
+            "length": self._grid([np.int64(len(actor.actions)) for actor in actors]),
+            "actions": self._grid(actions),
+            "observation": self._observation.copy(),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state`, padded or not: all running episodes are played again, side by side.
+
+        Raises `InteractionError` for a state of other environments, and where an observation does not come back.
+        """
+        self._check_idle()
+        actions, lengths, saved = state["actions"], state["length"], state["observation"]
+        sizes = (actions.shape[:2], actions.shape[3:], saved.shape)
+        expected = (self._shape, (self._ready.action_size,), self._observation.shape)
+        if sizes != expected:
+            raise InteractionError(
+                f"The state is of (seeds, environments), (A,) and observations of shape {sizes}, but here they are "
+                f"{expected}. Give the task, the seeds and the number of environments that it was saved with."
+            )
+        if np.any(lengths) and not self.repeatable:
+            raise InteractionError(
+                f"{self._group.name} does not repeat itself, so that no running episode can be restored. Call "
+                "restart() before state()."
+            )
+        rows = zip(state["episode"].flat, lengths.flat, self._flat(actions), strict=True)
+        self._play([(int(episode), np.asarray(row[:length])) for episode, length, row in rows])
+        for actor, got, wanted in zip(
+            self._group.actors, self._flat(self._observation), self._flat(saved), strict=True
+        ):
+            if self.repeatable and got.tobytes() != wanted.tobytes():
+                self.close()
+                raise InteractionError(
+                    f"The {actor.name} did not come back to the saved observation after {len(actor.actions)} steps of "
+                    f"episode {actor.episode}. Resume on the machine and with the packages that it was saved with."
+                )
+
+    def close(self) -> None:
+        """End the processes and remove their files."""
+        self._group.end()
+
+    def __enter__(self) -> "Actors":
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @functools.cached_property
+    def _ready(self) -> Ready:
+        """What the first process said when it was ready, once all are."""
+        ready: list[Ready] = self._group.answers()
+        self._observation = self._grid(one.observation for one in ready)
+        return ready[0]
+
+    def _play(self, episodes: Sequence[tuple[int, Sequence[np.ndarray] | np.ndarray]]):
+        """Go to where these actions of these episodes lead."""
+        self._check_idle()
+        _ = self._ready
+        for actor, (episode, actions) in zip(self._group.actors, episodes, strict=True):
+            actor.episode, actor.actions = episode, list(actions)
+        self._group.ask("replay", episodes)
+        self._observation = self._grid(self._group.answers())
+
+    def _check_idle(self):
+        if self._sent is not None:
+            raise InteractionError("A step is under way: receive it first.")
+
+    def _grid(self, rows: Iterable) -> np.ndarray:
+        """One row per process -> first axes S, E."""
+        rows = np.asarray(list(rows))
+        return rows.reshape(*self._shape, *rows.shape[1:])
+
+    def _flat(self, grid: np.ndarray) -> np.ndarray:
+        """First axes S, E -> one row per process."""
+        return grid.reshape(len(self._group.actors), *grid.shape[2:])

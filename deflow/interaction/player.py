@@ -1,0 +1,134 @@
+"""One environment in its process: every episode is played from its own seeds, and begins when the last one ends."""
+
+import pickle
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from deflow.interaction.errors import InteractionError
+from deflow.seeding import seeded_reset
+
+PROBE_STEPS = 10
+"""How long an episode is played twice to see whether it repeats itself."""
+
+
+TAG = int.from_bytes(b"play")
+"""What sets these episodes' seeds apart from evaluation's and collection's."""
+
+
+class Ready(NamedTuple):
+    """What is known once the environment is made and its first episode has begun."""
+
+    observation: np.ndarray
+    action_size: int
+    repeatable: bool
+
+
+class Outcome(NamedTuple):
+    """What one action led to; the episode's summary is nan where it goes on."""
+
+    observation: np.ndarray
+    """What the next action answers to: of the next episode where this one ended."""
+
+    reward: np.float32
+    next_observation: np.ndarray
+    terminated: bool
+    truncated: bool
+    success: np.float32
+    episode_return: float
+    episode_length: float
+    episode_success: float
+
+
+class Player:
+    """A pickled environment, made by `start`, and its running episode."""
+
+    def __init__(self, environment: bytes, seed: int, index: int):
+        self._pickled, self._seed, self._index = environment, seed, index
+        self.where = "before its first episode"
+        """What goes on, for those who report a failure."""
+
+    def start(self, probe: bool) -> Ready:
+        """Make the environment and begin episode 0, with a probe of whether episodes repeat themselves if wanted."""
+        self._environment: gymnasium.Env[np.ndarray, np.ndarray] = pickle.loads(self._pickled).make()
+        size = _action_size(self._environment)
+        self._dtype = np.uint8 if self._environment.observation_space.dtype == np.uint8 else np.float32
+        repeatable = probe and self._fingerprint(size) == self._fingerprint(size)
+        return Ready(self.begin(0), size, repeatable)
+
+    def begin(self, episode: int) -> np.ndarray:
+        """Begin an episode, whose randomness depends on the seed, the environment's index and its own number only."""
+        self.where = f"at the beginning of episode {episode}"
+        self._episode, self._length, self._return, self._success = episode, 0, 0.0, np.nan
+        seeds = episode_seeds(self._seed, self._index, episode)
+        return self._finite("observation", seeded_reset(self._environment, *seeds))
+
+    def step(self, action: np.ndarray) -> Outcome:
+        """One step with an action (A,), and the beginning of the next episode where it ended this one."""
+        self.where = f"in step {self._length} of episode {self._episode}"
+        following, reward, terminated, truncated, info = self._environment.step(action)
+        following, reward = self._finite("observation", following), float(self._finite("reward", reward))
+        success = float(np.any(info["success"])) if "success" in info else np.nan
+        self._length += 1
+        self._return += reward
+        self._success = float(np.fmax(self._success, success))
+        ended = bool(terminated or truncated)
+        summary = (self._return, float(self._length), self._success) if ended else (np.nan, np.nan, np.nan)
+        observation = self.begin(self._episode + 1) if ended else following
+        return Outcome(
+            observation,
+            np.float32(reward),
+            following,
+            bool(terminated),
+            bool(truncated),
+            np.float32(success),
+            *summary,
+        )
+
+    def replay(self, episode: int, actions: np.ndarray) -> np.ndarray:
+        """The observation after an episode's first actions (T, A)."""
+        observation = self.begin(episode)
+        for action in actions:
+            observation = self.step(action).observation
+        if self._episode != episode:
+            raise InteractionError(f"It ended within {len(actions)} actions that did not end it before.")
+        return observation
+
+    def _fingerprint(self, size: int) -> bytes:
+        """The observations of a few random actions."""
+        observations = [self.begin(0)]
+        for action in np.random.default_rng(0).uniform(-1, 1, (PROBE_STEPS, size)).astype(np.float32):
+            observations.append(self.step(action).observation)
+        return np.stack(observations).tobytes()
+
+    def _finite(self, name: str, value: Any) -> np.ndarray:
+        """A copy of a reward, or of an observation in the space's type, if it is finite."""
+        value = np.array(value, self._dtype if name == "observation" else None)
+        if not np.all(np.isfinite(value)):
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+            raise InteractionError(f"Its {name} is {value[index]}{f' at index {index}' if index else ''}, not finite.")
+        return value
+
+
+def episode_seeds(seed: int, environment: int, episode: int) -> tuple[int, int]:
+    """The seeds of the global generators, and of the environment, for one episode."""
+    first, second = np.random.SeedSequence((seed, TAG, environment, episode)).generate_state(2)
+    return int(first), int(second)
+
+
+def _action_size(environment: gymnasium.Env) -> int:
+    """A, after a look at whether the spaces are what is learned from."""
+    observations, actions = environment.observation_space, environment.action_space
+    if (
+        isinstance(observations, gymnasium.spaces.Box)
+        and isinstance(actions, gymnasium.spaces.Box)
+        and len(actions.shape) == 1
+        and np.all(actions.low == -1)
+        and np.all(actions.high == 1)
+    ):
+        return actions.shape[0]
+    raise InteractionError(
+        f"Observations must be one array and actions one vector in [-1, 1], got {observations} and {actions}. "
+        "Use deflow.Environment, or Gymnasium's wrappers FlattenObservation and RescaleAction(environment, -1.0, 1.0)."
+    )
