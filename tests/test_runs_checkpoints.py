@@ -110,6 +110,33 @@ def test_a_state_without_entries(run):
     assert notes == {"a": 1}
 
 
+def test_shapes_that_the_notes_tell(run):
+    for rows in (2, 3):
+        run.save(rows, {"x": np.arange(rows), "network": eqx.nn.Linear(2, rows, key=jax.random.key(0))}, {"rows": rows})
+
+    def like(notes):
+        network = eqx.filter_eval_shape(lambda: eqx.nn.Linear(2, notes["rows"], key=jax.random.key(0)))
+        return {"x": np.zeros(notes["rows"], int), "network": network}
+
+    assert run.restore(like)[0]["x"].tolist() == [0, 1, 2]
+    assert run.restore(lambda notes: like(notes)["x"], 2, part="['x']")[0].tolist() == [0, 1]
+    assert run.checkpoints.notes(2) == {"rows": 2}
+    with pytest.raises(CheckpointError, match=r"\['x'\]: \(3,\) int64 in the checkpoint, \(1,\) int64 here"):
+        run.restore(lambda _: like({"rows": 1}))
+
+
+def test_sound_steps_and_removal(copy):
+    damage_flip(copy.path / "checkpoints" / "20")
+    assert [copy.checkpoints.is_sound(step) for step in (10, 20, 30)] == [True, False, False]
+    left = copy.path / "checkpoints" / ".removing-20"
+    left.mkdir()
+    (left / "left").touch()  # by a process that was killed
+    copy.checkpoints.remove(20)
+    assert [path.name for path in (copy.path / "checkpoints").iterdir()] == ["10"]
+    with pytest.raises(OSError, match="20"):
+        copy.checkpoints.remove(20)
+
+
 def test_part_of_a_state(two_steps):
     like = eqx.filter_eval_shape(lambda: make_state(0))
     network, _, step = two_steps.restore(like["network"], part="['network']")
@@ -248,23 +275,25 @@ def test_none_sound_lists_what_was_tried(copy):
         copy.restore(make_state(0))
 
 
-@pytest.mark.parametrize("pattern", ["*", "manifest.json"])
+@pytest.mark.parametrize("pattern", ["*", "notes/*", "manifest.json"])
 def test_a_hundred_flipped_bits(copy, pattern):
     random = np.random.default_rng(0)
     directory = copy.path / "checkpoints" / "20"
     files = sorted(path for path in directory.rglob(pattern) if path.is_file() and path.stat().st_size)
     good, older, found = make_state(20), make_state(10), 0
-    like = make_state(0)
+    like, read = make_state(0), []
     for _ in range(100):
         path = files[random.integers(len(files))]
         bit = int(random.integers(8 * path.stat().st_size))
         flip(path, bit)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            state, _, step = copy.restore(like)
+            state, notes, step = copy.restore(lambda notes: read.append(notes) or like)
         flip(path, bit)
         found += len(caught)
         assert step == (10 if caught else 20)
+        assert read.pop() == notes == {"step": step}  # damaged notes never reach the function
+        assert not read
         assert_same(state, older if caught else good)
     assert found > 60  # only blanks between the manifest's words may change without harm
     assert copy.restore(like)[2] == 20
@@ -318,8 +347,8 @@ def test_a_directory_that_vanishes(run):
 
 
 def test_unfinished_saves_are_swept(run):
-    left = run.path / "checkpoints" / ".saving-abc" / "5"
-    left.mkdir(parents=True)
+    for name in (".saving-abc", ".removing-5"):
+        (run.path / "checkpoints" / name / "5").mkdir(parents=True)
     assert run.checkpoints.steps() == []
     run.save(1, {"x": jnp.ones(1)})
     assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["1"]

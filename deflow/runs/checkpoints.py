@@ -1,25 +1,26 @@
 """Checkpoints of one run: one directory per step, whole or not there, verified when read."""
 
-import json
 import shutil
 import tempfile
+import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import PyTree
 
 from deflow.runs import storage
-from deflow.runs.errors import CheckpointError, RunWarning
-from deflow.runs.leaves import compare, fill, flatten, from_host, named_arrays, within
+from deflow.runs.errors import CheckpointError, RunWarning, first_line
+from deflow.runs.leaves import compare, fill, flatten, from_host, within
 from deflow.runs.manifest import DamagedError, verify, write_manifest
+from deflow.runs.snapshot import Snapshot
 
-_UNFINISHED = ".saving-"
+_UNFINISHED, _REMOVED = ".saving-", ".removing-"
 
 
 class Checkpoints:
-    """The checkpoints below `directory`, which appears with the first of them. One process at a time may save."""
+    """The checkpoints below `directory`, which appears with the first. One thread of one process at a time may save."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -36,25 +37,24 @@ class Checkpoints:
 
         Raises `CheckpointError` and leaves no trace where that fails; the checkpoints there were stay.
         """
-        spec, arrays = named_arrays(state)
-        try:
-            notes = json.loads(json.dumps(dict(notes)))
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"Cannot save notes: {error}; give plain JSON values.") from error
+        return self.write(step, Snapshot.of(state, notes))
+
+    def write(self, step: int, snapshot: Snapshot) -> Path:
+        """As `save`, of a state that was taken before."""
         target, staging = self.directory / str(step), None
         try:
             self.directory.mkdir(exist_ok=True)
             self._sweep()
             staging = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.directory))
             new = staging / str(step)
-            storage.write(new, arrays, notes)
-            write_manifest(new, step, spec)
+            storage.write(new, snapshot.arrays, snapshot.notes)
+            write_manifest(new, step, snapshot.spec)
             if target.exists():
                 target.rename(staging / "replaced")
             new.rename(target)
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise CheckpointError(
-                f"Cannot save the checkpoint of step {step} to {self.directory}: {_first_line(error)}; "
+                f"Cannot save the checkpoint of step {step} to {self.directory}: {first_line(error)}; "
                 "free space or restore the directory."
             ) from error
         finally:
@@ -62,11 +62,21 @@ class Checkpoints:
                 shutil.rmtree(staging, ignore_errors=True)
         return target
 
-    def restore(self, like: PyTree, step: int | None = None, *, part: str = "") -> tuple[PyTree, dict[str, Any], int]:
+    def remove(self, step: int) -> None:
+        """Remove a checkpoint. It is none any more before its first file goes. Raises `OSError`."""
+        away = self.directory / f"{_REMOVED}{step}"
+        shutil.rmtree(away, ignore_errors=True)
+        (self.directory / str(step)).rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+
+    def restore(
+        self, like: PyTree | Callable[[dict[str, Any]], PyTree], step: int | None = None, *, part: str = ""
+    ) -> tuple[PyTree, dict[str, Any], int]:
         """State, notes and step of the newest sound checkpoint, or of the one of `step`.
 
         `like` gives the structure: arrays or `jax.ShapeDtypeStruct`s where the checkpoint has arrays; its other leaves
-        are kept. With `part`, a path such as `agent`, only that part of the saved state is read, and `like` is like it.
+        are kept. Where shapes depend on how far the run had come, it is a function (`def` or `lambda`) of the notes.
+        With `part`, a path such as `agent`, only that part of the saved state is read, and `like` is like it.
 
         Damaged checkpoints newer than the one used are named in a `RunWarning` each. Raises `CheckpointError` where no
         sound one is left, the one of `step` is damaged, or the checkpoint's arrays are not those of `like`.
@@ -78,7 +88,7 @@ class Checkpoints:
         damage: dict[int, str] = {}
         for candidate in reversed(steps) if step is None else [step]:
             try:
-                state, notes = self._read(like, candidate, part)
+                state, notes = self.read(candidate, like, part)
             except DamagedError as error:
                 damage[candidate] = str(error)
                 continue
@@ -91,9 +101,18 @@ class Checkpoints:
         tried = "; ".join(f"step {skipped}: {reason}" for skipped, reason in damage.items()) or "there is none"
         raise CheckpointError(f"No sound checkpoint in {self.directory} ({tried}); train again or restore a copy.")
 
-    def _read(self, like: PyTree, step: int, part: str) -> tuple[PyTree, dict[str, Any]]:
+    def read(
+        self, step: int, like: PyTree | Callable[[dict[str, Any]], PyTree], part: str = ""
+    ) -> tuple[PyTree, dict[str, Any]]:
+        """State and notes of one checkpoint: see `restore`.
+
+        Raises `DamagedError`, and `CheckpointError` for another state.
+        """
         directory = self.directory / str(step)
         spec = {name: leaf for name, leaf in verify(directory, step).items() if within(name, part)}
+        notes = _reading(storage.read_notes, directory)
+        if isinstance(like, types.FunctionType | types.MethodType):  # not `callable`: networks are, and are PyTrees
+            like = like(notes)
         differences = compare(flatten(like, part), spec)
         if differences:
             raise CheckpointError(
@@ -101,17 +120,31 @@ class Checkpoints:
                 f"These leaves differ:\n  " + "\n  ".join(differences),
                 differences,
             )
-        try:
-            arrays, notes = storage.read(directory, spec)
-        except Exception as error:  # Orbax and TensorStore raise many kinds
-            raise DamagedError(f"Orbax cannot read it: {_first_line(error)}") from error
+        arrays = _reading(storage.read_arrays, directory, spec)
         return fill(like, {name: from_host(arrays[name], leaf) for name, leaf in spec.items()}, part), notes
 
+    def notes(self, step: int) -> dict[str, Any]:
+        """The notes of a checkpoint, which is verified as a whole. Raises `DamagedError`."""
+        verify(self.directory / str(step), step)
+        return _reading(storage.read_notes, self.directory / str(step))
+
+    def is_sound(self, step: int) -> bool:
+        """Whether the checkpoint of `step` is what was written."""
+        try:
+            verify(self.directory / str(step), step)
+        except DamagedError:
+            return False
+        return True
+
     def _sweep(self) -> None:
-        """Remove what a killed process left of its save."""
-        for left in self.directory.glob(_UNFINISHED + "*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """Remove what a killed process left of a save or a removal."""
+        for pattern in (_UNFINISHED, _REMOVED):
+            for left in self.directory.glob(pattern + "*"):
+                shutil.rmtree(left, ignore_errors=True)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _reading(read: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    try:
+        return read(*arguments)
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        raise DamagedError(f"Orbax cannot read it: {first_line(error)}") from error

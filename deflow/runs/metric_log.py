@@ -24,7 +24,7 @@ class MetricLog:
 
         Raises `RunError` for a metric that is not one number, or where the file cannot be written.
         """
-        row = {"step": str(int(step))} | {name: _text(name, value) for name, value in metrics.items()}
+        row = {"step": str(int(step))} | {name: as_text(name, value) for name, value in metrics.items()}
         try:
             if not self._columns or not self.path.exists():
                 self._columns = self._repair()
@@ -90,8 +90,11 @@ def _csv(lines: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
-def _text(name: str, value: Any) -> str:
-    """A number as the shortest text that reads back the same; `nan` and `inf` as such."""
+def as_text(name: str, value: Any) -> str:
+    """A number as the shortest text that reads back the same; `nan` and `inf` as such.
+
+    Raises `RunError` for what is not one number.
+    """
     array = np.asarray(value)
     try:
         if array.ndim:

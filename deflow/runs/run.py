@@ -3,7 +3,7 @@
 import datetime
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ class Run:
         train.csv           metrics of training, a row per call of `log`
         eval.csv            metrics of evaluation
         checkpoints/<step>/ state and notes, with a manifest
+        best/<step>/        the same of the best evaluation, where training keeps it
+        stopped.json        why and when this run stopped while those it was trained with went on
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]):
@@ -44,8 +46,12 @@ class Run:
         """The run's seed."""
         self.config: dict[str, Any] = description["config"]
         """The configuration as it was given to `create`, as JSON gives it back (tuples are lists)."""
+        self.together: tuple[str, ...] = tuple(description.get("together", (path.name,)))
+        """Names of the directories beside this one, and of this one, whose runs are trained together."""
         self.checkpoints = Checkpoints(path / "checkpoints")
         """The run's checkpoints."""
+        self.best = Checkpoints(path / "best")
+        """The checkpoint with the best score, apart from the others."""
         self._logs = {"train": MetricLog(path / "train.csv"), "eval": MetricLog(path / "eval.csv")}
 
     @classmethod
@@ -56,23 +62,7 @@ class Run:
 
         Raises `RunError` where it cannot be made or written, or `config` is not JSON-able.
         """
-        for what, name in (("environment", environment), ("algorithm", algorithm)):
-            if not re.fullmatch(r"[\w+-][\w.+-]*", name):
-                raise RunError(
-                    f"The {what} {name!r} cannot name a directory; use letters, digits, '_', '-', '+' and '.' only."
-                )
-        parent = writable_directory(Path(output_dir) / environment / algorithm)
-        description = {
-            "schema_version": SCHEMA_VERSION,
-            "environment": environment,
-            "algorithm": algorithm,
-            "seed": int(seed),
-            "config": dict(config),
-        }
-        path = _new_directory(parent, f"seed{int(seed)}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
-        write_json(path / "environment.json", describe_machine())
-        write_json(path / "config.json", description)  # last: it is what makes the directory a run
-        return cls.open(path)
+        return create_together(output_dir, environment=environment, algorithm=algorithm, seeds=[seed], config=config)[0]
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "Run":
@@ -107,20 +97,18 @@ class Run:
 
         Raises `RunError` for a metric that is not one number, or where the file cannot be written.
         """
-        evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
-        training = {name: value for name, value in metrics.items() if name not in evaluation}
-        for split, row in (("train", training), ("eval", evaluation)):
-            if row:
-                self._logs[split].append(step, row)
+        for split, row in by_file(metrics).items():
+            self._logs[split].append(step, row)
 
     def read(self, split: Literal["train", "eval"]) -> dict[str, np.ndarray]:
         """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN. Raises `RunError`."""
         return self._logs[split].read()
 
-    def rewind(self, step: int) -> None:
-        """Forget what was logged beyond `step`, before training goes on from there. Raises `RunError`."""
-        for log in self._logs.values():
-            log.drop_after(step)
+    def rewind(self, step: int, split: Literal["train", "eval"] | None = None) -> None:
+        """Forget what was logged beyond `step`, in one file or both, before training goes on. Raises `RunError`."""
+        for name, log in self._logs.items():
+            if split in (None, name):
+                log.drop_after(step)
 
     def save(self, step: int, state: PyTree, notes: Mapping[str, Any] | None = None) -> Path:
         """Save a checkpoint: see `Checkpoints.save`. Raises `CheckpointError`."""
@@ -134,15 +122,64 @@ class Run:
         return f"Run({str(self.path)!r})"
 
 
-def _new_directory(parent: Path, name: str) -> Path:
-    """A directory that did not exist before: `name`, or with -2, -3, ... where others started in the same second."""
+def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metrics as the rows of the files they belong in, `train` and `eval`; files that get none are left out."""
+    evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
+    training = {name: value for name, value in metrics.items() if name not in evaluation}
+    return {split: row for split, row in (("train", training), ("eval", evaluation)) if row}
+
+
+def create_together(
+    output_dir: str | os.PathLike,
+    *,
+    environment: str,
+    algorithm: str,
+    seeds: Sequence[int],
+    config: Mapping[str, Any],
+) -> list[Run]:
+    """As `Run.create`, a run per seed. Their directories end alike, and each knows the names of all."""
+    for what, name in (("environment", environment), ("algorithm", algorithm)):
+        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
+            raise RunError(
+                f"The {what} {name!r} cannot name a directory; use letters, digits, '_', '-', '+' and '.' only."
+            )
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise RunError(f"Runs need different seeds, got {list(seeds)}; give each once.")
+    parent = writable_directory(Path(output_dir) / environment / algorithm)
+    now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    paths = _new_directories(parent, [f"seed{int(seed)}-{now}" for seed in seeds])
+    machine = describe_machine()
+    for path in paths:
+        write_json(path / "environment.json", machine)
+    for path, seed in zip(paths, seeds, strict=True):
+        description = {
+            "schema_version": SCHEMA_VERSION,
+            "environment": environment,
+            "algorithm": algorithm,
+            "seed": int(seed),
+            "together": [other.name for other in paths],
+            "config": dict(config),
+        }
+        write_json(path / "config.json", description)  # last: it is what makes the directory a run
+    return [Run.open(path) for path in paths]
+
+
+def _new_directories(parent: Path, names: Sequence[str]) -> list[Path]:
+    """Directories that did not exist before: `names`, or all with -2, -3, ... where one was taken in that second."""
     number = 1
     while True:
-        path = parent / (name if number == 1 else f"{name}-{number}")
+        paths = [parent / (name if number == 1 else f"{name}-{number}") for name in names]
+        made: list[Path] = []
         try:
-            path.mkdir()
-            return path
-        except FileExistsError:
-            number += 1
+            for path in sorted(paths):  # in one order, so that of two processes one gets all
+                path.mkdir()
+                made.append(path)
+            return paths
         except OSError as error:
-            raise RunError(f"Cannot make {path}: {error.strerror or error}; choose another directory.") from error
+            for path in made:
+                path.rmdir()
+            if not isinstance(error, FileExistsError):
+                raise RunError(
+                    f"Cannot make {paths[0]}: {error.strerror or error}; choose another directory."
+                ) from error
+            number += 1

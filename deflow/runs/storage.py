@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from deflow.runs.leaves import Leaf
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def write(directory: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
@@ -23,32 +26,38 @@ def write(directory: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str,
         orbax.save(directory, ocp.args.Composite(**items))
 
 
-def read(directory: Path, spec: Mapping[str, Leaf]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays in `spec`, others not being read, and the notes. Raises whatever Orbax raises."""
+def read_notes(directory: Path) -> dict[str, Any]:
+    """The notes, of which shapes of the arrays may depend. Raises whatever Orbax raises."""
+    with _orbax() as orbax:
+        return orbax.restore(directory, ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
+
+
+def read_arrays(directory: Path, spec: Mapping[str, Leaf]) -> dict[str, np.ndarray]:
+    """The arrays in `spec`, others not being read. Raises whatever Orbax raises."""
     wanted = {name: np.empty(()) for name, leaf in spec.items() if 0 not in leaf.shape}
     empty = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in spec.items() if name not in wanted}
-    items: dict[str, Any] = {"notes": ocp.args.JsonRestore()}
-    if wanted:
-        # Read as NumPy arrays: what was saved on one device must load on another.
-        numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
-        items["state"] = ocp.args.PyTreeRestore(item=wanted, restore_args=numpy, partial_restore=True)
+    if not wanted:
+        return empty
+    # Read as NumPy arrays: what was saved on one device must load on another.
+    numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
+    state = ocp.args.PyTreeRestore(item=wanted, restore_args=numpy, partial_restore=True)
     with _orbax() as orbax:
-        found = orbax.restore(directory, ocp.args.Composite(**items))
-    return {**(found["state"] if wanted else {}), **empty}, found["notes"]
+        return {**orbax.restore(directory, ocp.args.Composite(state=state))["state"], **empty}
 
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[ocp.Checkpointer]:
-    """A checkpointer that keeps to itself what it would tell the log."""
+    """A checkpointer that keeps to itself what it would tell the log; one at a time, also among threads."""
     # Weights hardly compress (8%), and trying costs more than writing. The handlers are named here rather than
     # looked up from what the files say.
     arrays = ocp.PyTreeCheckpointHandler(use_compression=False)
     handler = ocp.CompositeCheckpointHandler(state=arrays, notes=ocp.JsonCheckpointHandler())
     log = logging.getLogger("absl")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.closing(ocp.Checkpointer(handler)) as checkpointer:
-            yield checkpointer
-    finally:
-        log.setLevel(level)
+    with _ONE_AT_A_TIME:
+        level = log.level
+        log.setLevel(logging.CRITICAL)
+        try:
+            with contextlib.closing(ocp.Checkpointer(handler)) as checkpointer:
+                yield checkpointer
+        finally:
+            log.setLevel(level)

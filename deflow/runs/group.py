@@ -1,0 +1,204 @@
+"""Runs that are trained together: a directory per seed, and one step at which all of them go on."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+from jaxtyping import PyTree
+
+from deflow.runs import stopped
+from deflow.runs.best import Best
+from deflow.runs.common_step import Like, Restored, restore_together
+from deflow.runs.errors import RunError, RunWarning, first_of
+from deflow.runs.patient_log import PatientLog
+from deflow.runs.run import Run, create_together
+from deflow.runs.saver import Saver
+from deflow.runs.stopped import Stopped
+
+
+class RunGroup:
+    """The runs of seeds that are trained together; make one with `RunGroup.create` or `RunGroup.open`.
+
+    Once training goes on, no full disk and no lost directory ends it: what `log`, `save`, `save_best` and `stop` cannot
+    write is said in a `RunWarning`, and `failures` tells at the end.
+
+        with RunGroup.open(path) as group:  # locked, and all is written at the end
+            restored = group.restore(like)
+    """
+
+    def __init__(self, runs: Sequence[Run], *, keep: int = 3):
+        self.runs = tuple(runs)
+        """A run per seed."""
+        self.stopped: dict[int, Stopped] = {
+            index: record for index, run in enumerate(self.runs) if (record := Stopped.read(run.path))
+        }
+        """The runs that stopped, by their place in `runs`: nothing more is logged or saved for them."""
+        self.saver = Saver([run.checkpoints for run in self.runs], keep=keep)
+        """Writes the checkpoints; it knows what they cost."""
+        self._best: Best | None = None
+        self._logs = [PatientLog(run) for run in self.runs]
+        self._lost: list[str] = []
+        self._lock = filelock.FileLock(self.runs[0].path / ".lock")
+
+    @classmethod
+    def create(
+        cls,
+        output_dir: str | os.PathLike,
+        *,
+        environment: str,
+        algorithm: str,
+        seeds: Sequence[int],
+        config: Mapping[str, Any],
+        keep: int = 3,
+    ) -> "RunGroup":
+        """A new run per seed: see `Run.create`. The last `keep` checkpoints are kept. Raises `RunError`."""
+        described = create_together(
+            output_dir, environment=environment, algorithm=algorithm, seeds=seeds, config=config
+        )
+        return cls(described, keep=keep)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, *, keep: int = 3) -> "RunGroup":
+        """The run in a directory and all that are trained with it. Raises `RunError`, also where one is missing."""
+        run = Run.open(path)
+        if len(run.together) == 1:
+            return cls([run], keep=keep)
+        siblings = [run.path.parent / Path(name).name for name in run.together]
+        missing = [str(sibling) for sibling in siblings if not sibling.is_dir()]
+        if missing:
+            raise RunError(
+                f"{run.path} was trained together with {', '.join(missing)}, which is missing; restore it from a copy."
+            )
+        return cls([Run.open(sibling) for sibling in siblings], keep=keep)
+
+    def lock(self) -> None:
+        """Keep other processes from training these runs until `close`, or until this process ends.
+
+        Raises `RunError` where another one does, or where the lock cannot be written.
+        """
+        path = self.runs[0].path
+        try:
+            (path / "config.json").stat()  # filelock would make a directory that is gone
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(f"{path} is being trained by another process; wait until it ends, or end it.") from None
+        except OSError as error:
+            raise RunError(f"Cannot lock {path}: {error.strerror or error}; restore the directory.") from error
+
+    def restore(self, like: Like) -> Restored | None:
+        """States, notes and step of the newest step of which every run has a sound checkpoint.
+
+        `None` where there is none because the runs ended before the first was whole: they begin again. `like` is as in
+        `Checkpoints.restore`. A run that stopped at the step or before keeps aside: its state and notes are those of a
+        sound checkpoint of its own, so of an earlier step, or else those of another run. One that stopped later has
+        not stopped yet.
+
+        Damaged checkpoints that are newer are named in a `RunWarning` each. Raises `CheckpointError` where no step is
+        left, or the checkpoints are of another state, and `RunError`.
+        """
+        self.wait()
+        folders = [run.checkpoints for run in self.runs]
+        restored = restore_together(folders, {index: record.step for index, record in self.stopped.items()}, like)
+        self._continue_from(restored[2] if restored else -1)
+        return restored
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged beyond `step`, before training goes on from there. Raises `RunError`."""
+        for log in self._logs:
+            log.drop_after(step)
+
+    def log(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log a row for each run: see `Run.log`. What cannot be written waits in memory and is written later, in order.
+
+        Raises `RunError` for a metric that is not one number.
+        """
+        for index, (log, row) in enumerate(zip(self._logs, rows, strict=True)):
+            if index not in self.stopped:
+                log.add(step, row)
+        errors = [error for log in self._logs if (error := log.write())]
+        if errors:
+            waiting = sum(len(log.waiting) for log in self._logs)
+            _warn(f"{first_of(errors)}; training goes on, and {waiting} rows wait in memory.")
+
+    def save(self, step: int, states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]) -> None:
+        """Save a checkpoint of each run while training goes on: see `Saver.save`."""
+        self._record_stops()
+        self.saver.save(step, self._going(states), notes)
+
+    def save_best(
+        self, step: int, scores: Sequence[float], states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Save apart those whose score is higher than any before: see `Best.save`."""
+        self._best = self._best or Best([run.best for run in self.runs])
+        self._best.save(step, scores, self._going(states), notes)
+
+    def stop(self, index: int, step: int, reason: str) -> None:
+        """The run `runs[index]` stops at `step`, and the others go on."""
+        self.saver.wait()
+        steps = self.runs[index].checkpoints.steps()
+        self.stopped.setdefault(index, Stopped(step, reason, steps[-1] if steps else None))
+        self._record_stops()
+
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, in a sentence each: saves that failed, rows that were lost, runs that stopped."""
+        best = self._best.failures if self._best else []
+        stops = [
+            f"Seed {self.runs[index].seed} stopped at step {record.step}: {record.reason.rstrip('.')}."
+            for index, record in sorted(self.stopped.items())
+        ]
+        return [*self.saver.failures, *best, *self._lost, *stops]
+
+    def wait(self) -> None:
+        """Wait until what was given to `save` and `save_best` is written, or has failed."""
+        self.saver.wait()
+        if self._best:
+            self._best.wait()
+
+    def close(self) -> None:
+        """Wait, try once more to write the rows that wait, say which are lost, and let other processes train."""
+        self.wait()
+        self._record_stops()
+        for log in self._logs:
+            if error := log.write():
+                sentence = f"{len(log.waiting)} rows of {log.run.path} are lost: {first_of([error])}."
+                log.waiting = []
+                self._lost.append(sentence)
+                _warn(sentence)
+        self._lock.release(force=True)  # however often `lock` was called
+
+    def __enter__(self) -> Self:
+        self.lock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _going(self, states: Sequence[PyTree]) -> list[PyTree | None]:
+        return [None if index in self.stopped else state for index, state in enumerate(states)]
+
+    def _continue_from(self, step: int) -> None:
+        """Runs that stopped after `step` go on."""
+        for index in [index for index, record in self.stopped.items() if record.step > step]:
+            try:
+                (self.runs[index].path / stopped.NAME).unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(f"Cannot remove {error.filename}: {error.strerror}; remove it by hand.") from error
+            del self.stopped[index]
+
+    def _record_stops(self) -> None:
+        """Write what says that runs stopped, where it is not there yet."""
+        for index, record in self.stopped.items():
+            path = self.runs[index].path
+            if not (path / stopped.NAME).exists():
+                try:
+                    record.write(path)
+                except RunError as error:
+                    _warn(f"{first_of([error])}; training goes on, and tries again at the next save.")
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, RunWarning, stacklevel=3)
