@@ -7,6 +7,7 @@ from . import solvers as solvers
 from . import testing as testing
 from . import trust_regions as trust_regions
 from .agent import Agent as Agent
+from .agent import Metrics as Metrics
 from .algorithms import ALGORITHMS as ALGORITHMS
 from .algorithms import agent_config as agent_config
 from .composition import AgentConfig as AgentConfig
@@ -20,13 +21,17 @@ from .data import load_task as load_task
 from .evaluation import Evaluation as Evaluation
 from .evaluation import Evaluator as Evaluator
 from .evaluation import evaluate as evaluate
+from .interaction import Actors as Actors
 from .loading import create_run as create_run
+from .loading import create_runs as create_runs
 from .loading import load as load
+from .replay import make_replay as make_replay
 from .runs import Run as Run
 from .settings import TaskSettings as TaskSettings
 from .settings import task_settings as task_settings
 from .training import Learner as Learner
 from .training import train_offline as train_offline
+from .training import train_online as train_online
 from .types import Batch as Batch
 from .types import Spec as Spec
 

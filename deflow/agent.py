@@ -7,6 +7,7 @@ displacement inside the trust region, the critic says what is better (arXiv 2601
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -27,7 +28,7 @@ from .refiners.base import (
 )
 from .solvers.base import AbstractSolver
 from .trust_regions.base import AbstractTrustRegion
-from .types import Action, Batch, Features, Observation, Scalar, Spec
+from .types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 
 Metrics = dict[str, Scalar]
 
@@ -48,6 +49,8 @@ class Agent(eqx.Module):
     target_candidates: int
     normalize_value: bool
     flow_weight: float
+    field_frozen: bool = False
+    """Whether the flow is a fixed anchor: nothing moves the field, and its matching loss is not computed."""
 
     def __call__(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
         """The action to execute, of shape (A,) in [-1, 1]: the best of `candidates`, each refined and clipped."""
@@ -71,11 +74,20 @@ class Agent(eqx.Module):
         )
         proposal, next_proposal = self._proposals(batch, noise, next_noise)
         critic_loss, critic_metrics = self._critic_loss(batch, next_noise, next_proposal, key=named_key(key, "critic"))
-        flow_loss = self._flow_loss(batch, key=named_key(key, "flow matching"))
+        total, terms = critic_loss, {"critic_loss": critic_loss}
+        if not self.field_frozen:
+            terms["flow_loss"] = self._flow_loss(batch, key=named_key(key, "flow matching"))
+            total = total + self.flow_weight * terms["flow_loss"]
         refiner_loss, refiner_metrics = self._refiner_loss(batch, noise, proposal)
-        total = critic_loss + self.flow_weight * flow_loss + refiner_loss
-        terms = {"loss": total, "critic_loss": critic_loss, "flow_loss": flow_loss}
-        return total, {**terms, **critic_metrics, **refiner_metrics}
+        total = total + refiner_loss
+        return total, {"loss": total, **terms, **critic_metrics, **refiner_metrics}
+
+    def trained(self) -> Any:
+        """A filter (the same tree with booleans for leaves): what gradients move."""
+        everything = trainable(self)
+        if not self.field_frozen:
+            return everything
+        return eqx.tree_at(lambda agent: agent.field, everything, jax.tree.map(lambda _: False, everything.field))
 
     def advance(self, metrics: Metrics) -> "Agent":
         """The agent after an update of its parameters: targets and control laws follow, given that update's metrics."""
@@ -144,7 +156,7 @@ class Agent(eqx.Module):
         """Proposals at s and at s' (None where nothing needs them). One solve serves both, without a gradient."""
         held = _held(self)
         rows = []
-        if isinstance(self.refiner, AbstractLearnedRefiner) and not self._gradient_enters_solver:
+        if isinstance(self.refiner, AbstractLearnedRefiner) and not self.gradient_enters_solver:
             rows.append((batch.observation, noise[:, None]))
         if next_noise.size > 0 and self._acting_solves:
             rows.append((batch.next_observation, next_noise.reshape(len(batch), -1, self.spec.action_size)))
@@ -161,13 +173,14 @@ class Agent(eqx.Module):
         next_proposal = None
         if next_noise.size > 0 and self._acting_solves:
             next_proposal = solved.pop().reshape(next_noise.shape)
-        if self._gradient_enters_solver:
+        if self.gradient_enters_solver:
             features = jax.vmap(self.field.encode)(batch.observation)
             return jax.vmap(self._propose)(features, noise), next_proposal
         return (solved.pop() if solved else None), next_proposal
 
     @property
-    def _gradient_enters_solver(self) -> bool:
+    def gradient_enters_solver(self) -> bool:
+        """Whether the refiner's loss trains the flow itself."""
         return isinstance(self.refiner, AbstractThroughSolverRefiner)
 
     def _critic_loss(
@@ -217,13 +230,10 @@ class Agent(eqx.Module):
         scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
         constraint_loss = self.constraint.loss(size, self.trust_region.bound)
         loss = -value / jax.lax.stop_gradient(scale) + constraint_loss
-        return loss, {
-            "refiner_loss": loss,
-            "value": value,
-            "size": size,
-            "bound": jnp.asarray(self.trust_region.bound),
-            "multiplier": self.constraint.multiplier(),
-        }
+        metrics = {"refiner_loss": loss, "value": value, "size": size}
+        if math.isfinite(self.trust_region.bound):
+            metrics["bound"] = jnp.asarray(self.trust_region.bound)
+        return loss, {**metrics, "multiplier": self.constraint.multiplier()}
 
 
 def _held(tree: Any) -> Any:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -10,15 +12,18 @@ from .agent import Agent
 from .composition import AgentConfig
 from .data import Task
 from .description import describe_agent, describe_spec, restore_agent, restore_spec
-from .runs import Run
+from .runs import Run, RunGroup
 from .training import Learner
 
+Step = int | Literal["best"] | None
+"""Which checkpoint: the newest sound one (None), that of a step, or the best by success."""
 
-def load(run: str | os.PathLike | Run, *, step: int | None = None) -> Agent:
+
+def load(run: str | os.PathLike | Run, *, step: Step = None) -> Agent:
     """The trained policy of a run: `action = load(run)(observation, key=key)`.
 
-    `run` is a run or its directory, `step` the checkpoint (the newest sound one, if not given). Nothing in the
-    directory is executed: parts of the user's own must be imported before.
+    `run` is a run or its directory. Nothing in the directory is executed: parts of the user's own must be imported
+    before.
 
     **Raises:** `RunError` where there is no run, `CheckpointError` where no checkpoint is sound or it is of another
     agent, `DescriptionError` where a part is not registered here.
@@ -26,13 +31,16 @@ def load(run: str | os.PathLike | Run, *, step: int | None = None) -> Agent:
     return load_learner(run, step=step)[0].agent
 
 
-def load_learner(run: str | os.PathLike | Run, *, step: int | None = None) -> tuple[Learner, int]:
+def load_learner(run: str | os.PathLike | Run, *, step: Step = None) -> tuple[Learner, int]:
     """The learner of a run and the step it was saved at. **Raises:** as `load`."""
     run = run if isinstance(run, Run) else Run.open(run)
     config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
     rate = run.config["learning_rate"]
     like = eqx.filter_eval_shape(lambda: Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0)))
-    learner, _, saved = run.restore(like, step)
+    # What recipes save is more than the learner: see `deflow.session.TrainingState`.
+    part = "learner" if "recipe" in run.config else ""
+    checkpoints, step = (run.best, None) if step == "best" else (run.checkpoints, step)
+    learner, _, saved = checkpoints.restore(like, step, part=part)
     return learner, saved
 
 
@@ -50,12 +58,33 @@ def create_run(
 
     **Raises:** `RunError` where it cannot be written.
     """
-    described = {
+    described = {**_described(task, config, learner), **more}
+    return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)
+
+
+def create_runs(
+    output_dir: str | os.PathLike,
+    task: Task,
+    config: AgentConfig,
+    learner: Learner,
+    *,
+    algorithm: str,
+    seeds: Sequence[int],
+    keep: int,
+    **more: object,
+) -> RunGroup:
+    """The same for seeds that are trained together: a directory for each, `keep` checkpoints in it."""
+    described = {**_described(task, config, learner), **more}
+    return RunGroup.create(
+        output_dir, environment=task.name, algorithm=algorithm, seeds=seeds, config=described, keep=keep
+    )
+
+
+def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, Any]:
+    return {
         "agent": describe_agent(config),
         "spec": describe_spec(task.spec),
         "learning_rate": learner.learning_rate,
         "environment": dataclasses.asdict(task.environment),
         "data": task.provenance.to_json(),
-        **more,
     }
-    return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)

@@ -6,7 +6,7 @@ from jaxtyping import install_import_hook
 
 CHECKED = (
     "agent algorithms composition constraints critics description encoders examples fields keys networks refiners "
-    "settings solvers testing training trust_regions types"
+    "replay settings solvers testing training trust_regions types"
 )
 """Where arrays have shapes. The rest refuses what a user gets wrong by itself, and its tests give it such things."""
 

@@ -12,8 +12,8 @@ import stubs
 from small import SPEC
 
 from deflow import Batch, Learner, Spec, agent_config, constraints, refiners, solvers, train_offline, trust_regions
+from deflow.replay import Dataset
 from deflow.testing import example_data
-from deflow.training import sample
 from deflow.training.offline import check_batch
 from deflow.types import trainable
 
@@ -158,7 +158,7 @@ def test_sampling():
     """Uniform with replacement, rows kept together."""
     rows = np.arange(5, dtype=np.float32)
     data = Batch(rows[:, None], rows[:, None] / 10, rows, rows, rows[:, None] + 1).on_device()
-    drawn = sample(data, 2000, key=KEY)
+    drawn = Dataset(data).sample(2000, jnp.asarray(0), key=KEY)
     assert np.bincount(np.asarray(drawn.reward, int)).min() > 320
     np.testing.assert_array_equal(drawn.observation[:, 0], drawn.reward)
     np.testing.assert_array_equal(drawn.next_observation[:, 0], drawn.reward + 1)

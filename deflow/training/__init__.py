@@ -1,7 +1,8 @@
 """Training: a learner, and the loops that move it."""
 
-from .learner import Learner, sample
+from .learner import Learner
 from .offline import train_offline
+from .online import train_online
 from .precision import Precision
 
-__all__ = ["Learner", "Precision", "sample", "train_offline"]
+__all__ = ["Learner", "Precision", "train_offline", "train_online"]

@@ -1,5 +1,8 @@
 """What training moves: an agent, its optimizer's state, and the number of updates made."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,20 +64,49 @@ class Learner(eqx.Module):
             return self
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
 
+    @classmethod
+    def stack(cls, learners: Sequence["Learner"]) -> "Learner":
+        """Learners of one seed each as one of several: the inverse of `seed`."""
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *learners)
+
+    def freeze_field(self) -> "Learner":
+        """The learner with the flow as a fixed anchor: no gradient and no momentum moves the field, and nothing is
+        spent on it. The optimizer's state keeps its layout, with the field's entries as they are.
+
+        **Raises:** `ValueError` where the refiner trains the flow itself.
+        """
+        if self.agent.gradient_enters_solver:
+            raise ValueError(
+                f"The field cannot be frozen: the refiner {type(self.agent.refiner).__name__} trains the flow itself. "
+                "Leave --freeze out, or choose another refiner."
+            )
+        return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=True))
+
     def update(self, batch: Batch, *, key: Key[Array, ""]) -> tuple["Learner", Metrics]:
         """One gradient step on one batch, then the targets. For one seed: `jax.vmap` it over several."""
-        parameters, rest = eqx.partition(self.agent, trainable(self.agent))
+        moved = self.agent.trained()
+        parameters, rest = eqx.partition(self.agent, moved)
 
         def loss(parameters):
             return eqx.combine(parameters, rest).loss(batch, key=key)
 
         gradients, metrics = jax.grad(loss, has_aux=True)(parameters)
+        state, kept = _split(self.optimizer_state, moved)
         with jax.numpy_dtype_promotion("standard"):  # optax multiplies by Python and integer scalars
-            updates, state = optax.adam(self.learning_rate).update(gradients, self.optimizer_state)
+            updates, state = optax.adam(self.learning_rate).update(gradients, state)
         agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
-        return Learner(agent, state, self.step + 1, self.learning_rate), metrics
+        return Learner(agent, eqx.combine(state, kept), self.step + 1, self.learning_rate), metrics
 
 
-def sample(data: Batch, size: int, *, key: Key[Array, ""]) -> Batch:
-    """`size` transitions drawn uniformly with replacement."""
-    return data[jax.random.randint(key, (size,), 0, len(data))]
+def _split(state: optax.OptState, moved: Agent) -> tuple[optax.OptState, optax.OptState]:
+    """The optimizer's state of what is moved, and the rest of it: its averages are trees like the agent."""
+
+    def is_average(node):
+        return isinstance(node, Agent)
+
+    pairs = [
+        eqx.partition(node, moved) if is_average(node) else (node, None)
+        for node in jax.tree.leaves(state, is_leaf=is_average)
+    ]
+    structure = jax.tree.structure(state, is_leaf=is_average)
+    return tuple(jax.tree.unflatten(structure, part) for part in zip(*pairs, strict=True))

@@ -1,0 +1,55 @@
+"""The ring of online transitions on the host: allocated once, written in place, the oldest overwritten."""
+
+import numpy as np
+
+from ..types import Batch, Spec
+
+
+class Ring:
+    """`slots` transitions for each of S seeds, as NumPy arrays with leading axes (S, slots)."""
+
+    def __init__(self, spec: Spec, *, seeds: int, slots: int):
+        lead = (seeds, slots)
+        observation = (*lead, *spec.observation_shape)
+        self.rows = Batch(
+            observation=np.zeros(observation, spec.observation_dtype),
+            action=np.zeros((*lead, spec.action_size), np.float32),
+            reward=np.zeros(lead, np.float32),
+            mask=np.zeros(lead, np.float32),
+            next_observation=np.zeros(observation, spec.observation_dtype),
+        )
+        self.slots = slots
+        self.inserted = 0
+        """Transitions inserted so far, per seed, those overwritten since included."""
+
+    @property
+    def filled(self) -> int:
+        """Slots that hold a transition: the first so many."""
+        return min(self.inserted, self.slots)
+
+    def places(self, count: int, *, after: int | None = None) -> np.ndarray:
+        """The slots, shape (count,), that the next `count` transitions take (once `after` are in)."""
+        start = self.inserted if after is None else after
+        return (start + np.arange(count)) % self.slots
+
+    def insert(self, transitions: Batch) -> np.ndarray:
+        """Write `transitions`, leading axes (S, E), and give the slots that they took."""
+        places = self.places(transitions.reward.shape[1])
+        for name in _COLUMNS:
+            getattr(self.rows, name)[:, places] = getattr(transitions, name)
+        self.inserted += len(places)
+        return places
+
+    def state(self, seed: int) -> Batch:
+        """The filled slots of one seed: arrays (filled, ...), copied."""
+        return Batch(**{name: getattr(self.rows, name)[seed, : self.filled].copy() for name in _COLUMNS})
+
+    def restore(self, states: list[Batch], inserted: int) -> None:
+        """Write back what `state` gave for each seed."""
+        self.inserted = inserted
+        for name in _COLUMNS:
+            for seed, state in enumerate(states):
+                getattr(self.rows, name)[seed, : self.filled] = getattr(state, name)
+
+
+_COLUMNS = ("observation", "action", "reward", "mask", "next_observation")

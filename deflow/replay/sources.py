@@ -1,0 +1,111 @@
+"""Sources: what a compiled update draws its batches from, inside the program."""
+
+import abc
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from ..types import Batch
+
+Sampling = Literal["uniform", "balanced"]
+"""uniform: dataset and online transitions are one ring, each slot as likely as any other; balanced: half of each batch
+from the dataset, half from the online transitions (arXiv 2302.02948, symmetric sampling)."""
+
+
+class AbstractSource(eqx.Module):
+    """Where batches come from. A pytree: its arrays are arguments of the compiled program."""
+
+    @abc.abstractmethod
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        """The batch of `size` transitions of the dispatch's update number `index`, drawn with `key`."""
+
+    @property
+    @abc.abstractmethod
+    def axes(self) -> Any:
+        """For `vmap` over seeds: 0 where a seed has arrays of its own, None where all share them."""
+
+
+class Dataset(AbstractSource):
+    """N transitions, drawn uniformly with replacement."""
+
+    data: Batch
+
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        return self.data[jax.random.randint(key, (size,), 0, len(self.data))]
+
+    @property
+    def axes(self) -> None:
+        """All seeds share the data."""
+        return None
+
+
+class Window(eqx.Module):
+    """Which transitions may be drawn: rows of the dataset from `oldest` on, and the first `filled` online slots."""
+
+    oldest: Int[Array | np.ndarray, "*windows"]
+    filled: Int[Array | np.ndarray, "*windows"]
+
+
+def draw(size: int, rows: int, window: Window, sampling: Sampling, *, key: Key[Array, ""]) -> Int[Array, " size"]:
+    """`size` numbers: row k of the dataset's N = `rows` is k, online slot k is N + k.
+
+    `balanced`: the first half is of the dataset, the second of the online slots (of which one must be filled).
+    """
+    if sampling == "balanced":
+        half = size // 2
+        old, new = jax.random.split(key)
+        return jnp.concatenate(
+            [
+                jax.random.randint(old, (half,), 0, rows),
+                rows + jax.random.randint(new, (size - half,), 0, window.filled),
+            ]
+        )
+    # The ring's slots in order of age: what is left of the dataset, then the online ones.
+    left = rows - window.oldest
+    place = jax.random.randint(key, (size,), 0, left + window.filled)
+    return jnp.where(place < left, window.oldest + place, rows + place - left)
+
+
+class Mixture(AbstractSource):
+    """The dataset and online transitions, both on the device."""
+
+    dataset: Batch
+    online: Batch
+    window: Window
+    sampling: Sampling
+
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        rows = len(self.dataset)
+        number = draw(size, rows, self.window, self.sampling, key=key)
+        is_online = number >= rows
+        old = self.dataset[jnp.where(is_online, 0, number)]
+        new = self.online[jnp.where(is_online, number - rows, 0)]
+        return jax.tree.map(lambda a, b: _select(is_online, b, a), old, new)
+
+    @property
+    def axes(self) -> "Mixture":
+        """Each seed has online transitions of its own."""
+        parts, structure = jax.tree.flatten(self, is_leaf=lambda node: node is not self)
+        return jax.tree.unflatten(structure, [0 if part is self.online else None for part in parts])
+
+
+class Drawn(AbstractSource):
+    """Batches that were drawn on the host, one per update of the dispatch: arrays (updates, size, ...)."""
+
+    batches: Batch
+
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        return self.batches[index]
+
+    @property
+    def axes(self) -> int:
+        """Each seed has its own batches."""
+        return 0
+
+
+def _select(choose: Bool[Array, " size"], one: Array, other: Array) -> Array:
+    return jnp.where(choose.reshape(choose.shape + (1,) * (one.ndim - 1)), one, other)

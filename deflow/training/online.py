@@ -1,0 +1,187 @@
+"""Training while acting: environments and updates take turns, and overlap where that changes nothing."""
+
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ..agent import Agent, Metrics
+from ..interaction import Actors, Step
+from ..keys import named_key
+from ..replay import Replay
+from ..types import Batch
+from .learner import Learner
+from .offline import batch_key, fused_updates
+from .precision import Precision
+
+_AHEAD = 32  # rounds whose draws are looked at together
+
+
+def train_online(
+    learner: Learner,
+    replay: Replay,
+    actors: Actors,
+    *,
+    steps: int,
+    key: Key[Array, "*seeds"],
+    batch_size: int = 256,
+    updates_per_step: int = 1,
+    warmup: int = 0,
+    update_after: int = 0,
+    overlap: bool = True,
+    precision: Precision = "float32",
+) -> Iterator[tuple[int, Learner, Metrics]]:
+    """Acts and learns until `steps` environment steps were made per seed; yields (steps made, learner, metrics) once
+    per round, in which each of a seed's E environments makes one step and the learner `updates_per_step * E` updates.
+
+    The agent acts as in evaluation, without further noise; for the first `warmup` steps actions are uniform instead.
+    Updates begin after `update_after` steps. The steps made so far are the transitions in `replay`, so that a loop
+    that was interrupted goes on. With `overlap`, a round's updates run while its environments step, except where they
+    draw a transition that is just being made: the result is the same, bit for bit. Metrics are the means over the
+    round's updates (none before the updates begin), and `episode_return`, `episode_success` and `episode_length`,
+    means over the seed's episodes that ended in this round, in those in which one did (NaN for a seed without).
+
+    The mask of a transition is 0 where the environment terminated; a time limit does not end the bootstrap
+    (arXiv 2601.10471, section 5).
+
+    **Raises:** `ValueError` for sizes below 1 or arguments that do not match; `InteractionError` from the actors.
+    """
+    environments = actors.observation.shape[1]
+    _check(learner, replay, actors, key, batch_size, updates_per_step, warmup, update_after)
+    dispatch = fused_updates(learner, batch_size=batch_size, precision=precision)
+    updates = updates_per_step * environments
+    count = jnp.asarray(updates)
+    plan = _Plan(replay, batch_size, updates, environments, key)
+    done = int(jnp.max(learner.step))
+    while replay.inserted < steps:
+        made = replay.inserted
+        actors.send(_actions(learner, actors.observation, key, made, warmup))
+        learns = made + environments > update_after
+        metrics = {}
+        at_once = overlap and learns and not plan.waits(done)
+        if at_once:
+            source = replay.source(updates, batch_size, plan.keys(done), expected=environments)
+            learner, metrics = dispatch(learner, source, count, key)
+        step = actors.receive()
+        replay.insert(transitions(step))
+        if learns and not at_once:
+            learner, metrics = dispatch(learner, replay.source(updates, batch_size, plan.keys(done)), count, key)
+        done += updates * learns
+        yield replay.inserted, learner, {**metrics, **_episodes(step, learner.seeds)}
+
+
+def transitions(step: Step) -> Batch:
+    """What the environments did, as transitions with leading axes (S, E)."""
+    return Batch(
+        observation=step.observation,
+        action=step.action,
+        reward=step.reward.astype(np.float32),
+        mask=1.0 - step.terminated.astype(np.float32),
+        next_observation=step.next_observation,
+    )
+
+
+class _Plan:
+    """What the coming updates draw, worked out for many rounds at once."""
+
+    def __init__(self, replay: Replay, size: int, updates: int, environments: int, key: Key[Array, "*seeds"]):
+        self._replay, self._size, self._updates, self._environments, self._key = (
+            replay,
+            size,
+            updates,
+            environments,
+            key,
+        )
+        self._first, self._waits = 0, np.zeros(0, bool)
+
+    def keys(self, done: int) -> Key[Array, " updates *seeds"]:
+        """What the next round's updates draw their batches with."""
+        return _batch_keys(self._key, jnp.arange(done, done + self._updates))
+
+    def waits(self, done: int) -> bool:
+        """Whether the next round's updates draw a transition that this round makes."""
+        round_ = (done - self._first) // self._updates
+        if not 0 <= round_ < len(self._waits):
+            keys = _batch_keys(self._key, jnp.arange(done, done + _AHEAD * self._updates))
+            keys = keys.reshape(_AHEAD, self._updates, *keys.shape[1:])
+            self._waits = self._replay.waits(self._size, keys, self._replay.inserted, self._environments)
+            self._first, round_ = done, 0
+        return bool(self._waits[round_])
+
+
+@jax.jit
+def _batch_keys(key: Key[Array, "*seeds"], updates: Int[Array, " updates"]) -> Key[Array, " updates *seeds"]:
+    each = jax.vmap(batch_key, in_axes=(0, None)) if key.ndim else batch_key
+    return jax.vmap(each, in_axes=(None, 0))(key, updates)
+
+
+def _actions(
+    learner: Learner, observation: np.ndarray, key: Key[Array, "*seeds"], made: int, warmup: int
+) -> np.ndarray:
+    """The next actions, shape (S, E, A). A seed whose parameters are not numbers rests: its loss says so, too."""
+    explore = jnp.asarray(made < warmup)
+    if learner.seeds is None:
+        action = _act(learner.agent, jnp.asarray(observation[0]), explore, jnp.asarray(made), key)[None]
+    else:
+        action = _act_together(learner.agent, jnp.asarray(observation), explore, jnp.asarray(made), key)
+    action = np.asarray(action)
+    return np.where(np.isfinite(action), action, np.float32(0.0))
+
+
+def _act_one(
+    agent: Agent, observation: Array, explore: Array, made: Int[Array, ""], key: Key[Array, ""]
+) -> Float[Array, "environments action"]:
+    keys = jax.random.split(jax.random.fold_in(named_key(key, "acting"), made), len(observation))
+    actions = jax.vmap(lambda observation, key: agent(observation, key=key))(observation, keys)
+    uniform = jax.random.uniform(named_key(keys[0], "warm-up"), actions.shape, minval=-1.0, maxval=1.0)
+    return jnp.where(explore, uniform, actions)
+
+
+_act = eqx.filter_jit(_act_one)
+_act_together = eqx.filter_jit(eqx.filter_vmap(_act_one, in_axes=(eqx.if_array(0), 0, None, None, 0)))
+
+
+def _episodes(step: Step, seeds: int | None) -> dict[str, np.ndarray]:
+    """Means over the episodes that ended, per seed; nothing where none did."""
+    ended = step.terminated | step.truncated
+    if not ended.any():
+        return {}
+    number = ended.sum(axis=1)
+    found = {}
+    for name in ("episode_return", "episode_success", "episode_length"):
+        total = np.where(ended, getattr(step, name), 0.0).sum(axis=1)
+        mean = np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)
+        found[name] = mean[0] if seeds is None else mean
+    return found
+
+
+def _check(
+    learner: Learner,
+    replay: Replay,
+    actors: Actors,
+    key: Key[Array, "*seeds"],
+    batch_size: int,
+    updates_per_step: int,
+    warmup: int,
+    update_after: int,
+) -> None:
+    sizes = {"batch_size": (batch_size, 1), "updates_per_step": (updates_per_step, 1)}
+    for name, (value, least) in {**sizes, "warmup": (warmup, 0), "update_after": (update_after, 0)}.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+    seeds, shape = learner.seeds or 1, actors.observation.shape
+    if key.shape != learner.step.shape:
+        raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
+    if shape[0] != seeds or replay.seeds != learner.seeds:
+        raise ValueError(
+            f"A learner of {seeds} seed(s) needs as many actors and as much replay, got {shape[0]} and "
+            f"{replay.seeds or 1}: give all three the same seeds."
+        )
+    if shape[2:] != learner.agent.spec.observation_shape:
+        raise ValueError(
+            f"The agent was built for observations of shape {learner.agent.spec.observation_shape}, the environment's "
+            f"have shape {shape[2:]}."
+        )
