@@ -30,6 +30,7 @@ from rich.table import Table
 from .arguments import UsageError, arranged, check_choices, check_flags, flags_of
 from .composition import KINDS, AgentConfig
 from .evaluation import EvaluationError
+from .interaction import InteractionError
 from .registry import Registry, UnknownNameError
 from .report import ReportError
 from .runs import RunError
@@ -163,26 +164,39 @@ def one_sentence() -> Iterator[None]:
         fail(interruption if str(interruption) else "interrupted.", 130)
     except (ValueError, UnknownNameError, RunError) as error:
         fail(error)
-    except (EvaluationError, FloatingPointError, ReportError) as error:
+    except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
         fail(error, 1)
 
 
+class Interrupt(threading.Event):
+    """Set when the program was asked to end."""
+
+    code = 0
+    """Exit code to end with: 130 after Ctrl-C, 143 after SIGTERM."""
+
+
 @contextlib.contextmanager
-def patient_interrupts() -> Iterator[threading.Event]:
-    """Within: the first Ctrl-C sets the event, for loops to end between two dispatches; the second stops at once."""
-    asked = threading.Event()
+def patient_interrupts() -> Iterator[Interrupt]:
+    """Within: the first Ctrl-C or SIGTERM sets the event, for loops to end between two dispatches; the second stops at
+    once."""
+    asked = Interrupt()
 
     def answer(signum: int, frame: Any) -> None:
         if asked.is_set():
-            os._exit(130)  # without the clean-up that a running program of XLA's does not survive
+            os._exit(128 + signum)  # without the clean-up that a running program of XLA's does not survive
+        asked.code = 128 + signum
         asked.set()
-        print("\nCtrl-C: finishing what is running; once more stops at once.", file=sys.stderr, flush=True)
+        name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        print(
+            f"\n{name}: finishing what is running, then saving; once more stops at once.", file=sys.stderr, flush=True
+        )
 
-    previous = signal.signal(signal.SIGINT, answer)
+    previous = {signum: signal.signal(signum, answer) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:

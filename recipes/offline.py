@@ -10,19 +10,19 @@ import dataclasses
 import hashlib
 import os
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from rich.console import Console
-from tqdm import tqdm
 
 import deflow
-from deflow import command_line, report, runs
+from deflow import command_line, report, resuming, runs
 from deflow.arguments import peek
+from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 
 
@@ -72,6 +72,18 @@ class Offline:
     log_every: int = 1_000
     """Updates between rows of train.csv."""
 
+    save_every: int = 10_000
+    """Updates between checkpoints, written while training goes on. The last update is always saved."""
+
+    keep: int = 3
+    """Checkpoints that are kept; the best by success is kept apart."""
+
+    on_nonfinite: OnNonfinite = "stop"
+    """Where a loss or parameter is not finite: stop that seed, or go back to its last sound checkpoint (rollback)."""
+
+    rollbacks: int = 3
+    """How often a seed may go back before it stops."""
+
     precision: Precision = "float32"
     """Precision of the networks' matrix products."""
 
@@ -84,8 +96,11 @@ class Offline:
     import_: command_line.Import = ()
     """Python files with parts of your own, to be run first."""
 
+    resume: Path | None = None
+    """A run to go on with. Its own options count; steps, intervals, workers and folders may be given anew."""
+
     def __post_init__(self):
-        for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every"):
+        for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         if not self.learning_rate > 0:
@@ -106,161 +121,177 @@ class Offline:
 
 
 QUICKSTART = Offline(
-    budget="quickstart", data="collected", rows=200_000, steps=16_000, eval_every=4_000, episodes=50, log_every=200
+    budget="quickstart",
+    data="collected",
+    rows=200_000,
+    steps=16_000,
+    eval_every=4_000,
+    episodes=50,
+    log_every=200,
+    save_every=2_000,
 )
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
+MAY_CHANGE = {
+    *("steps", "eval_every", "episodes", "log_every", "save_every", "keep", "on_nonfinite", "rollbacks"),
+    *("workers", "data_dir", "output_dir", "import_", "resume"),
+}
+"""Options that may be given anew when a run is continued."""
+
 
 def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
-    """What the algorithm, the task and the budget suggest: everything that the arguments do not say."""
-    algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
+    """What the algorithm, the task and the budget suggest, or the run to be continued: all that is not said."""
+    return suggested(arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART)
+
+
+def suggested(
+    arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any
+) -> tuple[Any, deflow.AgentConfig, str]:
+    """The same for any recipe that trains: `kind` is its class of options."""
     command_line.import_files(peek(arguments, "--import"))
+    if resumed := peek(arguments, "--resume"):
+        run = deflow.Run.open(resumed[-1])
+        return *resuming.recorded_options(run, kind, recipe), run.algorithm
+    algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
     settings = deflow.task_settings((peek(arguments, "--env") or [Offline.env])[-1])
     if peek(arguments, "--budget")[-1:] == ["quickstart"]:
-        return QUICKSTART, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
-    paper = dataclasses.replace(Offline(), steps=settings.steps)
+        return quickstart, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
+    paper = dataclasses.replace(paper, steps=settings.steps)
     return paper, deflow.agent_config(algorithm, settings=settings), algorithm
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
+    task = load(options, config)
+    start = TrainingState(*fresh_learner(options, config, task))
+    group = open_runs(options, config, algorithm, task, start.learner, recipe="offline", may_change=MAY_CHANGE)
+    command_line.print_facts("DeFlow, offline", first_screen(options, task, start.learner, algorithm, group))
+    with (
+        command_line.patient_interrupts() as interrupt,
+        deflow.Evaluator(task, workers=options.workers) as evaluator,
+        Session(group, schedule(options), evaluator, interrupt) as session,
+    ):
+        train(options, task, session, session.begin(start))
+    finish(session, seconds=time.perf_counter() - started)
+    sys.exit(interrupt.code or session.code)
+
+
+# --- the steps of the story
+
+
+def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
+    """The task and its data. What does not fit together, or cannot be written, is said before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
-    config.build(environment.spec(), key=jax.random.key(0))  # what does not fit together is said before any long work
+    config.build(environment.spec(), key=jax.random.key(0))
     runs.writable_directory(options.output_dir)
-    task = deflow.load_task(
+    return deflow.load_task(
         options.env,
         options.source,
         data_dir=options.data_dir,
         success_timing=options.success_timing,
         workers=options.workers,
     )
+
+
+def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:
+    """A learner at its first update, and the key of its updates."""
     keys = [jax.random.key(seed) for seed in options.seeds]
     key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
-    learner = deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key)
-    opened = [open_run(options, config, algorithm, task, learner, seed) for seed in options.seeds]
-    first_screen(options, task, learner, algorithm, opened)
-    with deflow.Evaluator(task, workers=options.workers) as evaluator, command_line.patient_interrupts() as interrupt:
-        train(options, learner, task, key, opened, evaluator, interrupt)
-    finish(options, opened, seconds=time.perf_counter() - started)
-    sys.exit(130 if interrupt.is_set() else 0)
+    return deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key), key
 
 
-def open_run(
-    options: Offline, config: deflow.AgentConfig, algorithm: str, task: deflow.Task, learner: deflow.Learner, seed: int
-) -> deflow.Run:
-    """One seed's run directory."""
-    return deflow.create_run(
+def open_runs(
+    options: Offline,
+    config: deflow.AgentConfig,
+    algorithm: str,
+    task: deflow.Task,
+    learner: deflow.Learner,
+    *,
+    recipe: str,
+    may_change: set[str],
+    **more: Any,
+) -> runs.RunGroup:
+    """A new run directory for each seed, or those to go on with."""
+    if options.resume is not None:
+        group = runs.RunGroup.open(options.resume, keep=options.keep)
+        resuming.check_unchanged(group.runs[0], options, config, may_change)
+        same_data(group.runs[0], task)
+        return group
+    return deflow.create_runs(
         options.output_dir,
         task,
         config,
         learner,
         algorithm=algorithm,
-        seed=seed,
-        training={name: getattr(options, name) for name in ("budget", "seeds", "steps", "batch_size", "precision")},
-        evaluation={"every": options.eval_every, "episodes": options.episodes, "seed": seed},
+        seeds=options.seeds,
+        keep=options.keep,
+        recipe=recipe,
+        options=resuming.describe_options(options),
+        evaluation={"episodes": options.episodes},
         imports=[
             {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             for path in options.import_
         ],
+        **more,
     )
 
 
-def train(
-    options: Offline,
-    learner: deflow.Learner,
-    task: deflow.Task,
-    key: jax.Array,
-    opened: list[deflow.Run],
-    evaluator: deflow.Evaluator,
-    interrupt: threading.Event,
-) -> None:
-    """Train, log, evaluate and save, until the last update or an interrupt."""
-    per_dispatch = dispatch_size(options)
-    step, window, began, compiled = 0, [], time.perf_counter(), 0.0
-    bar = tqdm(total=options.steps, desc="training", unit="update", smoothing=0.05)
-    try:
-        for step, learner, metrics in deflow.train_offline(  # noqa: B020 - the learner goes in, and comes out trained
-            learner,
+def same_data(run: deflow.Run, task: deflow.Task) -> None:
+    """Refuses to go on with other data than that of the run."""
+    wanted, got = run.config["data"]["sha256"], task.provenance.sha256
+    if wanted != got:
+        raise ValueError(
+            f"{run.path} was trained on data with sha256 {wanted[:12]}, but {task.provenance.path} has {got[:12]}: "
+            "restore that file, or start a new run."
+        )
+
+
+def schedule(options: Offline) -> Schedule:
+    """When what is due."""
+    return Schedule(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Schedule)})
+
+
+def train(options: Offline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
+    """Update after update; the session logs, evaluates and saves."""
+
+    def updates(state: TrainingState, per_dispatch: int) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
+        return deflow.train_offline(
+            state.learner,
             task.train,
             steps=options.steps,
-            key=key,
+            key=state.key,
             batch_size=options.batch_size,
             updates_per_dispatch=per_dispatch,
             precision=options.precision,
-        ):
-            window.append({name: np.asarray(values) for name, values in metrics.items()})
-            bar.update(step - bar.n)
-            if step == per_dispatch:
-                compiled = time.perf_counter() - began
-            elif step == 3 * per_dispatch:
-                bar.write(expectation(options, per_dispatch, time.perf_counter() - began - compiled))
-            if is_due(options.log_every, step, options.steps) or interrupt.is_set():
-                log(opened, step, window)
-                window = []
-            if is_due(options.eval_every, step, options.steps):
-                successes = evaluate(options, learner, opened, evaluator, step)
-                bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
-            if interrupt.is_set():
-                bar.write(f"Interrupted at update {step:,}: keeping what was computed.")
-                break
-    finally:
-        bar.close()
-        if step > 0:
-            for index, run in enumerate(opened):
-                run.save(step, learner.seed(index))
+        )
+
+    return session.follow(
+        lambda state: updates(state, dispatch_size(options)),
+        state,
+        last=options.steps,
+        phase="training",
+        one_by_one=lambda state: updates(state, 1),
+    )
 
 
 def dispatch_size(options: Offline) -> int:
-    """The largest number of updates up to 100 after which nothing is due in between."""
+    """The largest number of updates up to 100 after which neither a row nor an evaluation is due in between."""
     common = int(np.gcd(options.log_every, options.eval_every))
     return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
-
-
-def is_due(every: int, step: int, last: int) -> bool:
-    """Whether something that happens `every` so many updates, and at the end, happens now."""
-    return step % every == 0 or step == last
-
-
-def log(opened: list[deflow.Run], step: int, window: list[dict[str, np.ndarray]]) -> None:
-    """A row of train.csv per seed: means over the updates since the last row. Stops at what is not finite."""
-    for index, run in enumerate(opened):
-        row = {
-            f"training/{name}": float(np.mean([np.atleast_1d(metrics[name])[index] for metrics in window]))
-            for name in window[0]
-        }
-        run.log(step, row)
-        wrong = [name for name, value in row.items() if not np.isfinite(value) and name != "training/bound"]
-        if wrong:
-            raise FloatingPointError(
-                f"{wrong[0]} is not finite ({row[wrong[0]]}) before update {step:,} of seed {run.seed}: "
-                "look at train.csv, and try a smaller --learning-rate."
-            )
-
-
-def evaluate(
-    options: Offline, learner: deflow.Learner, opened: list[deflow.Run], evaluator: deflow.Evaluator, step: int
-) -> list[float]:
-    """A row of eval.csv per seed; returns the success rates. Every evaluation of a run plays the same episodes."""
-    successes = []
-    for index, run in enumerate(opened):
-        result = evaluator(learner.seed(index).agent, episodes=options.episodes, seed=run.seed, progress=True)
-        run.log(step, result.metrics())
-        successes.append(float(np.mean(result.success)))
-    return successes
 
 
 # --- what is said
 
 
 def first_screen(
-    options: Offline, task: deflow.Task, learner: deflow.Learner, algorithm: str, opened: list[deflow.Run]
-) -> None:
+    options: Offline, task: deflow.Task, learner: deflow.Learner, algorithm: str, group: runs.RunGroup
+) -> dict[str, str]:
     """What is about to happen, on what, and where it goes."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = deflow.task_settings(options.env).borrowed_from
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
-    lines = {
+    return {
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
         "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.successes:,} solved",
@@ -268,29 +299,30 @@ def first_screen(
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
-        f"seed{'s' * (len(opened) > 1)} {' '.join(str(run.seed) for run in opened)}",
+        f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
         "evaluation": f"{options.episodes} episodes every {options.eval_every:,} updates",
-        "files": "\n".join(str(run.path) for run in opened),
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best",
+        "files": "\n".join(str(run.path) for run in group.runs),
     }
-    command_line.print_facts("DeFlow, offline", lines)
 
 
-def expectation(options: Offline, per_dispatch: int, seconds: float) -> str:
-    """The expected time, from two dispatches."""
-    rate = 2 * per_dispatch / seconds
-    return f"Expected time: {options.steps / rate / 60:.0f} min at {rate:.1f} updates/s, and the evaluations."
-
-
-def finish(options: Offline, opened: list[deflow.Run], *, seconds: float) -> None:
+def finish(session: Session, *, seconds: float) -> None:
     """The table, the picture, and the next command."""
-    paths = [run.path for run in opened]
-    pictures = [report.learning_curve([path], path / "report.png") for path in paths]
-    if len(paths) > 1:
-        pictures = [report.learning_curve(paths, paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png")]
-    console = Console(highlight=False)
+    paths = [run.path for run in session.group.runs]
+    console = Console(highlight=False, soft_wrap=True)
+    for failure in session.failures:
+        console.print(f"[bold red]not kept:[/] {failure}")
     console.print(report.results_table(paths))
-    console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}", soft_wrap=True)
-    console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100", soft_wrap=True)
+    try:
+        pictures = [report.learning_curve([path], path / "report.png") for path in paths]
+        if len(paths) > 1:
+            together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
+            pictures = [report.learning_curve(paths, together)]
+        console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
+    except report.ReportError as error:  # interrupted before the first row, or the folder is gone
+        console.print(f"Time: {seconds / 60:.1f} min. No picture: {error}")
+    if not session.interrupted:
+        console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100")
 
 
 if __name__ == "__main__":

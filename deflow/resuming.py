@@ -1,0 +1,72 @@
+"""Options of a recipe as a run remembers them, and which of them may change when it is continued."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from .composition import AgentConfig
+from .description import describe_agent, restore_agent
+from .runs import Run, RunError
+
+Options = TypeVar("Options")
+
+
+def describe_options(options: Any) -> dict[str, Any]:
+    """A dataclass of options as JSON-able data; paths are absolute."""
+    return {field.name: _plain(getattr(options, field.name)) for field in dataclasses.fields(options)}
+
+
+def restore_options(kind: type[Options], described: Mapping[str, Any]) -> Options:
+    """The inverse of `describe_options`. Options that were not there when the run was made take their defaults."""
+    hints = get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**{name: _typed(value, hints[name]) for name, value in described.items() if name in names})
+
+
+def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Options, AgentConfig]:
+    """The options and the agent that a run was made with.
+
+    **Raises:** `RunError` for a run that another recipe made, or none at all.
+    """
+    made_by = run.config.get("recipe")
+    if made_by is None:
+        raise RunError(f"{run.path} was made from Python, not by a recipe: go on with its program, from `deflow.load`.")
+    if made_by != recipe:
+        raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with python recipes/resume.py {run.path}")
+    return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
+
+
+def check_unchanged(run: Run, options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
+    """**Raises:** `ValueError` where an option or a part differs from the run's own and may not."""
+    recorded = run.config["options"]
+    for name, value in describe_options(options).items():
+        if name not in may_change and name in recorded and value != recorded[name]:
+            flag = name.rstrip("_").replace("_", "-")
+            raise ValueError(
+                f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, or "
+                "start a new run."
+            )
+    for kind, part in describe_agent(config).items():
+        if part != run.config["agent"][kind]:
+            raise ValueError(
+                f"The {kind.replace('_', ' ')} differs from that of the run to be continued: leave its flags out, or "
+                "start a new run."
+            )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    arguments = get_args(hint)
+    if isinstance(value, list):
+        return tuple(_typed(entry, arguments[0]) for entry in value)
+    return Path(value) if isinstance(value, str) and (hint is Path or Path in arguments) else value
+
+
+def _said(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,35 @@
+"""When something is due, and what is done about numbers that are not finite."""
+
+import dataclasses
+from typing import Literal
+
+OnNonfinite = Literal["stop", "rollback"]
+"""stop: the seed stops; rollback: it goes back to the last sound checkpoint and on from there with another key."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How often what is due, in steps."""
+
+    log_every: int = 1_000
+    """Steps between rows of train.csv."""
+
+    eval_every: int = 100_000
+    """Steps between evaluations. The last step is always evaluated."""
+
+    save_every: int = 10_000
+    """Steps between checkpoints. The last step is always saved."""
+
+    episodes: int = 50
+    """Episodes per evaluation and seed."""
+
+    on_nonfinite: OnNonfinite = "stop"
+    """What happens to a seed whose losses or parameters are not finite."""
+
+    rollbacks: int = 3
+    """How often a seed may go back before it stops."""
+
+
+def crossed(every: int, before: int, step: int) -> bool:
+    """Whether a multiple of `every` lies in (before, step]."""
+    return step // every > before // every

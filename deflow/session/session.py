@@ -1,0 +1,318 @@
+"""A session: follows a training loop and keeps what it gives: rows, evaluations, checkpoints. And it ends it."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import jax
+from tqdm import tqdm
+
+from ..agent import Metrics
+from ..evaluation import EvaluationError, EvaluationInterrupted, Evaluator
+from ..interaction import InteractionError
+from ..keys import named_key
+from ..runs import RunGroup, Window
+from ..training import Learner
+from ..training.faults import Fault, first_faults, metric_faults, parameter_faults
+from .schedule import Schedule, crossed
+from .state import Online, TrainingState, blank, sizes, with_key
+
+Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
+"""From a state to a training loop that goes on from there: (step, learner, metrics) per dispatch or round."""
+
+Capture = Callable[[], tuple[Online, ...]]
+"""Gives what is online at the moment."""
+
+EPISODE = "episode_"
+"""Metrics of a loop that begin so are of finished episodes: NaN for a seed that finished none."""
+
+
+class Interrupt(Protocol):
+    """Whether someone asked for the end."""
+
+    def is_set(self) -> bool: ...
+
+
+class Session:
+    """Runs that are trained together, from `begin` to `close`."""
+
+    def __init__(self, group: RunGroup, schedule: Schedule, evaluator: Evaluator, interrupt: Interrupt):
+        self.group = group
+        self.schedule = schedule
+        self.step = 0
+        """Where training is: updates made offline, and environment steps since."""
+        self.interrupted = False
+        self._evaluator = evaluator
+        self._interrupt = interrupt
+        self._seeds = [run.seed for run in group.runs]
+        self._rollbacks = [0] * len(self._seeds)
+        self._window = Window(len(self._seeds))
+        self._pending: list[tuple[int, Metrics]] = []
+        self._saved = -1
+        self._owes_evaluation = False
+        self._start: tuple[int, TrainingState]
+
+    def begin(self, fresh: TrainingState, step: int = 0) -> TrainingState:
+        """What the newest sound checkpoint holds, or `fresh` at `step` where there is none yet. The logs forget what
+        came after it. A start beyond step 0 is evaluated first.
+
+        **Raises:** `CheckpointError` where checkpoints are there and none is sound, or they are of another agent.
+        """
+        self._start = step, fresh
+        return self._restore()
+
+    def follow(
+        self,
+        loop: Loop,
+        state: TrainingState,
+        *,
+        last: int,
+        phase: str,
+        capture: Capture = tuple,
+        one_by_one: Loop | None = None,
+    ) -> TrainingState:
+        """Runs the loop until step `last`, an interrupt, or until no seed is left whose numbers are finite.
+
+        `capture` gives what belongs into a checkpoint beside the learner. `one_by_one` is the same loop with one
+        update per dispatch: it finds the update in which a dispatch went wrong.
+
+        **Raises:** `FloatingPointError` where no seed is left. What was computed is saved, whatever is raised.
+        """
+        if self.step >= last and not self._owes_evaluation:
+            return state
+        with tqdm(total=last, initial=self.step, desc=phase, unit="step", smoothing=0.05) as bar:
+            if self._owes_evaluation and not self._ends():  # a start, or it was due when training was interrupted
+                self._evaluate(state, bar)
+                self._save(state, state.online)
+            while self.step < last and not self._ends():
+                try:
+                    state = self._follow(loop, state, last, bar, capture, one_by_one)
+                except _WentBack as back:
+                    state = back.state
+                    bar.reset(last)
+                    bar.update(self.step)
+            if self.interrupted:
+                bar.write(self._farewell())
+        return state
+
+    @property
+    def failures(self) -> list[str]:
+        """What could not be kept, in a sentence each."""
+        return self.group.failures
+
+    @property
+    def code(self) -> int:
+        """Exit code to end with: 1 where something could not be kept or a seed stopped early, else 0."""
+        return int(bool(self.failures or self.group.stopped))
+
+    def __enter__(self) -> "Session":
+        self.group.lock()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.group.close()  # waits for the last checkpoint
+
+    # --- one stretch of the loop
+
+    def _follow(
+        self, loop: Loop, state: TrainingState, last: int, bar: tqdm, capture: Capture, one_by_one: Loop | None
+    ) -> TrainingState:
+        pace = _Pace(bar, last)
+        before = state
+        try:
+            for step, learner, metrics in loop(state):
+                earlier, self.step = self.step, step
+                state = TrainingState(learner, state.key)
+                self._pending.append((step, metrics))
+                bar.update(step - bar.n)
+                due = {
+                    name: step >= last or crossed(getattr(self.schedule, f"{name}_every"), earlier, step)
+                    for name in ("log", "eval", "save")
+                }
+                ends = self._ends()
+                if one_by_one or ends or any(due.values()):
+                    checked = ends or any(due.values())
+                    self._collect(before, state, checked, bar, one_by_one)
+                pace.tell(step)
+                if due["log"]:
+                    self._log(step)
+                if due["eval"]:
+                    self._owes_evaluation = True
+                    if not ends:
+                        self._evaluate(state, bar)
+                if due["save"] or self._ends():
+                    self._save(state, capture())
+                if self._ends():
+                    break
+                before = state
+        except _WentBack:
+            raise
+        except Exception:
+            with contextlib.suppress(FloatingPointError, InteractionError, _WentBack):
+                self._collect(before, state, True, bar, None)
+                self._save(state, capture())
+            raise
+        return state
+
+    def _ends(self) -> bool:
+        self.interrupted = self.interrupted or self._interrupt.is_set()
+        return self.interrupted
+
+    def _collect(
+        self, before: TrainingState, state: TrainingState, parameters: bool, bar: tqdm | None, one_by_one: Loop | None
+    ) -> None:
+        """Takes the metrics since the last time, and looks at every number."""
+        count = len(self._seeds)
+        faults: dict[int, Fault] = {}
+        pending, self._pending = jax.device_get(self._pending), []
+        for step, metrics in pending:
+            ended = {name: values for name, values in metrics.items() if name.startswith(EPISODE)}
+            rest = {name: values for name, values in metrics.items() if name not in ended}
+            faults = metric_faults(step, rest, count) | faults
+            self._window.add({f"training/{name}": values for name, values in rest.items()})
+            self._window.add({_exploration(name): values for name, values in ended.items()}, skip_nan=True)
+        if parameters or faults:
+            faults = parameter_faults(self.step, state.learner) | faults
+        faults = {seed: fault for seed, fault in faults.items() if seed not in self.group.stopped}
+        if not faults:
+            return
+        if one_by_one is not None:
+            made = ((step, learner, metrics) for step, learner, metrics in one_by_one(before) if step <= self.step)
+            faults |= {seed: fault for seed, fault in first_faults(made, count).items() if seed in faults}
+        self._answer(faults, bar)
+
+    def _answer(self, faults: dict[int, Fault], bar: tqdm | None) -> None:
+        """Goes back, or stops the seeds whose numbers are not finite."""
+        say = print if bar is None else bar.write
+        back = self.schedule.on_nonfinite == "rollback"
+        if back and all(self._rollbacks[seed] < self.schedule.rollbacks for seed in faults):
+            self.group.wait()
+            for seed, fault in faults.items():
+                self._rollbacks[seed] += 1
+                say(f"Seed {self._seeds[seed]}: {fault}: back to the last sound checkpoint, with another key.")
+            raise _WentBack(self._restore())
+        for seed, fault in faults.items():
+            self.group.stop(seed, self.step, str(fault))
+            at = self.group.stopped[seed].checkpoint
+            where = self.group.runs[seed].path
+            last = "there is no checkpoint" if at is None else f"the last sound checkpoint is of step {at:,}"
+            sentence = (
+                f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with python recipes/resume.py {where} "
+                "--on-nonfinite rollback, or train anew with a smaller --learning-rate."
+            )
+            if len(self.group.stopped) == len(self._seeds):
+                raise FloatingPointError(sentence)
+            say(sentence)
+
+    # --- what is kept
+
+    def _log(self, step: int) -> None:
+        self.group.log(step, self._window.rows())
+
+    def _evaluate(self, state: TrainingState, bar: tqdm | None) -> None:
+        """A row of eval.csv per seed, all of them or none. Every evaluation of a run plays the same episodes."""
+        rows: list[dict[str, float]] = []
+        for index, seed in enumerate(self._seeds):
+            if index in self.group.stopped:
+                rows.append({})
+                continue
+            try:
+                agent = state.learner.seed(index).agent
+                result = self._evaluator(
+                    agent, episodes=self.schedule.episodes, seed=seed, progress=True, interrupt=self._interrupt
+                )
+            except EvaluationInterrupted:
+                return
+            except EvaluationError:
+                if self._interrupt.is_set():  # whoever ends us may have ended the workers, too
+                    return
+                raise
+            rows.append(result.metrics())
+        successes = [row.get("evaluation/success", math.nan) for row in rows]
+        there = [self.step in run.read("eval")["step"] for run in self.group.runs]  # killed just after logging it
+        self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
+        self._owes_evaluation = False
+        self.group.save_best(self.step, successes, TrainingState(state.learner, state.key).split(), self._notes(()))
+        if bar is not None:
+            bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
+
+    def _save(self, state: TrainingState, online: tuple[Online, ...]) -> None:
+        if self.step == self._saved:
+            return
+        whole = TrainingState(state.learner, state.key, online)
+        self.group.save(self.step, whole.split(), self._notes(online))
+        self._saved = self.step
+
+    def _notes(self, online: tuple[Online, ...]) -> list[dict[str, Any]]:
+        notes = {
+            "window": self._window.to_json(),
+            "owes_evaluation": self._owes_evaluation,
+            "rollbacks": self._rollbacks,
+            "online": sizes(online),
+        }
+        return [notes] * len(self._seeds)
+
+    def _restore(self) -> TrainingState:
+        """The newest state that is sound for all seeds, with the keys that their going back so far calls for."""
+        step, fresh = self._start
+        like = fresh.split()[0]
+        spec = fresh.learner.agent.spec
+        found = self.group.restore(lambda notes: TrainingState(like.learner, like.key, blank(notes["online"], spec)))
+        self._pending, self._window, state = [], Window(len(self._seeds)), fresh
+        self._owes_evaluation, self._saved = step > 0, -1
+        if found is not None:
+            states, every, step = found
+            state = TrainingState.join(states, together=fresh.learner.seeds is not None)
+            notes = next(notes for index, notes in enumerate(every) if index not in self.group.stopped)
+            self._window = Window.from_json(notes["window"])
+            self._owes_evaluation = notes["owes_evaluation"]
+            self._rollbacks = [max(pair) for pair in zip(self._rollbacks, notes["rollbacks"], strict=True)]
+            self._saved = step
+        self.step = step
+        self.group.rewind(step)
+        for index, count in enumerate(self._rollbacks):
+            if count:
+                key = jax.random.key(self._seeds[index])
+                state = with_key(state, index, named_key(key, f"rollback {count}"))
+        return state
+
+    def _farewell(self) -> str:
+        where = self.group.runs[0].path
+        return (
+            f"Interrupted at step {self.step:,}: what was computed is kept in {where}. "
+            f"Go on with: python recipes/resume.py {where}"
+        )
+
+
+class _WentBack(Exception):  # noqa: N818 - no error
+    """Training goes on from an earlier state."""
+
+    def __init__(self, state: TrainingState):
+        super().__init__()
+        self.state = state
+
+
+class _Pace:
+    """Says once how long it will take, when that can be told."""
+
+    def __init__(self, bar: tqdm, last: int):
+        self._bar, self._last = bar, last
+        self._first: tuple[int, float] | None = None
+        self._told = False
+
+    def tell(self, step: int) -> None:
+        now = time.perf_counter()
+        if self._first is None:  # compiled by then
+            self._first = step, now
+        elif not self._told and now - self._first[1] > 5.0:
+            rate = (step - self._first[0]) / (now - self._first[1])
+            minutes = (self._last - step) / rate / 60
+            self._bar.write(f"Expected time: {minutes:.0f} min at {rate:.1f} steps/s, and the evaluations.")
+            self._told = True
+
+
+def _exploration(name: str) -> str:
+    name = name.removeprefix(EPISODE)
+    return "exploration/success" if name == "success" else f"exploration/episode.{name}"

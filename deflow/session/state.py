@@ -1,0 +1,104 @@
+"""What a checkpoint holds: all that the next update depends on, beside the dataset."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from ..interaction import Actors
+from ..replay import Replay
+from ..training import Learner
+from ..types import Batch, Spec
+
+
+class Online(eqx.Module):
+    """One seed's online transitions and running episodes, as NumPy arrays."""
+
+    transitions: Batch
+    episodes: dict[str, np.ndarray]
+
+
+class TrainingState(eqx.Module):
+    """A learner, the key of its updates and, once training is online, what its environments gave and where they are."""
+
+    learner: Learner
+    key: Key[Array, "*seeds"]
+    online: tuple[Online, ...] = ()
+    """One for each seed, or none."""
+
+    def split(self) -> list["TrainingState"]:
+        """One state for each seed."""
+        seeds = self.learner.seeds
+        if seeds is None:
+            return [self]
+        return [
+            TrainingState(self.learner.seed(index), self.key[index], self.online[index : index + 1])
+            for index in range(seeds)
+        ]
+
+    @classmethod
+    def join(cls, states: Sequence["TrainingState"], together: bool) -> "TrainingState":
+        """The inverse of `split`; `together` says whether the arrays have an axis for the seeds."""
+        if not together:
+            return states[0]
+        return TrainingState(
+            Learner.stack([state.learner for state in states]),
+            jnp.stack([state.key for state in states]),
+            tuple(online for state in states for online in state.online),
+        )
+
+
+def capture(replay: Replay, actors: Actors) -> tuple[Online, ...]:
+    """What is online now, for each seed. Episodes that could not be played again end here."""
+    if not actors.repeatable:
+        actors.restart()
+    episodes = actors.state()
+    return tuple(
+        Online(replay.state(seed), {name: values[seed] for name, values in episodes.items()})
+        for seed in range(replay.seeds or 1)
+    )
+
+
+def resume(online: tuple[Online, ...], replay: Replay, actors: Actors, *, inserted: int) -> None:
+    """Puts transitions and episodes back as they were captured, after `inserted` transitions."""
+    replay.restore([one.transitions for one in online], inserted)
+    names = online[0].episodes
+    longest = max(one.episodes["actions"].shape[1] for one in online)
+    padded = [{**one.episodes, "actions": _padded(one.episodes["actions"], longest)} for one in online]
+    actors.restore({name: np.stack([one[name] for one in padded]) for name in names})
+
+
+def sizes(online: tuple[Online, ...]) -> dict[str, Any] | None:
+    """What `blank` must know, as JSON-able data: the shapes and types of one seed's arrays."""
+    if not online:
+        return None
+    episodes = {name: [list(array.shape), str(array.dtype)] for name, array in online[0].episodes.items()}
+    return {"transitions": len(online[0].transitions), "episodes": episodes}
+
+
+def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
+    """Arrays of the shapes that one seed's checkpoint has, to be filled."""
+    if sizes is None:
+        return ()
+    count = sizes["transitions"]
+    observation = np.empty((count, *spec.observation_shape), spec.observation_dtype)
+    row = np.empty(count, np.float32)
+    transitions = Batch(observation, np.empty((count, spec.action_size), np.float32), row, row, observation)
+    episodes = {name: np.empty(shape, dtype) for name, (shape, dtype) in sizes["episodes"].items()}
+    return (Online(transitions, episodes),)
+
+
+def with_key(state: TrainingState, index: int, key: Key[Array, ""]) -> TrainingState:
+    """The state with another key for one seed."""
+    keys = key if state.learner.seeds is None else state.key.at[index].set(key)
+    return dataclasses.replace(state, key=keys)
+
+
+def _padded(actions: np.ndarray, longest: int) -> np.ndarray:
+    """Actions (E, length, A) with zeros behind, up to the longest episode of any seed."""
+    missing = longest - actions.shape[1]
+    return np.pad(actions, [(0, 0), (0, missing), (0, 0)])

@@ -1,0 +1,262 @@
+"""Train an agent on logged data, then let it improve in the real environment, with the same hyperparameters.
+
+    python recipes/offline_to_online.py --budget quickstart
+    python recipes/offline_to_online.py --from runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000
+
+With --from, the offline phase is a run that is there already.
+"""
+
+import dataclasses
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import offline
+import tyro
+
+import deflow
+from deflow import command_line, replay, resuming, runs
+from deflow.arguments import peek
+from deflow.description import restore_agent
+from deflow.loading import load_learner
+from deflow.session import Session, TrainingState, capture, resume
+
+
+@dataclasses.dataclass(frozen=True)
+class OfflineToOnline(offline.Offline):
+    """Options of the recipe: those of offline.py, and those of the online phase."""
+
+    from_: Annotated[tuple[Path, ...], tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")] = ()
+    """Finished offline runs, one per seed, to start from instead of training offline."""
+
+    online_steps: int = 1_000_000
+    """Environment steps per seed."""
+
+    environments: int = 1
+    """Environments per seed, in a process each; one batched call of the policy serves them all."""
+
+    updates_per_step: int = 1
+    """Gradient updates per environment step."""
+
+    warmup: int = 0
+    """Environment steps with uniformly random actions, before the agent acts."""
+
+    update_after: int = 0
+    """Environment steps before the first update."""
+
+    sampling: replay.Sampling = "uniform"
+    """uniform: one ring that starts with the dataset; balanced: half of each batch from the dataset, half from online
+    transitions."""
+
+    capacity: int = 2_000_000
+    """Slots of the ring, the dataset's included (balanced: of the online transitions alone)."""
+
+    placement: replay.Placement = "auto"
+    """Where transitions lie: on the device, on the host, or on the device if they fit (auto)."""
+
+    freeze: Literal["none", "field"] = "none"
+    """field: the flow is a fixed anchor online: nothing moves it, and nothing is spent on it."""
+
+    overlap: bool = True
+    """Update while the environments step, except where a batch holds what is just being made. Results are the same."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, least in {
+            **dict.fromkeys(("online_steps", "environments", "updates_per_step", "capacity"), 1),
+            **dict.fromkeys(("warmup", "update_after"), 0),
+        }.items():
+            if getattr(self, name) < least:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} must be at least {least}, got {getattr(self, name)}.")
+        if self.online_steps % self.environments:
+            raise ValueError(
+                f"--online-steps must be a multiple of --environments, got {self.online_steps} and {self.environments}."
+            )
+
+
+QUICKSTART = OfflineToOnline(
+    **{
+        **{field.name: getattr(offline.QUICKSTART, field.name) for field in dataclasses.fields(offline.Offline)},
+        "online_steps": 30_000,
+        "episodes": 100,
+        "eval_every": 8_000,
+    }
+)
+
+MAY_CHANGE = offline.MAY_CHANGE - {"steps"} | {"online_steps", "overlap", "placement"}
+"""Options that may be given anew when a run is continued."""
+
+
+def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig, str]:
+    """As in offline.py; with --from, what those runs were made with."""
+    options, config, algorithm = offline.suggested(
+        arguments, OfflineToOnline, "offline_to_online", paper=OfflineToOnline(), quickstart=QUICKSTART
+    )
+    given = [deflow.Run.open(path) for path in peek(arguments, "--from")]
+    if not given:
+        return options, config, algorithm
+    return carried(options, given), restore_agent(given[0].config["agent"]), given[0].algorithm
+
+
+def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
+    """Offline as in offline.py, then online from there."""
+    began = time.perf_counter()
+    task = offline.load(options, config)
+    start = TrainingState(*offline.fresh_learner(options, config, task))
+    group = offline.open_runs(
+        options,
+        config,
+        algorithm,
+        task,
+        start.learner,
+        recipe="offline_to_online",
+        may_change=MAY_CHANGE,
+        online_from=options.steps,
+    )
+    facts = offline.first_screen(options, task, start.learner, algorithm, group)
+    command_line.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
+    step = 0
+    if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
+        step, start = options.steps, take_over(options, config, task, group, start)
+    with (
+        command_line.patient_interrupts() as interrupt,
+        deflow.Evaluator(task, workers=options.workers) as evaluator,
+        Session(group, offline.schedule(options), evaluator, interrupt) as session,
+    ):
+        state = session.begin(start, step)
+        state = offline.train(options, task, session, state)
+        if not session.interrupted:
+            interact(options, task, session, state)
+    offline.finish(session, seconds=time.perf_counter() - began)
+    sys.exit(interrupt.code or session.code)
+
+
+def interact(options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
+    """Act, keep, update, with the same learner, optimizer and multiplier; the session logs, evaluates and saves."""
+    transitions = deflow.make_replay(
+        task.train,
+        task.spec,
+        seeds=state.learner.seeds,
+        steps=options.online_steps,
+        capacity=options.capacity,
+        sampling=options.sampling,
+        placement=options.placement,
+    )
+    with deflow.Actors(task, seeds=options.seeds, environments=options.environments) as actors:
+        nothing = capture(transitions, actors)
+
+        def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
+            resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
+            for made, learner, metrics in deflow.train_online(
+                state.learner.freeze_field() if options.freeze == "field" else state.learner,
+                transitions,
+                actors,
+                steps=options.online_steps,
+                key=state.key,
+                batch_size=options.batch_size,
+                updates_per_step=options.updates_per_step,
+                warmup=options.warmup,
+                update_after=options.update_after,
+                overlap=options.overlap,
+                precision=options.precision,
+            ):
+                yield options.steps + made, learner, metrics
+
+        return session.follow(
+            rounds,
+            state,
+            last=options.steps + options.online_steps,
+            phase="online",
+            capture=lambda: capture(transitions, actors),
+        )
+
+
+# --- starting from runs that are there
+
+
+def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnline:
+    """The options with the task, the data and the hyperparameters of these runs."""
+    first = given[0]
+    for run in given:
+        if not run.checkpoints.steps():
+            raise runs.RunError(f"{run.path} has no checkpoint to start from: train it first.")
+        for what in ("agent", "environment", "learning_rate"):
+            if run.config[what] != first.config[what]:
+                raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
+    data = first.config["data"]
+    folder = Path(data["path"]).parent
+    known = {
+        "env": first.config["environment"]["name"],
+        "success_timing": first.config["environment"]["success_timing"],
+        "learning_rate": first.config["learning_rate"],
+        "data": data["path"] if data["source"] == "user" else data["source"],
+        "rows": data["rows"],
+        "data_seed": data["seed"] or 0,
+        "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
+    }
+    recorded = resuming.restore_options(OfflineToOnline, first.config.get("options", {}))
+    more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "data_dir")}
+    return dataclasses.replace(
+        options,
+        **{**known, **(more if "options" in first.config else {})},
+        from_=tuple(run.path for run in given),
+        seeds=tuple(run.seed for run in given),
+        steps=first.checkpoints.steps()[-1],
+    )
+
+
+def take_over(
+    options: OfflineToOnline,
+    config: deflow.AgentConfig,
+    task: deflow.Task,
+    group: runs.RunGroup,
+    start: TrainingState,
+) -> TrainingState:
+    """What the runs given by --from have learned; their logs are the beginning of these."""
+    given = [deflow.Run.open(path) for path in options.from_]
+    if options.seeds != tuple(run.seed for run in given):
+        raise ValueError(f"--seeds must be those of the runs given by --from, got {' '.join(map(str, options.seeds))}.")
+    learners = []
+    for old, new in zip(given, group.runs, strict=True):
+        offline.same_data(old, task)
+        if restore_agent(old.config["agent"]) != config:
+            raise ValueError(f"The agent must be that of {old.path}: leave the flags of its parts out.")
+        learner, step = load_learner(old)
+        if step != options.steps:
+            raise ValueError(f"{old.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
+        learners.append(learner)
+        for name in ("train.csv", "eval.csv"):
+            if (old.path / name).exists():
+                shutil.copyfile(old.path / name, new.path / name)
+        new.rewind(step, "train")
+        new.rewind(step - 1, "eval")  # evaluated anew, with this recipe's episodes
+    together = start.learner.seeds is not None
+    return TrainingState(deflow.Learner.stack(learners) if together else learners[0], start.key)
+
+
+def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
+    """What the online phase is, and where its transitions lie."""
+    seeds, slots = len(options.seeds), min(options.online_steps, options.capacity)
+    size = replay.replay_bytes(task.spec, len(task.train) + seeds * slots) / 1e9
+    placement = options.placement
+    if placement == "auto":
+        placement = replay.choose_placement(len(task.train), task.spec, seeds * slots)
+    return {
+        "online": f"{options.online_steps:,} environment steps, {options.updates_per_step} update(s) each, in "
+        f"{options.environments} environment(s) per seed" + (", the flow frozen" if options.freeze == "field" else ""),
+        "replay": f"{len(task.train):,} + {seeds} x {slots:,} transitions, {options.sampling}, {size:.2f} GB on the "
+        f"{placement}"
+        + (
+            ", since they do not fit on the device"
+            if placement != options.placement == "auto" and placement == "host"
+            else ""
+        ),
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main, defaults, program="recipes/offline_to_online.py", description=__doc__)

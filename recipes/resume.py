@@ -1,0 +1,33 @@
+"""Go on with a run that was interrupted or killed, from its directory alone.
+
+    python recipes/resume.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000
+
+Further flags are those of the recipe that made the run, such as `--steps` to train for longer. Seeds that were trained
+together go on together.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+import deflow
+from deflow.command_line import fail, one_sentence
+
+
+def recipe_of(directory: str) -> str:
+    """The recipe that made the run."""
+    run = deflow.Run.open(directory)
+    if "recipe" not in run.config:
+        raise ValueError(f"{run.path} was made from Python, not by a recipe: go on with its program.")
+    return str(run.config["recipe"])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        asked = sys.argv[1:2] in (["-h"], ["--help"])
+        print(__doc__) if asked else fail("Which run? python recipes/resume.py RUN")
+        sys.exit(0)
+    with one_sentence():
+        script = Path(__file__).with_name(f"{recipe_of(sys.argv[1])}.py")
+    sys.argv[1:1] = ["--resume"]
+    runpy.run_path(str(script), run_name="__main__")
