@@ -1,13 +1,17 @@
-"""Options of a recipe as a run remembers them, and which of them may change when it is continued."""
+"""Options of a recipe as its runs remember them, and which of them may change when these are continued."""
 
 import dataclasses
+import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from .composition import AgentConfig
+from .data import Task
 from .description import describe_agent, restore_agent
-from .runs import Run, RunError
+from .loading import create_runs
+from .runs import Run, RunError, RunGroup
+from .training import Learner
 
 Options = TypeVar("Options")
 
@@ -35,6 +39,55 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
     if made_by != recipe:
         raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with python recipes/resume.py {run.path}")
     return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
+
+
+def open_runs(
+    options: Any,
+    config: AgentConfig,
+    algorithm: str,
+    task: Task,
+    learner: Learner,
+    *,
+    recipe: str,
+    may_change: Collection[str],
+    **more: object,
+) -> RunGroup:
+    """A new run directory for each of `options.seeds`, or those of `options.resume`.
+
+    **Raises:** `ValueError` where what may not change does, `RunError` where a directory cannot be read or written.
+    """
+    if options.resume is not None:
+        group = RunGroup.open(options.resume, keep=options.keep)
+        check_unchanged(group.runs[0], options, config, may_change)
+        check_data(group.runs[0], task)
+        return group
+    return create_runs(
+        options.output_dir,
+        task,
+        config,
+        learner,
+        algorithm=algorithm,
+        seeds=options.seeds,
+        keep=options.keep,
+        recipe=recipe,
+        options=describe_options(options),
+        evaluation={"episodes": options.episodes},
+        imports=[
+            {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in options.import_
+        ],
+        **more,
+    )
+
+
+def check_data(run: Run, task: Task) -> None:
+    """**Raises:** `ValueError` where the task's data is not what the run was trained on."""
+    wanted, got = run.config["data"]["sha256"], task.provenance.sha256
+    if wanted != got:
+        raise ValueError(
+            f"{run.path} was trained on data with sha256 {wanted[:12]}, but {task.provenance.path} has {got[:12]}: "
+            "restore that file, or start a new run."
+        )
 
 
 def check_unchanged(run: Run, options: Any, config: AgentConfig, may_change: Collection[str]) -> None:

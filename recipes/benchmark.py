@@ -23,9 +23,10 @@ from rich.console import Console
 
 import deflow
 from deflow import command_line
+from deflow.replay import Dataset
 from deflow.runs.machine import describe_machine
-from deflow.training.offline import fused_updates
 from deflow.training.precision import Precision
+from deflow.training.updates import FusedUpdates
 from deflow.types import trainable
 
 
@@ -77,19 +78,30 @@ def main(options: Benchmark) -> None:
     turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data)}
     for precision in ("float32", "bfloat16"):
         turns[precision] = fused_turn(options, data, precision)
+    turns["frozen"] = fused_turn(options, data, "float32", frozen=True)
     for count in options.seeds:
         turns[f"seeds {count}"] = fused_turn(options, data, "float32", seeds=count)
+    publish(summary(options, take_turns(options.rounds, turns)), options.output)
+
+
+def publish(found: dict, output: Path | None) -> None:
+    """Prints JSON, and writes it to the file if there is to be one."""
+    text = json.dumps(found, indent=2)
+    print(text)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n")
+
+
+def take_turns(rounds: int, turns: dict[str, Turn]) -> dict[str, list[float]]:
+    """What each variant measured in each round."""
     console = Console(stderr=True, highlight=False)
     measured: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(options.rounds):
+    for number in range(rounds):
         for name, turn in turns.items():
             measured[name].append(turn())
-            console.print(f"round {number + 1}/{options.rounds}  {name}: {measured[name][-1]:.1f}")
-    text = json.dumps(summary(options, measured), indent=2)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
+            console.print(f"round {number + 1}/{rounds}  {name}: {measured[name][-1]:.1f}")
+    return measured
 
 
 def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
@@ -108,6 +120,7 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
         "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
         "updates_per_second": {name: rates[name] for name in ("plain", "float32", "bfloat16")},
         "ratio_to_plain": {name: ratio(name, "plain") for name in ("float32", "bfloat16")},
+        "frozen_field": {"updates_per_second": rates["frozen"], "ratio_to_float32": ratio("frozen", "float32")},
         "gflop_per_update": round(work, 2),
         "float32_product_gflop_per_second": rates["product"],
         "share_of_product_rate": round(statistics.median(shares), 3),
@@ -166,19 +179,20 @@ def product_turn(options: Benchmark) -> Turn:
     return lambda: gflop * calls_per_second(run, options.seconds / 3)
 
 
-def fused_turn(options: Benchmark, data: deflow.Batch, precision: Precision, *, seeds: int | None = None) -> Turn:
+def fused_turn(
+    options: Benchmark, data: deflow.Batch, precision: Precision, *, seeds: int | None = None, frozen: bool = False
+) -> Turn:
     """The fused training: everything on the device, many updates per dispatch."""
     key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
     config = deflow.agent_config(width=options.width, depth=options.depth)
     learner = deflow.Learner.create(config, SPEC, key=key)
-    dispatch = fused_updates(learner, batch_size=options.batch_size, precision=precision)
-    columns = data.on_device()
+    learner = learner.freeze_field() if frozen else learner
+    updates = FusedUpdates(learner, batch_size=options.batch_size, precision=precision)
+    source = Dataset(data.on_device())
     count = 10 if jax.default_backend() == "cpu" else 200
 
     def run() -> None:
-        nonlocal learner
-        learner, _ = dispatch(learner, columns, jnp.asarray(count), key)
-        jax.block_until_ready(learner.step)
+        jax.block_until_ready(updates(source, jnp.asarray(count), key))
 
     return lambda: count * calls_per_second(run, options.seconds)
 

@@ -6,7 +6,7 @@ python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -29,8 +29,8 @@ class Evaluate:
     seed: int | None = None
     """Seed of the episodes and of the policy (default: the run's own evaluations' seed)."""
 
-    step: int | None = None
-    """Which checkpoint (default: the newest sound one)."""
+    step: int | Literal["best"] | None = None
+    """Which checkpoint: that of a step, or the best by success (default: the newest sound one)."""
 
     workers: int | None = None
     """Processes (default: one per core). The numbers do not depend on it."""
@@ -56,7 +56,7 @@ def main(options: Evaluate) -> None:
     with deflow.Evaluator(environment, workers=options.workers) as evaluator:
         result = evaluator(learner.agent, episodes=episodes, seed=seed, progress=True)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{os.fspath(run.path)}, after {step:,} updates, seed {seed}:")
+    console.print(f"{os.fspath(run.path)}, at step {step:,}, seed {seed}:")
     console.print(str(result))
 
 

@@ -7,7 +7,6 @@ ALGORITHM is a row of the table in docs/algorithms.md. Settings per task come wi
 """
 
 import dataclasses
-import hashlib
 import os
 import sys
 import time
@@ -165,7 +164,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     started = time.perf_counter()
     task = load(options, config)
     start = TrainingState(*fresh_learner(options, config, task))
-    group = open_runs(options, config, algorithm, task, start.learner, recipe="offline", may_change=MAY_CHANGE)
+    group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline", may_change=MAY_CHANGE)
     command_line.print_facts("DeFlow, offline", first_screen(options, task, start.learner, algorithm, group))
     with (
         command_line.patient_interrupts() as interrupt,
@@ -199,52 +198,6 @@ def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Tas
     keys = [jax.random.key(seed) for seed in options.seeds]
     key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
     return deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key), key
-
-
-def open_runs(
-    options: Offline,
-    config: deflow.AgentConfig,
-    algorithm: str,
-    task: deflow.Task,
-    learner: deflow.Learner,
-    *,
-    recipe: str,
-    may_change: set[str],
-    **more: Any,
-) -> runs.RunGroup:
-    """A new run directory for each seed, or those to go on with."""
-    if options.resume is not None:
-        group = runs.RunGroup.open(options.resume, keep=options.keep)
-        resuming.check_unchanged(group.runs[0], options, config, may_change)
-        same_data(group.runs[0], task)
-        return group
-    return deflow.create_runs(
-        options.output_dir,
-        task,
-        config,
-        learner,
-        algorithm=algorithm,
-        seeds=options.seeds,
-        keep=options.keep,
-        recipe=recipe,
-        options=resuming.describe_options(options),
-        evaluation={"episodes": options.episodes},
-        imports=[
-            {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in options.import_
-        ],
-        **more,
-    )
-
-
-def same_data(run: deflow.Run, task: deflow.Task) -> None:
-    """Refuses to go on with other data than that of the run."""
-    wanted, got = run.config["data"]["sha256"], task.provenance.sha256
-    if wanted != got:
-        raise ValueError(
-            f"{run.path} was trained on data with sha256 {wanted[:12]}, but {task.provenance.path} has {got[:12]}: "
-            "restore that file, or start a new run."
-        )
 
 
 def schedule(options: Offline) -> Schedule:

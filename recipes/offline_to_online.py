@@ -81,7 +81,7 @@ class OfflineToOnline(offline.Offline):
 QUICKSTART = OfflineToOnline(
     **{
         **{field.name: getattr(offline.QUICKSTART, field.name) for field in dataclasses.fields(offline.Offline)},
-        "online_steps": 30_000,
+        "online_steps": 24_000,
         "episodes": 100,
         "eval_every": 8_000,
     }
@@ -107,7 +107,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     began = time.perf_counter()
     task = offline.load(options, config)
     start = TrainingState(*offline.fresh_learner(options, config, task))
-    group = offline.open_runs(
+    group = resuming.open_runs(
         options,
         config,
         algorithm,
@@ -222,7 +222,7 @@ def take_over(
         raise ValueError(f"--seeds must be those of the runs given by --from, got {' '.join(map(str, options.seeds))}.")
     learners = []
     for old, new in zip(given, group.runs, strict=True):
-        offline.same_data(old, task)
+        resuming.check_data(old, task)
         if restore_agent(old.config["agent"]) != config:
             raise ValueError(f"The agent must be that of {old.path}: leave the flags of its parts out.")
         learner, step = load_learner(old)

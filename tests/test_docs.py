@@ -138,9 +138,16 @@ def load(path):
     specification.loader.exec_module(module)
     return module
 
-recipes = {path.stem: load(path) for path in (pathlib.Path(sys.argv[1]) / "recipes").glob("*.py")}
+folder = pathlib.Path(sys.argv[1]) / "recipes"
+sys.path.insert(0, str(folder))
+recipes = {path.stem: load(path) for path in folder.glob("*.py")}
 for words in json.load(sys.stdin):
     name, arguments = pathlib.Path(words[0]).stem, words[1:]
+    for flag in {"--from", "--resume"} & set(arguments):  # runs that are nowhere
+        del arguments[arguments.index(flag) : arguments.index(flag) + 2]
+    if name == "resume":  # what follows the run are flags of the recipe that made it
+        assert not arguments[0].startswith("-"), words
+        continue
     module = recipes[name]
     try:
         if hasattr(module, "defaults"):
@@ -148,7 +155,7 @@ for words in json.load(sys.stdin):
             arguments = arguments[1:] if arguments[:1] == [algorithm] else arguments
             command_line.parse(options, agent, arguments, program=name, description="")
         elif "--help" not in arguments:
-            tyro.cli(getattr(module, name.capitalize()), args=arguments)
+            tyro.cli(getattr(module, name.title().replace("_", "")), args=arguments)
     except SystemExit as stop:
         assert stop.code in (0, None), words
     except Exception as error:
@@ -211,6 +218,11 @@ def test_the_table_of_budgets_is_the_recipes(monkeypatch):
         assert table[name] == [f"{getattr(budget, field):,}" for budget in (paper, quick)]
     assert table["hidden layers"] == ["4 x 512", f"{network['depth']} x {network['width']}"]
     assert (paper.data, quick.data) == ("official", "collected")
+    online = importlib.import_module("offline_to_online")
+    steps = [f"{budget.online_steps:,}" for budget in (online.OfflineToOnline(), online.QUICKSTART)]
+    assert table["environment steps, online"] == steps
+    (line,) = (row for row in rows_of(ROOT / "docs/online.md", "## Settings") if row[0] == "`--online-steps`")
+    assert line[1] == f"{steps[0]} (quickstart: {steps[1]})"
 
 
 def test_the_table_of_settings_is_the_codes():

@@ -80,7 +80,7 @@ def test_the_update_in_which_a_dispatch_went_wrong(bad):
 
 def _draws(data, updates):
     from deflow.replay import Dataset
-    from deflow.training.offline import batch_key
+    from deflow.training.updates import batch_key
 
     numbered = dataclasses.replace(data, reward=np.arange(len(data), dtype=np.float32)).on_device()
     draw = jax.jit(lambda update: Dataset(numbered).sample(4, update, key=batch_key(KEY, update)).reward)

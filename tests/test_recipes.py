@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def in_process(name, arguments, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", [f"recipes/{name}.py", *arguments])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.syspath_prepend(ROOT / "recipes")  # as for a script
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "recipes" / f"{name}.py"), run_name="__main__")
     captured = capfd.readouterr()
@@ -147,7 +149,7 @@ def test_a_users_trust_region_by_import(trained, data_dir, tmp_path):
 
 
 def interrupted(data_dir, output, file):
-    """A long training that gets Ctrl-C as soon as `file` is there."""
+    """A long training that is asked to end as soon as `file` is there."""
     arguments = [*TINY, "--steps", "100000000", "--eval-every", "100000000", "--critic.width", "8"]
     process = subprocess.Popen(
         [sys.executable, "recipes/offline.py", "--data-dir", data_dir, "--output-dir", output, *arguments],
@@ -168,17 +170,123 @@ def interrupted(data_dir, output, file):
 
 def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
     said = interrupted(data_dir, tmp_path, "train.csv")
-    assert "Interrupted at update" in said
     (path,) = (tmp_path / ENV / "deflow").glob("seed0-*")
-    assert str(path) in said
+    assert f"kept in {path}. Go on with: python recipes/resume.py {path}" in said
     run = deflow.Run.open(path)
-    (step,) = (int(folder.name) for folder in (path / "checkpoints").iterdir() if folder.name.isdigit())
+    step = run.checkpoints.steps()[-1]
     assert step >= run.read("train")["step"][-1] > 0
     assert deflow.load(path)(np.zeros(28, np.float32), key=jax.random.key(0)).shape == (5,)
+    # And on from there, to an end that is near now.
+    outcome = recipe("resume", path, "--steps", step + 20)
+    assert outcome.returncode == 0, outcome.stderr
+    assert run.checkpoints.steps()[-1] == step + 20
+    assert list(run.read("train")["step"])[-1] == step + 20
 
 
 def test_ctrl_c_before_the_first_update(trained, data_dir, tmp_path):
     interrupted(data_dir, tmp_path, "config.json")
+
+
+# --- offline to online
+
+
+@pytest.fixture(scope="module")
+def online(trained, data_dir, tmp_path_factory):
+    """From the offline runs of two seeds, the flow frozen, ended by SIGTERM and continued."""
+    output = tmp_path_factory.mktemp("online")
+    arguments = [*("--from", *trained[1]), "--online-steps", 60, "--freeze", "field", "--save-every", 10]
+    schedule = ["--eval-every", 40, "--log-every", 10, "--episodes", 1, "--batch-size", 8, "--workers", 1]
+    process = subprocess.Popen(
+        [sys.executable, "recipes/offline_to_online.py", *map(str, [*arguments, *schedule, "--output-dir", output])],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": "200"},
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not list(output.glob("*/*/seed*/checkpoints/4*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    paths = sorted((output / ENV / "deflow").glob("seed*"))
+    outcome = recipe("resume", paths[1])
+    assert outcome.returncode == 0, outcome.stderr
+    return said, outcome, paths
+
+
+def test_offline_to_online(trained, online):
+    said, _, paths = online
+    for fact in ("60 environment steps", "the flow frozen", "1,000 + 2 x 60 transitions", "on the device"):
+        assert fact in said
+    assert len(paths) == 2
+    for path, before in zip(paths, trained[1], strict=True):
+        run = deflow.Run.open(path)
+        assert run.config["online_from"] == 30
+        assert list(run.read("eval")["step"]) == [20, 30, 40, 80, 90]
+        train = run.read("train")
+        assert list(train["step"]) == list(range(10, 91, 10))
+        assert np.isfinite(train["training/critic_loss"]).all()
+        assert np.isnan(train["training/flow_loss"][3:]).all()
+        assert (path / "report.png").stat().st_size > 10_000
+        frozen, now = deflow.load(before), deflow.load(path)
+        for left, right in zip(jax.tree.leaves(frozen.field), jax.tree.leaves(now.field), strict=True):
+            np.testing.assert_array_equal(left, right)
+        assert np.any(frozen.refiner.network.layers[0].weight != now.refiner.network.layers[0].weight)
+
+
+def test_the_best_is_kept_apart(online):
+    path = online[2][0]
+    (best,) = deflow.Run.open(path).best.steps()
+    outcome = recipe("evaluate", path, "--step", "best", "--episodes", 1, "--workers", 1)
+    assert outcome.returncode == 0, outcome.stderr
+    assert f"at step {best:,}" in outcome.stdout
+
+
+def test_a_finished_run_says_so_again(online):
+    path = online[2][0]
+    before = (path / "eval.csv").read_text()
+    outcome = recipe("resume", path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "mean of 2" in outcome.stdout
+    assert (path / "eval.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--batch-size", "4"], "--batch-size is 8 in the run to be continued, got 4"),
+        (["--critic.target-rate", "0.1"], "The critic differs from that of the run to be continued"),
+        (["--seeds", "3"], "--seeds is 0 1 in the run to be continued, got 3"),
+        (["--stepps", "40"], "did you mean '--steps'"),
+        (["--rows", "2000"], "--rows is 1000 in the run to be continued, got 2000"),
+    ],
+)
+def test_what_may_not_change_when_a_run_is_continued(trained, arguments, expected, monkeypatch, capfd):
+    outcome = in_process("offline", ["--resume", str(trained[1][0]), *arguments], monkeypatch, capfd)
+    assert expected in " ".join(refused(outcome).split())
+
+
+def test_what_cannot_be_continued(trained, online, tmp_path, monkeypatch, capfd):
+    outcome = in_process("offline", ["--resume", str(tmp_path)], monkeypatch, capfd)
+    assert f"{tmp_path} is not a run" in refused(outcome)
+    outcome = in_process("offline", ["--resume", str(online[2][0])], monkeypatch, capfd)
+    assert "was made by recipes/offline_to_online.py" in refused(outcome)
+    outcome = in_process("offline_to_online", ["--from", str(trained[1][0]), "--seeds", "5"], monkeypatch, capfd)
+    assert "--seeds must be those of the runs given by --from, got 5" in refused(outcome)
+    outcome = in_process("resume", [], monkeypatch, capfd)
+    assert "Which run?" in refused(outcome)
+
+
+def test_other_data_is_refused(trained, tmp_path, monkeypatch, capfd):
+    """The file that the run was trained on is another one now."""
+    path = shutil.copytree(trained[1][0].parent, tmp_path / "deflow") / trained[1][0].name
+    config = json.loads((path / "config.json").read_text())
+    config["config"]["data"]["sha256"] = "0" * 64
+    (path / "config.json").write_text(json.dumps(config))
+    outcome = in_process("offline", ["--resume", str(path)], monkeypatch, capfd)
+    assert "was trained on data with sha256 000000000000, but" in refused(outcome)
 
 
 def test_collect_says_what_it_collected(trained, data_dir):
@@ -215,6 +323,7 @@ def test_benchmark_prints_json(tmp_path):
         (["--data", "{missing}"], "There is no data file"),
         (["trust-region:none"], "The constraint 'dual' needs a trust region with a finite bound"),
         (["critic:none"], "The critic 'none' has no value"),
+        (["--save-every", "0"], "--save-every must be at least 1, got 0"),
     ],
 )
 def test_mistakes_get_one_sentence_before_any_work(arguments, expected, tmp_path, monkeypatch, capfd):

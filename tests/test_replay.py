@@ -7,7 +7,7 @@ import pytest
 
 from deflow import Batch, Spec, make_replay
 from deflow.replay import choose_placement, replay_bytes
-from deflow.training.offline import batch_key
+from deflow.training.updates import batch_key
 
 SPEC = Spec((1,), 1)
 KEY = jax.random.key(3)
@@ -34,7 +34,7 @@ def replay(dataset=6, *, slots=10, seeds=None, **settings):
 def drawn(made, size=4000, updates=1, **more):
     """The numbers that the next update draws."""
     keys = jax.vmap(lambda update: batch_key(KEY, update))(jnp.arange(updates))
-    source = made.source(updates, size, keys, **more)
+    source = made.source(size, keys, **more)
     batch = source.sample(size, jnp.asarray(0), key=keys[0])
     for column in ("observation", "next_observation", "action"):
         entry = np.asarray(getattr(batch, column))[:, 0]
@@ -92,7 +92,7 @@ def test_device_and_host_draw_the_same_for_each_seed():
                     lambda source, key: source.sample(16, jnp.asarray(index), key=key),  # noqa: B023
                     in_axes=(source.axes, 0),
                 )(source, keys[index])
-                for source in (made.source(2, 16, keys) for made in (device, host))
+                for source in (made.source(16, keys) for made in (device, host))
             ]
             for one, other in zip(*map(jax.tree.leaves, batches), strict=True):
                 np.testing.assert_array_equal(one, other)
@@ -110,7 +110,7 @@ def test_waits_exactly_where_a_draw_needs_what_is_not_there_yet(placement):
     for number in range(12):
         new = {102 + 2 * number, 103 + 2 * number}
         made.insert(rows(102 + 2 * number, 2, lead=(1,)))
-        source = made.source(3, 4, keys[number])
+        source = made.source(4, keys[number])
         numbers = [source.sample(4, jnp.asarray(i), key=keys[number, i]).reward for i in range(3)]
         assert waits[number] == bool(new & set(np.concatenate(numbers).astype(int)))
     assert waits.any()
@@ -143,7 +143,7 @@ def test_state_and_restore(placement):
         np.testing.assert_array_equal(again.state(seed).reward, made.state(seed).reward)
     assert again.inserted == made.inserted == 7
     keys = jax.random.split(KEY, (1, 2))
-    for one, other in zip(*(jax.tree.leaves(m.source(1, 9, keys)) for m in (made, again)), strict=True):
+    for one, other in zip(*(jax.tree.leaves(m.source(9, keys)) for m in (made, again)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

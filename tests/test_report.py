@@ -78,6 +78,20 @@ def make_run(folder, seed, success=(0.0, 0.5, 0.6), algorithm="deflow", every=10
     return run.path
 
 
+def make_two_phases(folder, seed, switch=400, online=100, success=(0.2, 0.5, 0.6, 0.9), every=200, frozen=False):
+    """Rows each 4 steps, `online` of them online; in every second of those no episode ended."""
+    run = Run.create(folder, environment="cube-v0", algorithm="deflow", seed=seed, config={"online_from": switch})
+    for row, step in enumerate(range(4, switch + 4 * online + 1, 4)):
+        metrics = {"training/critic_loss": 0.1, "training/size": 0.02 if step > switch else 0.01}
+        metrics |= {} if frozen and step > switch else {"training/flow_loss": 0.3}
+        if step > switch and (row + seed) % 2:
+            metrics |= {"exploration/success": 0.25 + seed / 4, "exploration/episode.return": -50.0}
+        run.log(step, metrics)
+    for number, value in enumerate(success, 1):
+        run.log(every * number, {f"evaluation/{name}": value for name in ("success", "episode.return")})
+    return run.path
+
+
 # --- files
 
 
@@ -89,6 +103,12 @@ def test_reads_what_a_run_wrote(tmp_path):
         assert list(mine) == list(theirs)
         for name in mine:
             np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_knows_when_training_went_online(tmp_path):
+    assert read_run(make_run(tmp_path, 0)).online_from is None
+    run = read_run(make_two_phases(tmp_path, 0))
+    assert (run.online_from, run.steps) == (400, 800)
 
 
 def test_unfinished_row_is_not_read(tmp_path):
@@ -145,6 +165,32 @@ def test_no_curve_without_values(tmp_path):
     assert training_curve([run], "training/size") is None
 
 
+def test_no_group_of_points_lies_across_the_switch(tmp_path):
+    # 150 rows offline and 101 online in 150 groups: the switch is inside a group of a grid that begins at 0.
+    run = read_run(make_two_phases(tmp_path, 0, switch=601, online=101, frozen=True))
+    curve = training_curve([run], "training/size", most=150)
+    assert set(curve.mean.tolist()) == {0.01, 0.02}
+    assert (curve.steps[curve.mean == 0.01] <= 601).all()
+    assert (curve.steps[curve.mean == 0.02] > 601).all()
+    assert 100 < len(curve.steps) <= 151
+    assert training_curve([run], "training/flow_loss", most=50).steps.max() <= 601
+
+
+def test_blank_rows_are_no_points(tmp_path):
+    runs = read_runs([make_two_phases(tmp_path, seed) for seed in (0, 1)])
+    assert training_curve(runs[:1], "exploration/success").steps.tolist() == list(range(408, 801, 8))
+    # The two seeds never have a value in the same row, but in every group.
+    curve = training_curve(runs, "exploration/success", most=10)
+    assert curve.steps.tolist() == [420 + 40 * group for group in range(10)]
+    assert curve.mean.tolist() == [0.375] * 10
+
+
+def test_all_seeds_are_averaged_where_one_has_many_points(tmp_path):
+    runs = read_runs([make_two_phases(tmp_path, 0, online=100), make_two_phases(tmp_path, 1, online=20)])
+    assert [len(steps) for steps, _ in training_curve(runs, "exploration/success", most=20).seeds] == [20, 4]
+    assert training_curve(runs, "exploration/success", most=20).steps.tolist() == [410, 430, 450, 470]
+
+
 # --- table
 
 
@@ -156,9 +202,9 @@ def test_rows_and_mean(tmp_path):
     assert rows[0].returns.value == pytest.approx(-99.6)
     assert rows[0].length == pytest.approx(196)
     assert rows[2].success == mean([0.4, 0.6])
-    assert rows[2].updates == 200
+    assert rows[2].steps == 200
     # t with two seeds reaches beyond what a rate can be: the text does not
-    assert rows[2].cells()[4] == "0.50 [0.00, 1.00]"
+    assert rows[2].cells()[5] == "0.50 [0.00, 1.00]"
 
 
 def test_table_texts(tmp_path):
@@ -189,7 +235,52 @@ def test_several_algorithms_have_a_mean_each(tmp_path):
 
 
 def test_a_run_that_was_never_evaluated(tmp_path):
-    assert result_rows([make_run(tmp_path, 0, ())])[0].cells()[3:] == ("200", "", "", "")
+    assert result_rows([make_run(tmp_path, 0, ())])[0].cells()[3:] == ("200", "", "", "", "")
+
+
+def test_success_before_online_beside_the_last(tmp_path):
+    paths = [make_two_phases(tmp_path, 0), make_two_phases(tmp_path, 1, success=(0.2, 0.7, 0.6, 0.8))]
+    rows = result_rows(paths)
+    assert [row.steps for row in rows] == [800] * 3
+    assert [row.before_online.value for row in rows] == pytest.approx([0.5, 0.7, 0.6])
+    assert [row.success.value for row in rows] == pytest.approx([0.9, 0.8, 0.85])
+    assert rows[2].before_online == mean([0.5, 0.7])
+    lines = results_markdown([*paths, make_run(tmp_path, 2, algorithm="bc")]).splitlines()
+    assert lines[0] == "| task | algorithm | seed | steps | before online | success | return | length |"
+    assert lines[2].startswith("| cube-v0 | bc | 2 | 200 |  | 0.60 [0.50, 0.70] |")
+    assert lines[3].startswith("| cube-v0 | deflow | 0 | 800 | 0.50 | 0.90 |")
+    assert lines[-1] == "Before online: success at the switch."
+
+
+@pytest.mark.parametrize("success", [(), (0.2,), (0.2, math.nan, 0.5)])
+def test_not_evaluated_at_the_switch(tmp_path, success):
+    path = make_two_phases(tmp_path, 0, success=success)
+    assert math.isnan(result_rows([path])[0].before_online.value)
+    assert "before online" not in results_markdown([path])
+
+
+def test_no_such_column_for_offline_runs(tmp_path):
+    lines = results_markdown([make_run(tmp_path, 0)]).splitlines()
+    assert lines[0] == "| task | algorithm | seed | steps | success | return | length |"
+    assert "online" not in lines[-1]
+
+
+def test_two_phases_of_a_million_steps_fit_a_terminal(tmp_path):
+    paths = [make_two_phases(tmp_path, seed, success=()) for seed in (0, 1)]
+    for path in paths:
+        Run.open(path).log(400, {"evaluation/success": 0.5})
+        limits = {"success": (0.9, 0.8, 1.0), "episode.return": (-108.5, -117.2, -100.1)}
+        row = {
+            f"evaluation/{name}{end}": value
+            for name, values in limits.items()
+            for end, value in zip(("", ".low", ".high"), values, strict=True)
+        }
+        Run.open(path).log(2_000_000, {**row, "evaluation/episode.length": 108.0})
+    console = rich.console.Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table(paths))
+    text = console.export_text()
+    assert "…" not in text
+    assert "2,000,000    0.50  0.90 [0.80, 1.00]  -108.5 [-117.2, -100.1]     108" in text
 
 
 # --- figure
@@ -218,6 +309,66 @@ def test_picture_of_several_seeds(tmp_path, monkeypatch):
     assert len(lines) == 4
     assert {axes.get_xlabel() for axes in figure.axes} == {"gradient updates"}
     assert [axes.get_yscale() for axes in figure.axes] == ["linear", "log", "log", "log"]
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_picture_of_two_phases(tmp_path, monkeypatch, seeds):
+    paths = [make_two_phases(tmp_path, seed, success=(0.9, 1.0, 1.0, 1.0), frozen=True) for seed in seeds]
+    _, figure = axes_labels(monkeypatch, paths, tmp_path / "report.png")
+    assert {axes.get_xlabel() for axes in figure.axes} == {"updates, then environment steps"}
+    for axes in figure.axes:
+        assert [400, 400] in [list(line.get_xdata()) for line in axes.get_lines()]
+    main = figure.axes[0]
+    lines = {line.get_label(): line for line in main.get_lines()}
+    evaluated = lines["mean over episodes" if len(seeds) == 1 else "mean over 3 seeds"]
+    assert evaluated.get_xdata().tolist() == [200, 400, 600, 800]
+    exploration = lines["while training"]
+    np.testing.assert_allclose(exploration.get_ydata(), 0.25 + np.mean(seeds) / 4)
+    assert len(exploration.get_xdata()) > 10
+    assert exploration.get_xdata().min() > 400
+    assert exploration.get_linewidth() < evaluated.get_linewidth()
+    assert exploration.get_zorder() < evaluated.get_zorder()
+    flow = next(line for line in figure.axes[-1].get_lines() if line.get_label() == "flow")
+    assert flow.get_xdata().max() == 400
+
+
+def test_words_at_the_switch_overlap_nothing(tmp_path, monkeypatch):
+    paths = [make_two_phases(tmp_path, seed, success=(0.9, 1.0, 1.0, 1.0)) for seed in (0, 1, 2)]
+    _, figure = axes_labels(monkeypatch, paths, tmp_path / "report.png")
+    main = figure.axes[0]
+    texts = {text.get_text(): text for text in main.texts}
+    assert texts.keys() == {"offline", "online", "1.00"}
+    boxes = {name: text.get_window_extent() for name, text in texts.items()}
+    switch, top = main.transData.transform((400, 1.0))
+    assert boxes["offline"].x1 < switch < boxes["online"].x0
+    assert min(boxes["offline"].y0, boxes["online"].y0) > top
+    boxes |= {"legend": main.get_legend().get_window_extent()}
+    for one, other in itertools.combinations(boxes.values(), 2):
+        assert not one.overlaps(other)
+    assert boxes["legend"].y0 >= main.get_window_extent().y1
+
+
+@pytest.mark.parametrize("online", [0, 10])
+def test_switch_is_marked_once_it_came(tmp_path, monkeypatch, online):
+    path = make_two_phases(tmp_path, 0, online=online, success=(0.2, 0.5))
+    _, figure = axes_labels(monkeypatch, [path], tmp_path / "report.png")
+    assert ("online" in [text.get_text() for text in figure.axes[0].texts]) == (online > 0)
+    assert (figure.axes[0].get_xlabel() == "gradient updates") == (online == 0)
+
+
+def test_return_while_training_where_there_is_no_success(tmp_path, monkeypatch):
+    path = make_two_phases(tmp_path, 0, success=())
+    Run.open(path).log(800, {"evaluation/episode.return": -40.0})
+    labels, figure = axes_labels(monkeypatch, [path], tmp_path / "report.png")
+    assert labels[0] == "return (undiscounted)"
+    exploration = next(line for line in figure.axes[0].get_lines() if line.get_label() == "while training")
+    assert set(exploration.get_ydata()) == {-50.0}
+
+
+def test_runs_that_went_online_at_different_steps(tmp_path):
+    paths = [make_two_phases(tmp_path, 0), make_two_phases(tmp_path, 1, switch=440), make_run(tmp_path, 2)]
+    with pytest.raises(ReportError, match=r"\(seed 0 at step 400; seed 1 at step 440; seed 2 never\); draw one"):
+        learning_curve(paths, tmp_path / "report.png")
 
 
 @pytest.mark.parametrize(

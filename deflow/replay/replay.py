@@ -40,10 +40,8 @@ class Replay(abc.ABC):
         """Add transitions with leading axes (S, E), written in place."""
 
     @abc.abstractmethod
-    def source(
-        self, updates: int, size: int, key: Key[Array, " updates *seeds"], *, expected: int = 0
-    ) -> AbstractSource:
-        """What the next `updates` updates draw from, each `size` transitions with its own of the keys.
+    def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
+        """What the next updates draw from: `size` transitions each, with its own of the keys.
 
         `expected` transitions count as inserted already: the caller knows that none of these updates draws them.
         """
@@ -96,9 +94,7 @@ class DeviceReplay(Replay):
             transitions = transitions[0]
         self._online = _write(self._online, transitions, places)
 
-    def source(
-        self, updates: int, size: int, key: Key[Array, " updates *seeds"], *, expected: int = 0
-    ) -> AbstractSource:
+    def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
         return Mixture(self._dataset, self._online, self.window(self.inserted + expected), self.sampling)
 
     def restore(self, states: list[Batch], inserted: int) -> None:
@@ -122,12 +118,10 @@ class HostReplay(Replay):
     def insert(self, transitions: Batch) -> None:
         self.ring.insert(transitions)
 
-    def source(
-        self, updates: int, size: int, key: Key[Array, " updates *seeds"], *, expected: int = 0
-    ) -> AbstractSource:
+    def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
         window = self.window(self.inserted + expected)
-        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, updates), window)
-        numbers = np.asarray(_numbers(size, self.rows, repeated, self.sampling, key))
+        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, len(keys)), window)
+        numbers = np.asarray(_numbers(size, self.rows, repeated, self.sampling, keys))
         if self.seeds is None:
             return Drawn(self._gather(0, numbers))
         seeds = [self._gather(seed, numbers[:, seed]) for seed in range(self.seeds)]

@@ -17,7 +17,7 @@ from the dataset, half from the online transitions (arXiv 2302.02948, symmetric 
 
 
 class AbstractSource(eqx.Module):
-    """Where batches come from. A pytree: its arrays are arguments of the compiled program."""
+    """Where batches come from. A pytree of nothing but arrays, which are arguments of the compiled program."""
 
     @abc.abstractmethod
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
@@ -76,7 +76,7 @@ class Mixture(AbstractSource):
     dataset: Batch
     online: Batch
     window: Window
-    sampling: Sampling
+    sampling: Sampling = eqx.field(static=True)
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
         rows = len(self.dataset)

@@ -47,10 +47,23 @@ def evaluation_curve(runs: Sequence[RunFiles], name: str) -> Curve | None:
     return dataclasses.replace(curve, low=low, high=high)
 
 
-def training_curve(runs: Sequence[RunFiles], name: str) -> Curve | None:
-    """A column of train.csv, its points averaged in groups where they are many. `None` where no run has a value."""
-    last = max((run.train["step"].max() for run in runs if len(run.train["step"])), default=0)
-    return _curve([_thin(*_points(run.train, name), last) for run in runs])
+def training_curve(
+    runs: Sequence[RunFiles], name: str, most: int = MOST_POINTS, weights: str | None = None
+) -> Curve | None:
+    """A column of train.csv, blank rows left out. `None` where no run has a value.
+
+    Where a seed has more than `most` points, those of all seeds are averaged in about as many groups, none of which
+    holds rows of both phases. Rows count alike, or as another column (`weights`) says.
+    """
+    seeds = [points for points in (_points(run.train, name) for run in runs) if len(points[0])]
+    if not any(len(steps) > most for steps, _ in seeds):
+        return _curve(seeds)
+    first, last = min(steps[0] for steps, _ in seeds), max(steps[-1] for steps, _ in seeds)
+    switch = runs[0].online_from or 0
+    width = -(-(last - (switch if first > switch else 0)) // most)
+    heavy = [_points(run.train, name, weights or name) for run in runs]
+    loads = [load if weights else np.ones(len(load)) for steps, load in heavy if len(steps)]
+    return _curve([_thin(*points, load, switch, width, last) for points, load in zip(seeds, loads, strict=True)])
 
 
 def _rows(table: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -59,19 +72,20 @@ def _rows(table: dict[str, np.ndarray], name: str) -> np.ndarray:
     return rows[np.unique(table["step"][rows], return_index=True)[1]]
 
 
-def _points(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+def _points(table: dict[str, np.ndarray], name: str, of: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of the rows in which the column `name` has a value, and its values or those of another column."""
     rows = _rows(table, name)
-    return table["step"][rows], table.get(name, table["step"])[rows]
+    return table["step"][rows], table.get(of or name, np.ones(len(table["step"])))[rows]
 
 
-def _thin(steps: np.ndarray, values: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
-    if len(steps) <= MOST_POINTS:
-        return steps, values
-    groups = np.minimum(steps * MOST_POINTS // (last + 1), MOST_POINTS - 1)
-    names, first, counts = np.unique(groups, return_index=True, return_counts=True)
-    # The group's middle stands for its steps, so that seeds logged alike fall on common steps.
-    middles = ((names + 0.5) * (last + 1) / MOST_POINTS).astype(int)
-    return middles, np.add.reduceat(values, first) / counts
+def _thin(
+    steps: np.ndarray, values: np.ndarray, weights: np.ndarray, switch: int, width: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    # A row tells of the steps before it, so the one at the switch is the last offline.
+    names, first = np.unique((steps - 1 - switch) // width, return_index=True)
+    # The group's middle stands for its steps, so that seeds fall on common steps whatever rows are blank.
+    middles = np.clip(switch + names * width + (width + 1) // 2, 0, last)
+    return middles, np.add.reduceat(values * weights, first) / np.add.reduceat(weights, first)
 
 
 def _curve(seeds: list[tuple[np.ndarray, np.ndarray]]) -> Curve | None:

@@ -2,12 +2,13 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from deflow.report.curves import Curve
 
 # Okabe and Ito's colours, told apart with any colour vision.
-BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#595959"
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#595959"
 
 
 def line(axes: Axes, curve: Curve, color: str, label: str, marker: str = "") -> None:
@@ -49,10 +50,52 @@ def logarithmic(axes: Axes, *curves: Curve) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def dress(axes: Axes, last: int) -> None:
-    """A quiet frame and grid, and an axis of gradient updates from 0 to `last`."""
+def last_value(axes: Axes, curve: Curve, color: str, text: str) -> None:
+    """Write `text` beside the mean's last point, legible over what passes behind it."""
+    axes.annotate(
+        text,
+        (curve.steps[-1], curve.mean[-1]),
+        (7, 0),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        fontweight="bold",
+        zorder=5,
+        path_effects=[withStroke(linewidth=3.5, foreground="white")],
+    )
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend in one line above the frame, where no curve passes."""
+    count = len(axes.get_legend_handles_labels()[1])
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=count, frameon=False, fontsize=9, borderaxespad=0.2)
+
+
+def phases(axes: Axes, switch: int) -> None:
+    """Name the phases at the top of the frame, on either side of the switch, with room above the curves for it."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.09 * (high - low))
+    for name, offset, side in (("offline", -6, "right"), ("online", 6, "left")):
+        axes.annotate(
+            name,
+            (switch, 1.0),
+            (offset, -3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha=side,
+            va="top",
+            color=GREY,
+            fontsize=9,
+            fontstyle="italic",
+        )
+
+
+def dress(axes: Axes, last: int, switch: int | None) -> None:
+    """A quiet frame and grid, an axis of steps from 0 to `last`, and a line at the switch to the online phase."""
     axes.set_xlim(-0.015 * last, 1.045 * last if last else 1)
-    axes.set_xlabel("gradient updates")
+    axes.set_xlabel("gradient updates" if switch is None else "updates, then environment steps")
+    if switch is not None:
+        axes.axvline(switch, color=GREY, linewidth=0.9, zorder=1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: _short(steps)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if len(axes.figure.axes) > 1 else 10, integer=True))
     axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)

@@ -29,6 +29,9 @@ class RunFiles:
     seed: int
     """The run's seed."""
 
+    online_from: int | None
+    """Step at which training went online: the gradient updates made offline. `None` for a run that is offline only."""
+
     train: dict[str, np.ndarray]
     """Columns of train.csv, each of shape (rows,); blanks are NaN, without the file there are none."""
 
@@ -37,7 +40,7 @@ class RunFiles:
 
     @property
     def steps(self) -> int:
-        """Gradient updates up to the last logged row."""
+        """Where training was at the last logged row: gradient updates made offline, and environment steps since."""
         return int(
             max((table["step"].max() for table in (self.train, self.evaluation) if len(table["step"])), default=0)
         )
@@ -57,9 +60,11 @@ def read_run(path: str | os.PathLike) -> RunFiles:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         names = str(config["environment"]), str(config["algorithm"]), int(config["seed"])
+        online_from = dict(config.get("config", {})).get("online_from")
+        online_from = None if online_from is None else int(online_from)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
-    return RunFiles(path, *names, _read_table(path / "train.csv"), _read_table(path / "eval.csv"))
+    return RunFiles(path, *names, online_from, _read_table(path / "train.csv"), _read_table(path / "eval.csv"))
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:

@@ -14,11 +14,20 @@ from rich.text import Text
 from deflow.report.files import RunFiles, read_runs
 from deflow.report.statistics import Estimate, mean
 
-COLUMNS = ("task", "algorithm", "seed", "updates", "success", "return", "length")
+BEFORE = "before online"
+"""Heading of a column that is there only if a run has something in it."""
+
+COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length")
 """Headings, in the order of `ResultRow.cells`."""
 
-CAPTION = "Brackets: 95% intervals over a run's episodes, or over seeds for a mean."
+CAPTION = "Brackets: 95% intervals over episodes, or over seeds for a mean."
 """What the numbers are."""
+
+CAPTION_ONLINE = "Steps: gradient updates, then environment steps.\nBefore online: success at the switch."
+"""What else they are where there are two phases."""
+
+NOTHING = Estimate(math.nan, math.nan, math.nan)
+"""Of a metric that there is not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +43,11 @@ class ResultRow:
     seed: str
     """The seed, or `mean of n`."""
 
-    updates: int | None
-    """Gradient updates done; `None` for a mean over runs of different lengths."""
+    steps: int | None
+    """Gradient updates made offline, and environment steps since; `None` for a mean over runs of different lengths."""
+
+    before_online: Estimate
+    """Success rate when training went online, NaN for a run that did not; its interval as that of `success`."""
 
     success: Estimate
     """Success rate; its interval is over episodes for a run, and over seeds for a mean."""
@@ -55,7 +67,9 @@ class ResultRow:
             self.environment,
             self.algorithm,
             self.seed,
-            "" if self.updates is None else f"{self.updates:,}",
+            "" if self.steps is None else f"{self.steps:,}",
+            # Without its interval, so that a table of seeds is no wider than a terminal.
+            "" if math.isnan(self.before_online.value) else f"{self.before_online.value:.2f}",
             _estimate(self.success, ".2f", (0.0, 1.0)),
             _estimate(self.returns, ".1f", (-math.inf, math.inf)),
             "" if math.isnan(self.length) else f"{self.length:.0f}",
@@ -79,22 +93,48 @@ def result_rows(runs: Iterable[str | os.PathLike]) -> list[ResultRow]:
 def results_table(runs: Iterable[str | os.PathLike]) -> Table:
     """The lines as a table for the terminal: `rich.print(results_table(runs))`."""
     rows = result_rows(runs)
+    headings, *lines = _columns(rows)
     one_kind = len({(row.environment, row.algorithm) for row in rows}) == 1
     first = 2 if one_kind else 0
     title = f"{rows[0].algorithm} on {rows[0].environment}" if one_kind else "Results"
-    table = Table(title=title, caption=Text(CAPTION), box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    for heading in COLUMNS[first:]:
-        table.add_column(heading, justify="left" if heading in COLUMNS[:3] else "right", no_wrap=True)
-    for row in rows:
+    table = Table(
+        title=title,
+        caption=Text(_caption(headings)),
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        # Two phases of a million steps each, seeds and means fit 80 columns.
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in headings[first:]:
+        narrow = heading.replace(" ", "\n")
+        table.add_column(narrow, justify="left" if heading in COLUMNS[:3] else "right", no_wrap=True)
+    for row, line in zip(rows, lines, strict=True):
         # As `Text`, since rich would read "[0.48, 0.74]" for a style.
-        table.add_row(*map(Text, row.cells()[first:]), style="bold" if row.is_mean else None, end_section=row.is_mean)
+        table.add_row(*map(Text, line[first:]), style="bold" if row.is_mean else None, end_section=row.is_mean)
     return table
 
 
 def results_markdown(runs: Iterable[str | os.PathLike]) -> str:
     """The lines as a Markdown table, for a file or a page."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.cells() for row in result_rows(runs))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{CAPTION}\n"
+    headings, *lines = _columns(result_rows(runs))
+    lines = [headings, ("---",) * len(headings), *lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{_caption(headings)}\n"
+
+
+def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
+    """Headings and lines, of two phases only where there are two."""
+    lines = [COLUMNS, *(row.cells() for row in rows)]
+    before = COLUMNS.index(BEFORE)
+    if any(line[before] for line in lines[1:]):
+        return lines
+    return [line[:before] + line[before + 1 :] for line in lines]
+
+
+def _caption(headings: tuple[str, ...]) -> str:
+    return f"{CAPTION}\n{CAPTION_ONLINE}" if BEFORE in headings else CAPTION
 
 
 def _row(run: RunFiles) -> ResultRow:
@@ -103,25 +143,30 @@ def _row(run: RunFiles) -> ResultRow:
         run.algorithm,
         str(run.seed),
         run.steps,
+        _last(run, "evaluation/success", at=run.online_from) if run.online_from is not None else NOTHING,
         _last(run, "evaluation/success"),
         _last(run, "evaluation/episode.return"),
         _last(run, "evaluation/episode.length").value,
     )
 
 
-def _last(run: RunFiles, name: str) -> Estimate:
-    """A metric at the last evaluation, with the interval that the evaluation itself logged."""
-    columns = (run.evaluation.get(column, np.array([])) for column in (name, f"{name}.low", f"{name}.high"))
+def _last(run: RunFiles, name: str, at: int | None = None) -> Estimate:
+    """A metric at the last evaluation (`at` a step), with the interval that the evaluation itself logged."""
+    steps = run.evaluation["step"]
+    blank = np.full(len(steps), math.nan)
+    rows = slice(None) if at is None else steps == at
+    columns = (run.evaluation.get(column, blank)[rows] for column in (name, f"{name}.low", f"{name}.high"))
     return Estimate(*(float(column[-1]) if len(column) else math.nan for column in columns))
 
 
 def _mean(rows: list[ResultRow]) -> ResultRow:
-    updates = {row.updates for row in rows}
+    steps = {row.steps for row in rows}
     return ResultRow(
         rows[0].environment,
         rows[0].algorithm,
         f"mean of {len(rows)}",
-        updates.pop() if len(updates) == 1 else None,
+        steps.pop() if len(steps) == 1 else None,
+        mean([row.before_online.value for row in rows]),
         mean([row.success.value for row in rows]),
         mean([row.returns.value for row in rows]),
         float(np.mean([row.length for row in rows])),

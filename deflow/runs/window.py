@@ -1,6 +1,6 @@
 """Means of metrics since the last row, exact across an interruption."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +13,10 @@ class Window:
     A window that is written (`to_json`) and read again in the middle gives the rows of one that never was.
     """
 
-    def __init__(self, seeds: int = 1):
+    def __init__(self, seeds: int = 1, totals: Sequence[str] = ()):
         self.seeds = seeds
+        self.totals = tuple(totals)
+        """Metrics whose rows hold the sum instead of the mean."""
         self._sums: dict[str, np.ndarray] = {}
         self._counts: dict[str, np.ndarray] = {}
 
@@ -38,8 +40,9 @@ class Window:
         """The means since the last call, a row per seed, without what has no value. The window is empty after it."""
         sums, counts = self._sums, self._counts
         self._sums, self._counts = {}, {}
+        divisors = {name: np.ones(self.seeds) if name in self.totals else counts[name] for name in sums}
         return [
-            {name: float(total[seed] / counts[name][seed]) for name, total in sums.items() if counts[name][seed]}
+            {name: float(sums[name][seed] / divisors[name][seed]) for name in sums if counts[name][seed]}
             for seed in range(self.seeds)
         ]
 
@@ -49,12 +52,12 @@ class Window:
             {"name": name, "counts": self._counts[name].tolist(), "sums": [float(value).hex() for value in total]}
             for name, total in self._sums.items()
         ]
-        return {"seeds": self.seeds, "metrics": metrics}
+        return {"seeds": self.seeds, "totals": list(self.totals), "metrics": metrics}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The window that `to_json` told of."""
-        window = cls(content["seeds"])
+        window = cls(content["seeds"], content["totals"])
         for metric in content["metrics"]:
             window._counts[metric["name"]] = np.array(metric["counts"])
             window._sums[metric["name"]] = np.array([float.fromhex(value) for value in metric["sums"]])

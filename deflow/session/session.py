@@ -2,9 +2,9 @@
 
 import contextlib
 import math
-import time
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 from tqdm import tqdm
@@ -16,6 +16,7 @@ from ..keys import named_key
 from ..runs import RunGroup, Window
 from ..training import Learner
 from ..training.faults import Fault, first_faults, metric_faults, parameter_faults
+from .pace import Pace
 from .schedule import Schedule, crossed
 from .state import Online, TrainingState, blank, sizes, with_key
 
@@ -25,20 +26,19 @@ Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
 Capture = Callable[[], tuple[Online, ...]]
 """Gives what is online at the moment."""
 
-EPISODE = "episode_"
-"""Metrics of a loop that begin so are of finished episodes: NaN for a seed that finished none."""
-
-
-class Interrupt(Protocol):
-    """Whether someone asked for the end."""
-
-    def is_set(self) -> bool: ...
+EXPLORATION = {
+    "episode_count": "exploration/episodes",
+    "episode_success": "exploration/success",
+    "episode_return": "exploration/episode.return",
+    "episode_length": "exploration/episode.length",
+}
+"""Metrics of episodes that ended (NaN for a seed in which none did), and their columns in train.csv."""
 
 
 class Session:
     """Runs that are trained together, from `begin` to `close`."""
 
-    def __init__(self, group: RunGroup, schedule: Schedule, evaluator: Evaluator, interrupt: Interrupt):
+    def __init__(self, group: RunGroup, schedule: Schedule, evaluator: Evaluator, interrupt: threading.Event):
         self.group = group
         self.schedule = schedule
         self.step = 0
@@ -48,7 +48,7 @@ class Session:
         self._interrupt = interrupt
         self._seeds = [run.seed for run in group.runs]
         self._rollbacks = [0] * len(self._seeds)
-        self._window = Window(len(self._seeds))
+        self._window = self._new_window()
         self._pending: list[tuple[int, Metrics]] = []
         self._saved = -1
         self._owes_evaluation = False
@@ -86,9 +86,11 @@ class Session:
             if self._owes_evaluation and not self._ends():  # a start, or it was due when training was interrupted
                 self._evaluate(state, bar)
                 self._save(state, state.online)
-            while self.step < last and not self._ends():
+            going = self.step < last
+            while going and not self._ends():
                 try:
                     state = self._follow(loop, state, last, bar, capture, one_by_one)
+                    going = False
                 except _WentBack as back:
                     state = back.state
                     bar.reset(last)
@@ -119,7 +121,7 @@ class Session:
     def _follow(
         self, loop: Loop, state: TrainingState, last: int, bar: tqdm, capture: Capture, one_by_one: Loop | None
     ) -> TrainingState:
-        pace = _Pace(bar, last)
+        pace = Pace(bar, last)
         before = state
         try:
             for step, learner, metrics in loop(state):
@@ -133,8 +135,7 @@ class Session:
                 }
                 ends = self._ends()
                 if one_by_one or ends or any(due.values()):
-                    checked = ends or any(due.values())
-                    self._collect(before, state, checked, bar, one_by_one)
+                    self._collect(before, state, bar, one_by_one, parameters=ends or any(due.values()))
                 pace.tell(step)
                 if due["log"]:
                     self._log(step)
@@ -142,16 +143,20 @@ class Session:
                     self._owes_evaluation = True
                     if not ends:
                         self._evaluate(state, bar)
-                if due["save"] or self._ends():
+                        ends = self._ends()
+                if due["save"] or ends:
                     self._save(state, capture())
-                if self._ends():
+                if ends:
                     break
                 before = state
+            else:  # where the loop ends before `last`
+                self._collect(before, state, bar, one_by_one, parameters=True)
+                self._save(state, capture())
         except _WentBack:
             raise
         except Exception:
             with contextlib.suppress(FloatingPointError, InteractionError, _WentBack):
-                self._collect(before, state, True, bar, None)
+                self._collect(before, state, bar, None, parameters=True)
                 self._save(state, capture())
             raise
         return state
@@ -161,18 +166,17 @@ class Session:
         return self.interrupted
 
     def _collect(
-        self, before: TrainingState, state: TrainingState, parameters: bool, bar: tqdm | None, one_by_one: Loop | None
+        self, before: TrainingState, state: TrainingState, bar: tqdm, one_by_one: Loop | None, *, parameters: bool
     ) -> None:
-        """Takes the metrics since the last time, and looks at every number."""
+        """Takes the metrics since the last time, and looks at every number (and at all `parameters`, if wanted)."""
         count = len(self._seeds)
         faults: dict[int, Fault] = {}
         pending, self._pending = jax.device_get(self._pending), []
         for step, metrics in pending:
-            ended = {name: values for name, values in metrics.items() if name.startswith(EPISODE)}
-            rest = {name: values for name, values in metrics.items() if name not in ended}
-            faults = metric_faults(step, rest, count) | faults
-            self._window.add({f"training/{name}": values for name, values in rest.items()})
-            self._window.add({_exploration(name): values for name, values in ended.items()}, skip_nan=True)
+            ended = {name: metrics.pop(name) for name in EXPLORATION if name in metrics}
+            faults = metric_faults(step, metrics, count) | faults
+            self._window.add({f"training/{name}": values for name, values in metrics.items()})
+            self._window.add({EXPLORATION[name]: values for name, values in ended.items()}, skip_nan=True)
         if parameters or faults:
             faults = parameter_faults(self.step, state.learner) | faults
         faults = {seed: fault for seed, fault in faults.items() if seed not in self.group.stopped}
@@ -183,15 +187,14 @@ class Session:
             faults |= {seed: fault for seed, fault in first_faults(made, count).items() if seed in faults}
         self._answer(faults, bar)
 
-    def _answer(self, faults: dict[int, Fault], bar: tqdm | None) -> None:
+    def _answer(self, faults: dict[int, Fault], bar: tqdm) -> None:
         """Goes back, or stops the seeds whose numbers are not finite."""
-        say = print if bar is None else bar.write
         back = self.schedule.on_nonfinite == "rollback"
         if back and all(self._rollbacks[seed] < self.schedule.rollbacks for seed in faults):
             self.group.wait()
             for seed, fault in faults.items():
                 self._rollbacks[seed] += 1
-                say(f"Seed {self._seeds[seed]}: {fault}: back to the last sound checkpoint, with another key.")
+                bar.write(f"Seed {self._seeds[seed]}: {fault}: back to the last sound checkpoint, with another key.")
             raise _WentBack(self._restore())
         for seed, fault in faults.items():
             self.group.stop(seed, self.step, str(fault))
@@ -204,14 +207,14 @@ class Session:
             )
             if len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)
-            say(sentence)
+            bar.write(sentence)
 
     # --- what is kept
 
     def _log(self, step: int) -> None:
         self.group.log(step, self._window.rows())
 
-    def _evaluate(self, state: TrainingState, bar: tqdm | None) -> None:
+    def _evaluate(self, state: TrainingState, bar: tqdm) -> None:
         """A row of eval.csv per seed, all of them or none. Every evaluation of a run plays the same episodes."""
         rows: list[dict[str, float]] = []
         for index, seed in enumerate(self._seeds):
@@ -235,8 +238,7 @@ class Session:
         self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
         self._owes_evaluation = False
         self.group.save_best(self.step, successes, TrainingState(state.learner, state.key).split(), self._notes(()))
-        if bar is not None:
-            bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
+        bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
 
     def _save(self, state: TrainingState, online: tuple[Online, ...]) -> None:
         if self.step == self._saved:
@@ -254,13 +256,16 @@ class Session:
         }
         return [notes] * len(self._seeds)
 
+    def _new_window(self) -> Window:
+        return Window(len(self._seeds), totals=["exploration/episodes"])
+
     def _restore(self) -> TrainingState:
         """The newest state that is sound for all seeds, with the keys that their going back so far calls for."""
         step, fresh = self._start
         like = fresh.split()[0]
         spec = fresh.learner.agent.spec
         found = self.group.restore(lambda notes: TrainingState(like.learner, like.key, blank(notes["online"], spec)))
-        self._pending, self._window, state = [], Window(len(self._seeds)), fresh
+        self._pending, self._window, state = [], self._new_window(), fresh
         self._owes_evaluation, self._saved = step > 0, -1
         if found is not None:
             states, every, step = found
@@ -292,27 +297,3 @@ class _WentBack(Exception):  # noqa: N818 - no error
     def __init__(self, state: TrainingState):
         super().__init__()
         self.state = state
-
-
-class _Pace:
-    """Says once how long it will take, when that can be told."""
-
-    def __init__(self, bar: tqdm, last: int):
-        self._bar, self._last = bar, last
-        self._first: tuple[int, float] | None = None
-        self._told = False
-
-    def tell(self, step: int) -> None:
-        now = time.perf_counter()
-        if self._first is None:  # compiled by then
-            self._first = step, now
-        elif not self._told and now - self._first[1] > 5.0:
-            rate = (step - self._first[0]) / (now - self._first[1])
-            minutes = (self._last - step) / rate / 60
-            self._bar.write(f"Expected time: {minutes:.0f} min at {rate:.1f} steps/s, and the evaluations.")
-            self._told = True
-
-
-def _exploration(name: str) -> str:
-    name = name.removeprefix(EPISODE)
-    return "exploration/success" if name == "success" else f"exploration/episode.{name}"

@@ -1,18 +1,16 @@
 """Training on logged data alone: K fused updates per dispatch, batches sampled inside."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from ..agent import Metrics
-from ..keys import named_key
-from ..replay import AbstractSource, Dataset
+from ..replay import Dataset
 from ..types import Batch
 from .learner import Learner
-from .precision import Precision, matmul_precision
+from .precision import Precision
+from .updates import FusedUpdates
 
 
 def train_offline(
@@ -40,59 +38,14 @@ def train_offline(
     if key.shape != learner.step.shape:
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
-    dispatch = fused_updates(learner, batch_size=batch_size, precision=precision)
+    updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
     source = Dataset(data.on_device())
     done = int(jnp.max(learner.step))
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
-        learner, metrics = dispatch(learner, source, jnp.asarray(count), key)
+        metrics = updates(source, jnp.asarray(count), key)
         done += count
-        yield done, learner, metrics
-
-
-Dispatch = Callable[[Learner, AbstractSource, Int[Array, ""], Key[Array, "*seeds"]], tuple[Learner, Metrics]]
-
-
-def fused_updates(learner: Learner, *, batch_size: int, precision: Precision) -> Dispatch:
-    """The compiled program of a given number of updates, for one seed or several; the number is an argument."""
-
-    def updates(
-        learner: Learner, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Learner, Metrics]:
-        arrays, static = eqx.partition(learner, eqx.is_array)
-
-        def update(index, arrays):
-            learner: Learner = eqx.combine(arrays, static)
-            step_key = jax.random.fold_in(key, learner.step)
-            batch = source.sample(batch_size, index, key=batch_key(key, learner.step))
-            learner, metrics = learner.update(batch, key=named_key(step_key, "update"))
-            return eqx.filter(learner, eqx.is_array), metrics
-
-        shapes = jax.eval_shape(update, count, arrays)[1]
-        sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-        def body(index, carry):
-            arrays, sums = carry
-            arrays, metrics = update(index, arrays)
-            return arrays, jax.tree.map(jnp.add, sums, metrics)
-
-        arrays, sums = jax.lax.fori_loop(0, count, body, (arrays, sums))
-        return eqx.combine(arrays, static), jax.tree.map(lambda total: total / count, sums)
-
-    together = learner.seeds is not None
-
-    @eqx.filter_jit
-    def dispatch(learner, source, count, key):
-        program = eqx.filter_vmap(updates, in_axes=(eqx.if_array(0), source.axes, None, 0)) if together else updates
-        with matmul_precision(precision):
-            return program(learner, source, count, key)
-
-    return dispatch
-
-
-def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:
-    """What an update's batch is drawn with."""
-    return named_key(jax.random.fold_in(key, update), "batch")
+        yield done, updates.learner, metrics
 
 
 def check_batch(learner: Learner, data: Batch) -> None:

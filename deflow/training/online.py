@@ -1,6 +1,7 @@
 """Training while acting: environments and updates take turns, and overlap where that changes nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ..agent import Agent, Metrics
+from ..agent import Agent
 from ..interaction import Actors, Step
 from ..keys import named_key
 from ..replay import Replay
 from ..types import Batch
 from .learner import Learner
-from .offline import batch_key, fused_updates
 from .precision import Precision
+from .updates import FusedUpdates, batch_key
 
 _AHEAD = 32  # rounds whose draws are looked at together
 
@@ -33,7 +34,7 @@ def train_online(
     update_after: int = 0,
     overlap: bool = True,
     precision: Precision = "float32",
-) -> Iterator[tuple[int, Learner, Metrics]]:
+) -> Iterator[tuple[int, Learner, dict[str, Any]]]:
     """Acts and learns until `steps` environment steps were made per seed; yields (steps made, learner, metrics) once
     per round, in which each of a seed's E environments makes one step and the learner `updates_per_step * E` updates.
 
@@ -41,8 +42,8 @@ def train_online(
     Updates begin after `update_after` steps. The steps made so far are the transitions in `replay`, so that a loop
     that was interrupted goes on. With `overlap`, a round's updates run while its environments step, except where they
     draw a transition that is just being made: the result is the same, bit for bit. Metrics are the means over the
-    round's updates (none before the updates begin), and `episode_return`, `episode_success` and `episode_length`,
-    means over the seed's episodes that ended in this round, in those in which one did (NaN for a seed without).
+    round's updates (none before the updates begin). In a round in which episodes ended there are also their number
+    `episode_count` and the means `episode_return`, `episode_success` and `episode_length` (NaN for a seed without).
 
     The mask of a transition is 0 where the environment terminated; a time limit does not end the bootstrap
     (arXiv 2601.10471, section 5).
@@ -51,10 +52,10 @@ def train_online(
     """
     environments = actors.observation.shape[1]
     _check(learner, replay, actors, key, batch_size, updates_per_step, warmup, update_after)
-    dispatch = fused_updates(learner, batch_size=batch_size, precision=precision)
-    updates = updates_per_step * environments
-    count = jnp.asarray(updates)
-    plan = _Plan(replay, batch_size, updates, environments, key)
+    updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
+    per_round = updates_per_step * environments
+    count = jnp.asarray(per_round)
+    plan = _Plan(replay, batch_size, per_round, environments, key)
     done = int(jnp.max(learner.step))
     while replay.inserted < steps:
         made = replay.inserted
@@ -63,13 +64,13 @@ def train_online(
         metrics = {}
         at_once = overlap and learns and not plan.waits(done)
         if at_once:
-            source = replay.source(updates, batch_size, plan.keys(done), expected=environments)
-            learner, metrics = dispatch(learner, source, count, key)
+            metrics = updates(replay.source(batch_size, plan.keys(done), expected=environments), count, key)
         step = actors.receive()
         replay.insert(transitions(step))
         if learns and not at_once:
-            learner, metrics = dispatch(learner, replay.source(updates, batch_size, plan.keys(done)), count, key)
-        done += updates * learns
+            metrics = updates(replay.source(batch_size, plan.keys(done)), count, key)
+        done += per_round * learns
+        learner = updates.learner
         yield replay.inserted, learner, {**metrics, **_episodes(step, learner.seeds)}
 
 
@@ -150,12 +151,11 @@ def _episodes(step: Step, seeds: int | None) -> dict[str, np.ndarray]:
     if not ended.any():
         return {}
     number = ended.sum(axis=1)
-    found = {}
+    found = {"episode_count": np.where(number > 0, number, np.nan)}
     for name in ("episode_return", "episode_success", "episode_length"):
         total = np.where(ended, getattr(step, name), 0.0).sum(axis=1)
-        mean = np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)
-        found[name] = mean[0] if seeds is None else mean
-    return found
+        found[name] = np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)
+    return {name: values[0] if seeds is None else values for name, values in found.items()}
 
 
 def _check(

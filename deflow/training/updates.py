@@ -1,0 +1,83 @@
+"""Fused updates: the compiled program that both training loops run, and the learner between two dispatches."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from ..agent import Metrics
+from ..keys import named_key
+from ..replay import AbstractSource
+from .learner import Learner
+from .precision import Precision, matmul_precision
+
+
+class FusedUpdates:
+    """A learner, of one seed or several, and the program that makes many updates of it in one dispatch.
+
+    Between dispatches the learner is a flat list of arrays: taking a tree of modules apart costs as much as a small
+    update. (`eqx.filter_jit` moreover waits for the result, while the caller has environments to step.)
+    """
+
+    def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
+        leaves, self._structure = jax.tree.flatten(learner)
+        self._rest = [None if eqx.is_array(leaf) else leaf for leaf in leaves]
+        self._arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+        together = learner.seeds is not None
+
+        @jax.jit
+        def program(arrays, source, count, key):
+            updates = eqx.filter_vmap(_updates, in_axes=(eqx.if_array(0), source.axes, None, 0, None))
+            with matmul_precision(precision):
+                after, metrics = (updates if together else _updates)(
+                    self._whole(arrays), source, count, key, batch_size
+                )
+            return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
+
+        self._program = program
+
+    def __call__(
+        self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
+    ) -> dict[str, Float[Array, "*seeds"]]:
+        """Makes `count` updates with batches from `source`; gives the metrics' means. Returns before it is done."""
+        self._arrays, metrics = self._program(self._arrays, source, count, key)
+        return metrics
+
+    @property
+    def learner(self) -> Learner:
+        """The learner as it is, or as it will be when what was dispatched is done."""
+        return self._whole(self._arrays)
+
+    def _whole(self, arrays: list[Array]) -> Learner:
+        remaining = iter(arrays)
+        leaves = [next(remaining) if leaf is None else leaf for leaf in self._rest]
+        return jax.tree.unflatten(self._structure, leaves)
+
+
+def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:
+    """What an update's batch is drawn with."""
+    return named_key(jax.random.fold_in(key, update), "batch")
+
+
+def _updates(
+    learner: Learner, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""], batch_size: int
+) -> tuple[Learner, Metrics]:
+    """`count` updates of one seed, and their metrics' means. Update i draws from `key` and i alone."""
+    arrays, static = eqx.partition(learner, eqx.is_array)
+
+    def update(index, arrays):
+        learner: Learner = eqx.combine(arrays, static)
+        batch = source.sample(batch_size, index, key=batch_key(key, learner.step))
+        learner, metrics = learner.update(batch, key=named_key(jax.random.fold_in(key, learner.step), "update"))
+        return eqx.filter(learner, eqx.is_array), metrics
+
+    shapes = jax.eval_shape(update, count, arrays)[1]
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def body(index, carry):
+        arrays, sums = carry
+        arrays, metrics = update(index, arrays)
+        return arrays, jax.tree.map(jnp.add, sums, metrics)
+
+    arrays, sums = jax.lax.fori_loop(0, count, body, (arrays, sums))
+    return eqx.combine(arrays, static), jax.tree.map(lambda total: total / count, sums)

@@ -1,0 +1,138 @@
+"""Environment steps per second online, with and without overlap, and what a checkpoint costs. Prints JSON.
+
+    python recipes/benchmark_online.py --output docs/benchmarks/online-cpu.json
+
+One update per environment step in OGBench's own cube-single environment. The two variants take turns, round after
+round, as in benchmark.py.
+"""
+
+import dataclasses
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from benchmark import SPEC, Benchmark, Turn, calls_per_second, publish, random_data, take_turns
+
+import deflow
+from deflow import command_line, runs
+from deflow.runs.machine import describe_machine
+
+TASK = "cube-single-play-singletask-task2-v0"
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOnline:
+    """Options of the benchmark."""
+
+    rounds: int = 7
+    """How often the variants take turns; medians are over rounds."""
+
+    seconds: float = 5.0
+    """Time of one variant's turn, about."""
+
+    width: int = 512
+    """Units of each hidden layer of every network."""
+
+    depth: int = 4
+    """Hidden layers of every network."""
+
+    batch_size: int = 256
+    """Transitions per update."""
+
+    rows: int = 100_000
+    """Transitions in the (random) dataset."""
+
+    transitions: int = 1_000_000
+    """Online transitions in the larger of the two checkpoints."""
+
+    output: Path | None = None
+    """File for the JSON, beside the screen."""
+
+    def __post_init__(self):
+        for name in ("rounds", "width", "depth", "batch_size", "rows", "transitions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.seconds > 0:
+            raise ValueError(f"--seconds must be positive, got {self.seconds}.")
+
+
+def main(options: BenchmarkOnline) -> None:
+    """Measure, and print what was measured."""
+    data = random_data(Benchmark(rows=options.rows))
+    with deflow.Actors(deflow.Environment(TASK), seeds=[0]) as actors:
+        start = actors.state()
+        turns = {
+            name: online_turn(options, data, actors, start, overlap=overlap)
+            for name, overlap in (("in turn", False), ("overlapped", True))
+        }
+        measured = take_turns(options.rounds, turns)
+    ratios = [a / b for a, b in zip(measured["overlapped"], measured["in turn"], strict=True)]
+    publish(
+        {
+            "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+            "machine": describe_machine(),
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+            "steps_per_second": {name: round(statistics.median(values), 2) for name, values in measured.items()},
+            "ratio_of_overlapped": round(statistics.median(ratios), 3),
+            "checkpoints": checkpoint_costs(options),
+            "rounds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
+        },
+        options.output,
+    )
+
+
+def online_turn(
+    options: BenchmarkOnline, data: deflow.Batch, actors: deflow.Actors, start: dict[str, np.ndarray], *, overlap: bool
+) -> Turn:
+    """Environment steps with one update each, in OGBench's own environment."""
+    replay = deflow.make_replay(data, SPEC, steps=1_000_000)
+    config = deflow.agent_config(width=options.width, depth=options.depth)
+    learner = deflow.Learner.create(config, SPEC, key=jax.random.key(0))
+    rounds = deflow.train_online(
+        learner, replay, actors, steps=1_000_000, key=jax.random.key(0), batch_size=options.batch_size, overlap=overlap
+    )
+
+    def run() -> None:
+        *_, (_, after, _) = itertools.islice(rounds, 10)
+        jax.block_until_ready(after.step)
+
+    def turn() -> float:
+        actors.restore(start)  # both variants play the same episodes
+        return 10 * calls_per_second(run, options.seconds)
+
+    return turn
+
+
+def checkpoint_costs(options: BenchmarkOnline) -> dict[str, dict[str, float]]:
+    """Of a checkpoint of the learner alone, and with online transitions: its size, how long training waits for it, and
+    how long it takes to be whole (medians of five)."""
+    config = deflow.agent_config(width=options.width, depth=options.depth)
+    learner = deflow.Learner.create(config, SPEC, key=jax.random.key(0))
+    numbers = 2 * SPEC.observation_size + SPEC.action_size + 2
+    transitions = np.ones((options.transitions, numbers), np.float32)
+    costs = {}
+    for name, state in (
+        ("learner", {"learner": learner}),
+        ("with_transitions", {"learner": learner, "transitions": transitions}),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            saver, whole = runs.Saver([runs.Checkpoints(Path(folder))], keep=1), []
+            for step in range(5):
+                began = time.perf_counter()
+                saver.save(step, [state], [{}])
+                saver.wait()
+                whole.append(time.perf_counter() - began)
+        costs[name] = {
+            "bytes": saver.costs[0].bytes,
+            "seconds_blocked": round(statistics.median(cost.blocked for cost in saver.costs), 4),
+            "seconds_until_whole": round(statistics.median(whole), 3),
+        }
+    return costs
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, BenchmarkOnline, description=__doc__)
