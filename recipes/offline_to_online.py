@@ -81,7 +81,7 @@ class OfflineToOnline(offline.Offline):
 QUICKSTART = OfflineToOnline(
     **{
         **{field.name: getattr(offline.QUICKSTART, field.name) for field in dataclasses.fields(offline.Offline)},
-        "online_steps": 24_000,
+        "online_steps": 20_000,
         "episodes": 100,
         "eval_every": 8_000,
     }
@@ -241,20 +241,16 @@ def take_over(
 def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
     seeds, slots = len(options.seeds), min(options.online_steps, options.capacity)
-    size = replay.replay_bytes(task.spec, len(task.train) + seeds * slots) / 1e9
-    placement = options.placement
-    if placement == "auto":
-        placement = replay.choose_placement(len(task.train), task.spec, seeds * slots)
+    size = f"{replay.replay_bytes(task.spec, len(task.train) + seeds * slots) / 1e9:.2f} GB"
+    placement = f"on the {options.placement}"
+    if options.placement == "auto":
+        place = replay.choose_placement(len(task.train), task.spec, seeds * slots)
+        placement = "on the device" if place == "device" else "on the host, since they do not fit on the device"
+    frozen = ", the flow frozen" if options.freeze == "field" else ""
     return {
-        "online": f"{options.online_steps:,} environment steps, {options.updates_per_step} update(s) each, in "
-        f"{options.environments} environment(s) per seed" + (", the flow frozen" if options.freeze == "field" else ""),
-        "replay": f"{len(task.train):,} + {seeds} x {slots:,} transitions, {options.sampling}, {size:.2f} GB on the "
-        f"{placement}"
-        + (
-            ", since they do not fit on the device"
-            if placement != options.placement == "auto" and placement == "host"
-            else ""
-        ),
+        "online": f"{options.online_steps:,} environment steps per seed in {options.environments} environment(s), "
+        f"{options.updates_per_step} update(s) each{frozen}",
+        "replay": f"{len(task.train):,} + {seeds} x {slots:,} transitions, {options.sampling}, {size} {placement}",
     }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,33 @@ def test_help_shows_every_choice_and_every_fields_sentence():
             for field in dataclasses.fields(registry[name]):
                 assert f"--{registry.choice}.{field.name.replace('_', '-')}" in text
                 assert sentences[field.name][:40] in text
+
+
+INTERRUPTED = """
+import os, signal, sys
+from deflow.command_line import patient_interrupts
+
+with patient_interrupts() as interrupt:
+    for signum in map(int, sys.argv[1:]):
+        os.kill(os.getpid(), signum)
+        print("set" if interrupt.is_set() else "not set", interrupt.code, flush=True)
+print("the end", flush=True)
+sys.exit(interrupt.code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "said", "code"),
+    [
+        ([], "the end\n", 0),
+        ([signal.SIGINT], "set 130\nthe end\n", 130),
+        ([signal.SIGTERM], "set 143\nthe end\n", 143),
+        ([signal.SIGINT, signal.SIGINT], "set 130\n", 130),
+        ([signal.SIGTERM, signal.SIGINT], "set 143\n", 130),
+    ],
+)
+def test_the_first_signal_asks_and_the_second_ends(signals, said, code):
+    command = [sys.executable, "-c", INTERRUPTED, *(str(int(signum)) for signum in signals)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (outcome.stdout, outcome.returncode) == (said, code), outcome.stderr
+    assert ("finishing what is running, then saving" in outcome.stderr) == bool(signals)

@@ -4,6 +4,9 @@ import numpy as np
 
 from ..types import Batch, Spec
 
+COLUMNS = ("observation", "action", "reward", "mask", "next_observation")
+"""The columns that losses read."""
+
 
 class Ring:
     """`slots` transitions for each of S seeds, as NumPy arrays with leading axes (S, slots)."""
@@ -35,21 +38,18 @@ class Ring:
     def insert(self, transitions: Batch) -> np.ndarray:
         """Write `transitions`, leading axes (S, E), and give the slots that they took."""
         places = self.places(transitions.reward.shape[1])
-        for name in _COLUMNS:
+        for name in COLUMNS:
             getattr(self.rows, name)[:, places] = getattr(transitions, name)
         self.inserted += len(places)
         return places
 
     def state(self, seed: int) -> Batch:
         """The filled slots of one seed: arrays (filled, ...), copied."""
-        return Batch(**{name: getattr(self.rows, name)[seed, : self.filled].copy() for name in _COLUMNS})
+        return Batch(**{name: getattr(self.rows, name)[seed, : self.filled].copy() for name in COLUMNS})
 
     def restore(self, states: list[Batch], inserted: int) -> None:
         """Write back what `state` gave for each seed."""
         self.inserted = inserted
-        for name in _COLUMNS:
+        for name in COLUMNS:
             for seed, state in enumerate(states):
                 getattr(self.rows, name)[seed, : self.filled] = getattr(state, name)
-
-
-_COLUMNS = ("observation", "action", "reward", "mask", "next_observation")

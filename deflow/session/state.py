@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ..interaction import Actors
-from ..replay import Replay
+from ..replay import AbstractReplay
 from ..training import Learner
 from ..types import Batch, Spec
 
@@ -52,7 +52,7 @@ class TrainingState(eqx.Module):
         )
 
 
-def capture(replay: Replay, actors: Actors) -> tuple[Online, ...]:
+def capture(replay: AbstractReplay, actors: Actors) -> tuple[Online, ...]:
     """What is online now, for each seed. Episodes that could not be played again end here."""
     if not actors.repeatable:
         actors.restart()
@@ -63,7 +63,7 @@ def capture(replay: Replay, actors: Actors) -> tuple[Online, ...]:
     )
 
 
-def resume(online: tuple[Online, ...], replay: Replay, actors: Actors, *, inserted: int) -> None:
+def resume(online: tuple[Online, ...], replay: AbstractReplay, actors: Actors, *, inserted: int) -> None:
     """Puts transitions and episodes back as they were captured, after `inserted` transitions."""
     replay.restore([one.transitions for one in online], inserted)
     names = online[0].episodes

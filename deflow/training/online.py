@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..agent import Agent
 from ..interaction import Actors, Step
 from ..keys import named_key
-from ..replay import Replay
+from ..replay import AbstractReplay
 from ..types import Batch
 from .learner import Learner
 from .precision import Precision
@@ -23,7 +23,7 @@ _AHEAD = 32  # rounds whose draws are looked at together
 
 def train_online(
     learner: Learner,
-    replay: Replay,
+    replay: AbstractReplay,
     actors: Actors,
     *,
     steps: int,
@@ -88,7 +88,7 @@ def transitions(step: Step) -> Batch:
 class _Plan:
     """What the coming updates draw, worked out for many rounds at once."""
 
-    def __init__(self, replay: Replay, size: int, updates: int, environments: int, key: Key[Array, "*seeds"]):
+    def __init__(self, replay: AbstractReplay, size: int, updates: int, environments: int, key: Key[Array, "*seeds"]):
         self._replay, self._size, self._updates, self._environments, self._key = (
             replay,
             size,
@@ -160,7 +160,7 @@ def _episodes(step: Step, seeds: int | None) -> dict[str, np.ndarray]:
 
 def _check(
     learner: Learner,
-    replay: Replay,
+    replay: AbstractReplay,
     actors: Actors,
     key: Key[Array, "*seeds"],
     batch_size: int,

@@ -1,0 +1,43 @@
+"""Replay in the host's memory, for what does not fit on the device."""
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from ..types import Batch, Spec
+from .base import AbstractReplay, drawn_numbers
+from .sources import AbstractSource, Drawn
+
+
+class HostReplay(AbstractReplay):
+    """All transitions in the host's memory: the same ones are drawn, and each batch is sent to the device."""
+
+    def __init__(self, dataset: Batch, spec: Spec, **settings):
+        super().__init__(dataset, spec, **settings)
+        self._dataset = Batch(
+            dataset.observation, dataset.action, dataset.reward, dataset.mask, dataset.next_observation
+        )
+
+    def insert(self, transitions: Batch) -> None:
+        self.ring.insert(transitions)
+
+    def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
+        window = self.window(self.inserted + expected)
+        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, len(keys)), window)
+        numbers = np.asarray(drawn_numbers(size, self.rows, repeated, self.sampling, keys))
+        if self.seeds is None:
+            return Drawn(self._gather(0, numbers))
+        seeds = [self._gather(seed, numbers[:, seed]) for seed in range(self.seeds)]
+        return Drawn(jax.tree.map(lambda *leaves: np.stack(leaves), *seeds))
+
+    def restore(self, states: list[Batch], inserted: int) -> None:
+        self.ring.restore(states, inserted)
+
+    def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
+        is_online = numbers >= self.rows
+        batch = self._dataset[np.where(is_online, 0, numbers)]
+        if is_online.any():
+            online = self.ring.rows[seed][numbers[is_online] - self.rows]
+            for name in COLUMNS:
+                getattr(batch, name)[is_online] = getattr(online, name)
+        return batch

@@ -1,0 +1,69 @@
+"""Where transitions lie: on the device if they fit, else on the host."""
+
+import os
+from typing import Literal
+
+import jax
+import numpy as np
+
+from ..types import Batch, Spec
+from .base import AbstractReplay
+from .device import DeviceReplay
+from .host import HostReplay
+from .sources import Sampling
+
+Placement = Literal["auto", "device", "host"]
+"""auto: on the device where they fit."""
+
+SHARE = 0.6
+"""How much of a device's free memory transitions may take; the rest is the training's."""
+
+
+def make_replay(
+    dataset: Batch,
+    spec: Spec,
+    *,
+    seeds: int | None = None,
+    steps: int,
+    capacity: int = 2_000_000,
+    sampling: Sampling = "uniform",
+    placement: Placement = "auto",
+) -> AbstractReplay:
+    """A replay for at most `steps` online transitions per seed; on the device where it fits (or as `placement` says).
+
+    **Raises:** `ValueError` for a capacity that is smaller than the dataset.
+    """
+    if sampling == "uniform" and capacity < len(dataset):
+        raise ValueError(
+            f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {len(dataset):,}: raise "
+            "it, or sample balanced, which keeps the dataset apart."
+        )
+    if capacity < 1 or steps < 1:
+        raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
+    slots = min(steps, capacity)
+    if placement == "auto":
+        placement = choose_placement(len(dataset), spec, slots * (seeds or 1))
+    kind = DeviceReplay if placement == "device" else HostReplay
+    return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling)
+
+
+def replay_bytes(spec: Spec, transitions: int) -> int:
+    """Memory that so many transitions take."""
+    observation = spec.observation_size * np.dtype(spec.observation_dtype).itemsize
+    return transitions * (2 * observation + 4 * (spec.action_size + 2))
+
+
+def choose_placement(rows: int, spec: Spec, online: int) -> Literal["device", "host"]:
+    """Where a dataset of so many rows and so many online transitions fit."""
+    free = _free_memory()
+    return "device" if free is None or replay_bytes(spec, rows + online) < SHARE * free else "host"
+
+
+def _free_memory() -> int | None:
+    """Bytes that are free on JAX's default device, where that is known."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    if jax.default_backend() == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
