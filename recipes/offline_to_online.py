@@ -106,7 +106,9 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
     task = offline.load(options, config)
-    start = TrainingState(*offline.fresh_learner(options, config, task))
+    replay.check_capacity(len(task.train), options.capacity, options.sampling)
+    start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
+    taken = learned(options, config, task, start) if options.from_ and options.resume is None else None
     group = resuming.open_runs(
         options,
         config,
@@ -119,9 +121,9 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     )
     facts = offline.first_screen(options, task, start.learner, algorithm, group)
     command_line.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
-    step = 0
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
-        step, start = options.steps, take_over(options, config, task, group, start)
+        start, step = taken or learned(options, config, task, start), options.steps
+        take_over_logs(options, group)
     with (
         command_line.patient_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
@@ -150,6 +152,8 @@ def interact(options: OfflineToOnline, task: deflow.Task, session: Session, stat
         nothing = capture(transitions, actors)
 
         def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
+            if session.step < options.steps:  # gone back, past a damaged checkpoint of the switch
+                raise runs.CheckpointError("No sound checkpoint of the online phase is left: resume the run.")
             resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
             for made, learner, metrics in deflow.train_online(
                 state.learner.freeze_field() if options.freeze == "field" else state.learner,
@@ -209,33 +213,33 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
     )
 
 
-def take_over(
-    options: OfflineToOnline,
-    config: deflow.AgentConfig,
-    task: deflow.Task,
-    group: runs.RunGroup,
-    start: TrainingState,
+def learned(
+    options: OfflineToOnline, config: deflow.AgentConfig, task: deflow.Task, start: TrainingState
 ) -> TrainingState:
-    """What the runs given by --from have learned; their logs are the beginning of these."""
+    """The state `start`, with what the runs given by --from have learned."""
     given = [deflow.Run.open(path) for path in options.from_]
     if options.seeds != tuple(run.seed for run in given):
         raise ValueError(f"--seeds must be those of the runs given by --from, got {' '.join(map(str, options.seeds))}.")
     learners = []
-    for old, new in zip(given, group.runs, strict=True):
-        resuming.check_data(old, task)
-        if restore_agent(old.config["agent"]) != config:
-            raise ValueError(f"The agent must be that of {old.path}: leave the flags of its parts out.")
-        learner, step = load_learner(old)
+    for run in given:
+        resuming.check_data(run, task)
+        if restore_agent(run.config["agent"]) != config:
+            raise ValueError(f"The agent must be that of {run.path}: leave the flags of its parts out.")
+        learner, step = load_learner(run)
         if step != options.steps:
-            raise ValueError(f"{old.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
+            raise ValueError(f"{run.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
         learners.append(learner)
+    return TrainingState(deflow.Learner.stack(learners) if len(learners) > 1 else learners[0], start.key)
+
+
+def take_over_logs(options: OfflineToOnline, group: runs.RunGroup) -> None:
+    """The logs of the runs given by --from are the beginning of the new ones."""
+    for old, new in zip(options.from_, group.runs, strict=True):
         for name in ("train.csv", "eval.csv"):
-            if (old.path / name).exists():
-                shutil.copyfile(old.path / name, new.path / name)
-        new.rewind(step, "train")
-        new.rewind(step - 1, "eval")  # evaluated anew, with this recipe's episodes
-    together = start.learner.seeds is not None
-    return TrainingState(deflow.Learner.stack(learners) if together else learners[0], start.key)
+            if (old / name).exists():
+                shutil.copyfile(old / name, new.path / name)
+        new.rewind(options.steps, "train")
+        new.rewind(options.steps - 1, "eval")  # evaluated anew, with this recipe's episodes
 
 
 def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:

@@ -14,12 +14,13 @@ import deflow
 from deflow.command_line import fail, one_sentence
 
 
-def recipe_of(directory: str) -> str:
+def recipe_of(directory: str) -> Path:
     """The recipe that made the run."""
     run = deflow.Run.open(directory)
-    if "recipe" not in run.config:
-        raise ValueError(f"{run.path} was made from Python, not by a recipe: go on with its program.")
-    return str(run.config["recipe"])
+    script = Path(__file__).with_name(f"{run.config.get('recipe')}.py")
+    if not script.exists():
+        raise ValueError(f"{run.path} was not made by a recipe that is here: go on with the program that made it.")
+    return script
 
 
 if __name__ == "__main__":
@@ -28,6 +29,6 @@ if __name__ == "__main__":
         print(__doc__) if asked else fail("Which run? python recipes/resume.py RUN")
         sys.exit(0)
     with one_sentence():
-        script = Path(__file__).with_name(f"{recipe_of(sys.argv[1])}.py")
+        script = recipe_of(sys.argv[1])
     sys.argv[1:1] = ["--resume"]
     runpy.run_path(str(script), run_name="__main__")

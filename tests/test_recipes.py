@@ -275,6 +275,8 @@ def test_what_cannot_be_continued(trained, online, tmp_path, monkeypatch, capfd)
     assert "was made by recipes/offline_to_online.py" in refused(outcome)
     outcome = in_process("offline_to_online", ["--from", str(trained[1][0]), "--seeds", "5"], monkeypatch, capfd)
     assert "--seeds must be those of the runs given by --from, got 5" in refused(outcome)
+    outcome = in_process("offline_to_online", ["--from", str(trained[1][0]), "--capacity", "99"], monkeypatch, capfd)
+    assert "capacity of 99 transitions is smaller than the dataset's 1,000" in refused(outcome)
     outcome = in_process("resume", [], monkeypatch, capfd)
     assert "Which run?" in refused(outcome)
 

@@ -3,7 +3,7 @@
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
-from .placement import Placement, choose_placement, make_replay, replay_bytes
+from .placement import Placement, check_capacity, choose_placement, make_replay, replay_bytes
 from .sources import AbstractSource, Dataset, Sampling
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "HostReplay",
     "Placement",
     "Sampling",
+    "check_capacity",
     "choose_placement",
     "make_replay",
     "replay_bytes",

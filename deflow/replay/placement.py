@@ -33,11 +33,7 @@ def make_replay(
 
     **Raises:** `ValueError` for a capacity that is smaller than the dataset.
     """
-    if sampling == "uniform" and capacity < len(dataset):
-        raise ValueError(
-            f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {len(dataset):,}: raise "
-            "it, or sample balanced, which keeps the dataset apart."
-        )
+    check_capacity(len(dataset), capacity, sampling)
     if capacity < 1 or steps < 1:
         raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
     slots = min(steps, capacity)
@@ -45,6 +41,15 @@ def make_replay(
         placement = choose_placement(len(dataset), spec, slots * (seeds or 1))
     kind = DeviceReplay if placement == "device" else HostReplay
     return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling)
+
+
+def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:
+    """**Raises:** `ValueError` where a ring of this capacity cannot start with a dataset of so many rows."""
+    if sampling == "uniform" and capacity < rows:
+        raise ValueError(
+            f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {rows:,}: raise it, or "
+            "sample balanced, which keeps the dataset apart."
+        )
 
 
 def replay_bytes(spec: Spec, transitions: int) -> int:
