@@ -6,6 +6,7 @@ import signal
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
 
 
 def usable_cores() -> int:
@@ -31,6 +32,7 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
     """Block Ctrl-C in this thread, and so for good in a process that it starts: the parent alone answers it."""
+    resource_tracker.ensure_running()  # started within, by the start of a process, it would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

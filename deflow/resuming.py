@@ -49,16 +49,14 @@ def open_runs(
     learner: Learner,
     *,
     recipe: str,
-    may_change: Collection[str],
     **more: object,
 ) -> RunGroup:
     """A new run directory for each of `options.seeds`, or those of `options.resume`.
 
-    **Raises:** `ValueError` where what may not change does, `RunError` where a directory cannot be read or written.
+    **Raises:** `ValueError` where the data is another, `RunError` where a directory cannot be read or written.
     """
     if options.resume is not None:
         group = RunGroup.open(options.resume, keep=options.keep)
-        check_unchanged(group.runs[0], options, config, may_change)
         check_data(group.runs[0], task)
         return group
     return create_runs(
@@ -90,8 +88,11 @@ def check_data(run: Run, task: Task) -> None:
         )
 
 
-def check_unchanged(run: Run, options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
-    """**Raises:** `ValueError` where an option or a part differs from the run's own and may not."""
+def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
+    """**Raises:** `ValueError` where an option or a part differs from that of the run to be continued and may not."""
+    if options.resume is None:
+        return
+    run = Run.open(options.resume)
     recorded = run.config["options"]
     for name, value in describe_options(options).items():
         if name not in may_change and name in recorded and value != recorded[name]:

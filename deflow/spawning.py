@@ -5,7 +5,6 @@ import multiprocessing.context
 import os
 import shutil
 import threading
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 from deflow.processes import environment_variables, without_interrupts, without_main
@@ -21,7 +20,6 @@ class Process(multiprocessing.context.SpawnProcess):
 
     def start(self):
         """Start with the surroundings of a worker, and put the parent's own back."""
-        resource_tracker.ensure_running()  # started later, by the start of a process, it would let Ctrl-C through again
         hidden = contextlib.nullcontext() if self._main else without_main()
         with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
             super().start()

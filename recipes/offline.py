@@ -162,9 +162,10 @@ def suggested(
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
+    resuming.check_unchanged(options, config, MAY_CHANGE)
     task = load(options, config)
     start = TrainingState(*fresh_learner(options, config, task))
-    group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline", may_change=MAY_CHANGE)
+    group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
     command_line.print_facts("DeFlow, offline", first_screen(options, task, start.learner, algorithm, group))
     with (
         command_line.patient_interrupts() as interrupt,

@@ -105,6 +105,7 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
+    resuming.check_unchanged(options, config, MAY_CHANGE)
     task = offline.load(options, config)
     replay.check_capacity(len(task.train), options.capacity, options.sampling)
     start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
@@ -116,7 +117,6 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         task,
         start.learner,
         recipe="offline_to_online",
-        may_change=MAY_CHANGE,
         online_from=options.steps,
     )
     facts = offline.first_screen(options, task, start.learner, algorithm, group)

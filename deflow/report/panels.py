@@ -57,6 +57,7 @@ def outcome_panel(runs: list[RunFiles], switch: int | None) -> Panel | None:
 
 
 def size_panel(runs: list[RunFiles]) -> Panel | None:
+    """The displacement's size and the bound that it is held at."""
     size, bound = training_curve(runs, "training/size"), training_curve(runs, "training/bound")
     if size is None:
         return None
@@ -74,6 +75,7 @@ def size_panel(runs: list[RunFiles]) -> Panel | None:
 
 
 def price_panel(runs: list[RunFiles]) -> Panel | None:
+    """The multiplier: what a unit of size costs."""
     multiplier = training_curve(runs, "training/multiplier")
     if multiplier is None:
         return None
@@ -88,6 +90,7 @@ def price_panel(runs: list[RunFiles]) -> Panel | None:
 
 
 def losses_panel(runs: list[RunFiles]) -> Panel | None:
+    """The losses of the critic and the flow."""
     named = {"critic": (VERMILION, "training/critic_loss"), "flow": (GREEN, "training/flow_loss")}
     found = {name: (color, training_curve(runs, column)) for name, (color, column) in named.items()}
     curves = {name: (color, curve) for name, (color, curve) in found.items() if curve is not None}
