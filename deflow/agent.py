@@ -93,7 +93,7 @@ class Agent(eqx.Module):
         """The agent after an update of its parameters: targets and control laws follow, given that update's metrics."""
         constraint = self.constraint
         if "size" in metrics:
-            constraint = constraint.advance(metrics["size"], self.trust_region.bound)
+            constraint = constraint.advance(metrics["size"], self.trust_region.limit)
         return dataclasses.replace(self, constraint=constraint, critic=self.critic.advance())
 
     # --- from noise to the executed action, one sample at a time
@@ -228,11 +228,11 @@ class Agent(eqx.Module):
         values, sizes = jax.vmap(refine)(batch.observation, noise, proposal)
         value, size = jnp.mean(values), jnp.mean(sizes)
         scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
-        constraint_loss = self.constraint.loss(size, self.trust_region.bound)
+        constraint_loss = self.constraint.loss(size, self.trust_region.limit)
         loss = -value / jax.lax.stop_gradient(scale) + constraint_loss
         metrics = {"refiner_loss": loss, "value": value, "size": size}
-        if math.isfinite(self.trust_region.bound):
-            metrics["bound"] = jnp.asarray(self.trust_region.bound)
+        if math.isfinite(self.trust_region.limit):
+            metrics["bound"] = jnp.asarray(self.trust_region.limit)
         return loss, {**metrics, "multiplier": self.constraint.multiplier()}
 
 

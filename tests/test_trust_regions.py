@@ -43,7 +43,7 @@ def test_none():
 
 @pytest.mark.parametrize("bound", [0.0, -0.1, math.nan])
 def test_refuses_bounds(bound):
-    with pytest.raises(ValueError, match="trust region mean-square: bound must be a positive number"):
+    with pytest.raises(ValueError, match="trust region mean-square: bound must be a positive number or auto"):
         MeanSquare(bound=bound)
 
 

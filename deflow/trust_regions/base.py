@@ -4,16 +4,17 @@ A complete member:
 
     @deflow.trust_regions.register("diamond")
     class Diamond(deflow.trust_regions.AbstractTrustRegion):
-        bound: float = 0.1
+        bound: deflow.trust_regions.Bound = 0.1
 
         def size(self, displacement, observation):
             return jnp.sum(jnp.abs(displacement))
 
         def project(self, displacement, observation):
-            return optax.projections.projection_l1_ball(displacement, self.bound)
+            return optax.projections.projection_l1_ball(displacement, self.limit)
 """
 
 import abc
+from typing import Literal
 
 import equinox as eqx
 
@@ -21,11 +22,25 @@ from ..registry import Registry
 from ..types import AbstractConfig, Action, Observation, Scalar
 
 
+Bound = float | Literal["auto"]
+"""The largest size inside, or `auto`: a number that the data is still to say (`deflow.resolve_bound`)."""
+
+
 class AbstractTrustRegion(eqx.Module):
     """A shape around the proposal. The displacements inside are those whose size is at most the bound."""
 
-    bound: eqx.AbstractVar[float]
+    bound: eqx.AbstractVar[Bound]
     """The largest size, in the units of `size`."""
+
+    @property
+    def limit(self) -> float:
+        """The bound as a number. **Raises:** `ValueError` while it is `auto`."""
+        if isinstance(self.bound, str):
+            raise ValueError(
+                "The trust region's bound is 'auto', a number that depends on the data: give a number, or compose "
+                "with deflow.resolve_bound(config, task)."
+            )
+        return self.bound
 
     @abc.abstractmethod
     def size(self, displacement: Action, observation: Observation) -> Scalar:
@@ -46,7 +61,7 @@ registry: Registry[AbstractTrustRegion | AbstractTrustRegionConfig] = Registry(
 register = registry.register
 
 
-def check_bound(region: str, bound: float) -> None:
+def check_bound(region: str, bound: Bound) -> None:
     """Refuses a bound that is no size."""
-    if not bound > 0:
-        raise ValueError(f"trust region {region}: bound must be a positive number, got {bound}.")
+    if bound != "auto" and (isinstance(bound, str) or not bound > 0):
+        raise ValueError(f"trust region {region}: bound must be a positive number or auto, got {bound}.")

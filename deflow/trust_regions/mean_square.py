@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 
 from ..types import Action, Observation, Scalar
-from .base import AbstractTrustRegion, check_bound, register
+from .base import AbstractTrustRegion, Bound, check_bound, register
 
 
 @register("mean-square")
 class MeanSquare(AbstractTrustRegion):
     """size = mean_i D_i^2, in squared action units per dimension: the paper's delta bounds its batch mean."""
 
-    bound: float = 0.001
+    bound: Bound = 0.001
     """Largest mean square: 0.001 is a root mean square move of 0.032 per dimension, 0.01 of 0.10."""
 
     def __check_init__(self):
@@ -21,5 +21,5 @@ class MeanSquare(AbstractTrustRegion):
 
     def project(self, displacement: Action, observation: Observation) -> Action:
         size = self.size(displacement, observation)
-        outside = size > self.bound
-        return displacement * jnp.where(outside, jnp.sqrt(self.bound / jnp.where(outside, size, 1.0)), 1.0)
+        outside = size > self.limit
+        return displacement * jnp.where(outside, jnp.sqrt(self.limit / jnp.where(outside, size, 1.0)), 1.0)
