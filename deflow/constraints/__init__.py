@@ -11,6 +11,8 @@ from .base import (
 from .dual import DualConstraint, DualConstraintConfig
 from .none import NoConstraint
 from .penalty import Penalty
+from .pid import PIDConstraint, PIDConstraintConfig
+from .projection import Projection
 
 __all__ = [
     "AbstractConstraint",
@@ -20,7 +22,10 @@ __all__ = [
     "DualConstraint",
     "DualConstraintConfig",
     "NoConstraint",
+    "PIDConstraint",
+    "PIDConstraintConfig",
     "Penalty",
+    "Projection",
     "register",
     "registry",
 ]

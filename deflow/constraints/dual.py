@@ -12,13 +12,16 @@ from .base import AbstractConstraintConfig, AbstractSoftConstraint, register
 
 
 class DualConstraint(AbstractSoftConstraint):
-    """loss = alpha * size - log_alpha * (size - bound), with alpha = exp(log_alpha).
+    """loss = alpha * size - log_alpha * (size - bound), with alpha = exp(log_alpha) and log_alpha = speed * parameter.
 
     The gradient of the first term reaches the refiner only, that of the second log_alpha only: the multiplier rises
     if and only if the size is above the bound. (The paper prints alpha where its code, like this one, has log_alpha.)
+    Adam moves the parameter by at most its rate, whatever the loss: `speed` is what makes log_alpha move faster.
     """
 
     log_multiplier: Float[Array, ""]
+    """The parameter: log_alpha itself at the paper's speed of 1."""
+    speed: float
 
     def loss(self, size: Scalar, bound: float) -> Scalar:
         if not math.isfinite(bound):
@@ -27,10 +30,10 @@ class DualConstraint(AbstractSoftConstraint):
                 "choose one (such as 'mean-square'), or the constraint 'none'."
             )
         held = jax.lax.stop_gradient(self.multiplier()) * size
-        return held - self.log_multiplier * (jax.lax.stop_gradient(size) - bound)
+        return held - self.speed * self.log_multiplier * (jax.lax.stop_gradient(size) - bound)
 
     def multiplier(self) -> Scalar:
-        return jnp.exp(self.log_multiplier)
+        return jnp.exp(self.speed * self.log_multiplier)
 
     def advance(self, size: Scalar, bound: float) -> Self:
         return self
@@ -43,10 +46,16 @@ class DualConstraintConfig(AbstractConstraintConfig):
     initial_log_multiplier: float = 1.0
     """Where log_alpha starts: 1.0 is a multiplier of 2.7. One update of Adam moves it by at most its rate."""
 
+    speed: float = 1.0
+    """How many times faster than the paper's log_alpha moves: at most speed times Adam's rate per update."""
+
     def __check_init__(self):
         start = self.initial_log_multiplier
         if not math.isfinite(start):
             raise ValueError(f"constraint dual: initial_log_multiplier must be finite, got {start}.")
+        if not self.speed > 0:
+            raise ValueError(f"constraint dual: speed must be positive, got {self.speed}.")
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> DualConstraint:
-        return DualConstraint(log_multiplier=jnp.asarray(self.initial_log_multiplier, jnp.float32))
+        start = jnp.asarray(self.initial_log_multiplier / self.speed, jnp.float32)
+        return DualConstraint(log_multiplier=start, speed=self.speed)

@@ -10,8 +10,12 @@ from .base import (
     register,
     registry,
 )
+from .iterated import Iterated, IteratedConfig, LearnedIterated
 from .none import NoRefiner
+from .one_step import OneStepRefiner, OneStepRefinerConfig
 from .residual import ResidualRefiner, ResidualRefinerConfig
+from .through_solver import ThroughSolver
+from .value_gradient import ValueGradient
 
 __all__ = [
     "AbstractDirectRefiner",
@@ -20,9 +24,16 @@ __all__ = [
     "AbstractRefinerConfig",
     "AbstractThroughSolverRefiner",
     "Inquiry",
+    "Iterated",
+    "IteratedConfig",
+    "LearnedIterated",
     "NoRefiner",
+    "OneStepRefiner",
+    "OneStepRefinerConfig",
     "ResidualRefiner",
     "ResidualRefinerConfig",
+    "ThroughSolver",
+    "ValueGradient",
     "register",
     "registry",
 ]

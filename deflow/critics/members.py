@@ -1,0 +1,116 @@
+"""What critics with several networks share: independent members in one stack, how their values become one number, and
+a target that follows them."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ..networks import MLP, build_encoder, check_network
+from ..types import Action, Context, Encoder, Fixed, Observation, Scalar
+from .aggregation import Aggregation, aggregate, check_aggregation
+from .base import AbstractCritic, AbstractCriticConfig
+
+
+class Member(eqx.Module):
+    """One network with an encoder of its own."""
+
+    encoder: Encoder
+    network: MLP
+
+    def __call__(self, observation: Observation, *inputs: Float[Array, " _"]) -> Float[Array, " outputs"]:
+        """The network's outputs for the observation's features and further inputs, such as an action."""
+        return self.network(jnp.concatenate([self.encoder(observation), *inputs]))
+
+
+def build_member(context: Context, *, inputs: int, outputs: int, width: int, depth: int, key: Key[Array, ""]) -> Member:
+    """One member with GELU then LayerNorm, for `inputs` numbers beside the observation's features."""
+    encoder, features = build_encoder(context, key=key)
+    network = MLP(features + inputs, outputs, width=width, depth=depth, normalize=True, key=key)
+    return Member(encoder=encoder, network=network)
+
+
+def build_members(
+    context: Context, members: int, *, inputs: int, outputs: int, width: int, depth: int, key: Key[Array, ""]
+) -> Member:
+    """Independent members: their arrays are stacked along a first axis."""
+
+    def one(key: Key[Array, ""]) -> Member:
+        return build_member(context, inputs=inputs, outputs=outputs, width=width, depth=depth, key=key)
+
+    return eqx.filter_vmap(one)(jax.random.split(key, members))
+
+
+def each(members: Member, observation: Observation, *inputs: Float[Array, " _"]) -> Float[Array, "members outputs"]:
+    """Every member's outputs for the same inputs."""
+    return eqx.filter_vmap(lambda member: member(observation, *inputs))(members)
+
+
+def target_of(members: Member) -> Fixed:
+    """A copy that no optimizer touches."""
+    return Fixed(jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, members))
+
+
+def follow(target: Fixed, members: Member, rate: float) -> Fixed:
+    """The target, a share `rate` of the way nearer to the members (Polyak's tau)."""
+    moved = jax.tree.map(
+        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, target.value, members
+    )
+    return Fixed(moved)
+
+
+class AbstractMembersCritic(AbstractCritic):
+    """A critic of several members: the refiner climbs the mean of their values, the aggregation ranks candidates."""
+
+    aggregation: eqx.AbstractVar[Aggregation]
+    """How values become the target and the ranking."""
+
+    deviations: eqx.AbstractVar[float]
+    """With mean-std: how many standard deviations are taken off the mean."""
+
+    @abc.abstractmethod
+    def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
+        """The members' values of an action."""
+
+    def value(self, observation: Observation, action: Action) -> Scalar:
+        return jnp.mean(self.values(observation, action))
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        return self.aggregate(self.values(observation, action))
+
+    def aggregate(self, values: Float[Array, " members"]) -> Scalar:
+        """One number for the members' values of one action."""
+        return aggregate(values, self.aggregation, self.deviations)
+
+
+class AbstractMembersConfig(AbstractCriticConfig):
+    """What such critics have in common on the command line."""
+
+    members: int = 2
+    """Number of networks."""
+
+    aggregation: Aggregation = "mean"
+    """How the members' values become the target and the ranking: mean, min, or mean-std (see deviations)."""
+
+    deviations: float = 0.5
+    """With mean-std: how many standard deviations are taken off the mean."""
+
+    target_rate: float = 0.005
+    """Share of the way that the target moves toward the critic after each update (Polyak's tau)."""
+
+    width: int = 512
+    """Units of each hidden layer."""
+
+    depth: int = 4
+    """Number of hidden layers."""
+
+    def check(self, part: str) -> None:
+        """Refuses sizes that make no networks, an unknown aggregation, and a rate that is no share."""
+        check_network(part, self.width, self.depth)
+        check_aggregation(part, self.aggregation, self.deviations)
+        if self.members < 1:
+            raise ValueError(f"{part}: members must be at least 1, got {self.members}.")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"{part}: target_rate must be in (0, 1], got {self.target_rate}.")
