@@ -13,10 +13,8 @@ import inspect
 import itertools
 import os
 import re
-import signal
 import sys
 import textwrap
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .arguments import UsageError, arranged, check_choices, check_flags, flags_of
+from .arguments import UsageError, arranged, check_choices, check_flags, flags_of, wrapped
 from .composition import KINDS, AgentConfig
 from .evaluation import EvaluationError
 from .interaction import InteractionError
@@ -88,7 +86,7 @@ def parse(
         if stop.code == 0:
             _print_parts()
         raise
-    values = {field.name: getattr(parsed.agent, field.name) for field in dataclasses.fields(agent)}
+    values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
 
 
@@ -168,37 +166,6 @@ def one_sentence() -> Iterator[None]:
         fail(error, 1)
 
 
-class Interrupt(threading.Event):
-    """Set when the program was asked to end."""
-
-    code = 0
-    """Exit code to end with: 130 after Ctrl-C, 143 after SIGTERM."""
-
-
-@contextlib.contextmanager
-def patient_interrupts() -> Iterator[Interrupt]:
-    """Within: the first Ctrl-C or SIGTERM sets the event, for loops to end between two dispatches; the second stops at
-    once."""
-    asked = Interrupt()
-
-    def answer(signum: int, frame: Any) -> None:
-        if asked.is_set():
-            os._exit(128 + signum)  # without the clean-up that a running program of XLA's does not survive
-        asked.code = 128 + signum
-        asked.set()
-        name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
-        print(
-            f"\n{name}: finishing what is running, then saving; once more stops at once.", file=sys.stderr, flush=True
-        )
-
-    previous = {signum: signal.signal(signum, answer) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
-
-
 def print_facts(title: str, facts: dict[str, str]) -> None:
     """A first screen: one line per fact."""
     table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
@@ -226,19 +193,45 @@ def _agent_options(agent: AgentConfig) -> type:
     return dataclasses.make_dataclass("Agent", options, frozen=True)
 
 
-def _union_of(registry: Registry, default: Any) -> Callable[[], Any]:
+def _union_of(registry: Registry, default: Any, *, inner: bool = False) -> Callable[[], Any]:
+    """The choice among a registry's members; as the `inner` part of another, among those that wrap nothing."""
+
     def union() -> Any:
         chosen = registry.name_of(default)
         members = []
         for name in registry:
-            member = registry[name]
-            instance = default if name == chosen else member()
-            members.append(Annotated[member, tyro.conf.subcommand(name, default=instance)])
+            instance = default if name == chosen else registry[name]()
+            parts = wrapped(instance)
+            if parts and not inner:
+                instance = _stand_in(registry, instance, parts)
+            if not (parts and inner):
+                members.append(Annotated[type(instance), tyro.conf.subcommand(name, default=instance)])
         if len(members) == 1:  # a union of one would be no choice at all
             members.append(Annotated[None, tyro.conf.subcommand("-"), tyro.conf.Suppress])
         return Union[tuple(members)]  # noqa: UP007
 
     return union
+
+
+def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any]) -> Any:
+    """What tyro reads for a member that wraps other parts: the same fields, those parts being choices."""
+    member, documentation = type(instance), field_docstrings(type(instance))
+    fields = []
+    for field in dataclasses.fields(member):
+        annotation, keywords = field.type, {"help": documentation.get(field.name, "")}
+        if field.name in parts:
+            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], inner=True)
+        fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
+    stand_in = dataclasses.make_dataclass(member.__name__, fields, frozen=True, namespace={"stands_for": member})
+    stand_in.__doc__ = member.__doc__
+    return stand_in(**{field.name: getattr(instance, field.name) for field in dataclasses.fields(member)})
+
+
+def _member_of(parsed: Any) -> Any:
+    """The member that was parsed, also where something stood in for it."""
+    if not hasattr(parsed, "stands_for"):
+        return parsed
+    return parsed.stands_for(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)})
 
 
 # --- help

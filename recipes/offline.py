@@ -21,6 +21,7 @@ from rich.console import Console
 import deflow
 from deflow import command_line, report, resuming, runs
 from deflow.arguments import peek
+from deflow.interrupts import patient_interrupts
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 
@@ -168,7 +169,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
     command_line.print_facts("DeFlow, offline", first_screen(options, task, start.learner, algorithm, group))
     with (
-        command_line.patient_interrupts() as interrupt,
+        patient_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, schedule(options), evaluator, interrupt) as session,
     ):

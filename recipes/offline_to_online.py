@@ -21,6 +21,7 @@ import deflow
 from deflow import command_line, replay, resuming, runs
 from deflow.arguments import peek
 from deflow.description import restore_agent
+from deflow.interrupts import patient_interrupts
 from deflow.loading import load_learner
 from deflow.session import Session, TrainingState, capture, resume
 
@@ -125,7 +126,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         start, step = taken or learned(options, config, task, start), options.steps
         take_over_logs(options, group)
     with (
-        command_line.patient_interrupts() as interrupt,
+        patient_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, offline.schedule(options), evaluator, interrupt) as session,
     ):

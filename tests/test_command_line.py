@@ -162,7 +162,7 @@ def test_help_shows_every_choice_and_every_fields_sentence():
 
 INTERRUPTED = """
 import os, signal, sys
-from deflow.command_line import patient_interrupts
+from deflow.interrupts import patient_interrupts
 
 with patient_interrupts() as interrupt:
     for signum in map(int, sys.argv[1:]):
