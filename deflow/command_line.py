@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .algorithms import resized
 from .arguments import UsageError, arranged, check_choices, check_flags, flags_of, wrapped
 from .composition import KINDS, AgentConfig
 from .evaluation import EvaluationError
@@ -182,28 +183,30 @@ def print_facts(title: str, facts: dict[str, str]) -> None:
 def _agent_options(agent: AgentConfig) -> type:
     """AgentConfig as tyro reads it: its fields, each part a choice among the members of its registry."""
     documentation = field_docstrings(AgentConfig)
+    sizes = {name: getattr(agent.field, name) for name in ("width", "depth") if hasattr(agent.field, name)}
     options = []
     for field in dataclasses.fields(AgentConfig):
         annotation: Any = field.type
         keywords: dict[str, Any] = {"help": documentation[field.name]}
         if field.name in KINDS:
             annotation = Any
-            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name))
+            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name), sizes)
         options.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
     return dataclasses.make_dataclass("Agent", options, frozen=True)
 
 
-def _union_of(registry: Registry, default: Any, *, inner: bool = False) -> Callable[[], Any]:
-    """The choice among a registry's members; as the `inner` part of another, among those that wrap nothing."""
+def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner: bool = False) -> Callable[[], Any]:
+    """The choice among a registry's members, whose networks have these sizes unless flags say otherwise; as the `inner`
+    part of another, among those that wrap nothing."""
 
     def union() -> Any:
         chosen = registry.name_of(default)
         members = []
         for name in registry:
-            instance = default if name == chosen else registry[name]()
+            instance = default if name == chosen else resized(registry[name](), sizes)
             parts = wrapped(instance)
             if parts and not inner:
-                instance = _stand_in(registry, instance, parts)
+                instance = _stand_in(registry, instance, parts, sizes)
             if not (parts and inner):
                 members.append(Annotated[type(instance), tyro.conf.subcommand(name, default=instance)])
         if len(members) == 1:  # a union of one would be no choice at all
@@ -213,14 +216,14 @@ def _union_of(registry: Registry, default: Any, *, inner: bool = False) -> Calla
     return union
 
 
-def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any]) -> Any:
+def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: dict[str, int]) -> Any:
     """What tyro reads for a member that wraps other parts: the same fields, those parts being choices."""
     member, documentation = type(instance), field_docstrings(type(instance))
     fields = []
     for field in dataclasses.fields(member):
         annotation, keywords = field.type, {"help": documentation.get(field.name, "")}
         if field.name in parts:
-            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], inner=True)
+            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], sizes, inner=True)
         fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
     stand_in = dataclasses.make_dataclass(member.__name__, fields, frozen=True, namespace={"stands_for": member})
     stand_in.__doc__ = member.__doc__
