@@ -21,7 +21,6 @@ import equinox as eqx
 from ..registry import Registry
 from ..types import AbstractConfig, Action, Observation, Scalar
 
-
 Bound = float | Literal["auto"]
 """The largest size inside, or `auto`: a number that the data is still to say (`deflow.resolve_bound`)."""
 
