@@ -145,6 +145,15 @@ class Agent(eqx.Module):
         scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)
         return actions[jnp.argmax(scores)]
 
+    def proposals_and_actions(
+        self, observation: Observation, count: int, *, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "count action"], Float[Array, "count action"]]:
+        """What a picture of the policy shows: `count` proposals of the flow, and the action that each one becomes."""
+        noises = jax.random.normal(key, (count, self.spec.action_size))
+        features = self.field.encode(observation)
+        proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises)
+        return proposals, jax.vmap(lambda *drawn: self._execute(observation, *drawn))(noises, proposals)
+
     # --- the terms of the loss, on a batch
 
     def _proposals(

@@ -57,6 +57,11 @@ def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -
     seeds = ", ".join(str(run.seed) for run in files)
     label = f"{kinds[0][1]}, seed{'s' if len(files) > 1 else ''} {seeds}"
     figure.suptitle(f"{kinds[0][0]}   ·   {label}", x=0.012, ha="left", fontsize=12, fontweight="bold")
+    return save(figure, path)
+
+
+def save(figure: Figure, path: str | os.PathLike) -> Path:
+    """Write a PNG. Raises `ReportError` where it cannot be written."""
     path = Path(path)
     try:
         figure.savefig(path, format="png")

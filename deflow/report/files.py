@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,12 @@ class RunFiles:
     evaluation: dict[str, np.ndarray]
     """Columns of eval.csv, as above."""
 
+    config: dict[str, Any]
+    """What the run was made with, as config.json tells it: the agent's parts, the data, the options."""
+
+    commit: str
+    """The commit that it was made at, `+` behind it where files differed; empty where nobody wrote it down."""
+
     @property
     def steps(self) -> int:
         """Where training was at the last logged row: gradient updates made offline, and environment steps since."""
@@ -54,17 +61,45 @@ def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
     return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
 
 
+def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """The run directories among these folders and below them, each once. Raises `ReportError` for a folder without."""
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        below: list[Path] = []
+        for folder, names, files in os.walk(path):
+            if "config.json" in files:
+                below.append(Path(folder))
+                names.clear()  # what is in a run is no other run
+            names.sort()
+        if not below:
+            what = "There is no run in it or below it" if path.is_dir() else "It is no folder"
+            raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
+        for run in below:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
 def read_run(path: str | os.PathLike) -> RunFiles:
     """The run in a directory. Raises `ReportError` where its config.json or its CSV files cannot be read."""
     path = Path(path)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         names = str(config["environment"]), str(config["algorithm"]), int(config["seed"])
-        online_from = dict(config.get("config", {})).get("online_from")
+        made_with = dict(config.get("config", {}))
+        online_from = made_with.get("online_from")
         online_from = None if online_from is None else int(online_from)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
-    return RunFiles(path, *names, online_from, _read_table(path / "train.csv"), _read_table(path / "eval.csv"))
+    tables = _read_table(path / "train.csv"), _read_table(path / "eval.csv")
+    return RunFiles(path, *names, online_from, *tables, made_with, _read_commit(path / "environment.json"))
+
+
+def _read_commit(path: Path) -> str:
+    try:
+        git = json.loads(path.read_text(encoding="utf-8"))["git"]
+        return str(git["commit"]) + "+" * bool(git["dirty"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # made outside a checkout, or the file is gone: the numbers are none the worse
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:

@@ -70,8 +70,8 @@ class ResultRow:
             "" if self.steps is None else f"{self.steps:,}",
             # Without its interval, so that a table of seeds is no wider than a terminal.
             "" if math.isnan(self.before_online.value) else f"{self.before_online.value:.2f}",
-            _estimate(self.success, ".2f", (0.0, 1.0)),
-            _estimate(self.returns, ".1f", (-math.inf, math.inf)),
+            estimate_text(self.success, ".2f", (0.0, 1.0)),
+            estimate_text(self.returns, ".1f", (-math.inf, math.inf)),
             "" if math.isnan(self.length) else f"{self.length:.0f}",
         )
 
@@ -174,7 +174,8 @@ def _mean(rows: list[ResultRow]) -> ResultRow:
     )
 
 
-def _estimate(estimate: Estimate, style: str, limits: tuple[float, float]) -> str:
+def estimate_text(estimate: Estimate, style: str, limits: tuple[float, float]) -> str:
+    """`0.60 [0.50, 0.70]`, within the limits of what the number can be; the value alone where it has no interval."""
     if math.isnan(estimate.value):
         return ""
     value, low, high = (f"{min(max(number, limits[0]), limits[1]):{style}}" for number in estimate)

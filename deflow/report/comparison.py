@@ -1,0 +1,212 @@
+"""A comparison of algorithms: one line for each on each task, over its seeds, and one over all tasks."""
+
+import dataclasses
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from deflow.report.errors import ReportError
+from deflow.report.files import RunFiles
+from deflow.report.labels import labels
+from deflow.report.statistics import Estimate, interquartile_mean, mean
+from deflow.report.table import estimate_text
+
+SUCCESS, RETURN = "evaluation/success", "evaluation/episode.return"
+
+CAPTION = (
+    "Brackets: 95% intervals over seeds, Student's for a mean, a bootstrap's for an interquartile mean (IQM).",
+    "Steps: gradient updates, then environment steps; runs of different lengths or settings have lines of their own.",
+)
+"""What the numbers are."""
+
+CAPTION_ALL = "All tasks: of each task the line with most seeds, then most steps; the mean is over tasks."
+"""What else they are where there are several tasks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonLine:
+    """Runs with the same settings on one task, that were last evaluated at the same step, or a mean over tasks."""
+
+    task: str
+    """Name of the task, or which tasks."""
+
+    label: str
+    """The algorithm, and what sets these runs apart from its others."""
+
+    steps: int | None
+    """Step of the last evaluation; `None` where tasks differ in it."""
+
+    runs: tuple[RunFiles, ...]
+    """The runs, by seed."""
+
+    values: tuple[tuple[float, ...], ...]
+    """The metric at the last evaluation: a row of values for each task, one per seed."""
+
+    mean: Estimate
+    """Mean over seeds; over tasks that of their means, without an interval."""
+
+    iqm: Estimate
+    """Interquartile mean over seeds and tasks."""
+
+    returns: float
+    """Mean undiscounted return over seeds, NaN where unknown and over tasks, whose returns have no common unit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Lines and what is to be known about them."""
+
+    metric: str
+    """The column of eval.csv that is compared."""
+
+    lines: tuple[ComparisonLine, ...]
+    """By task, the best first."""
+
+    over_tasks: tuple[ComparisonLine, ...]
+    """Means over tasks, the best first; none where there is one task."""
+
+    notes: tuple[str, ...]
+    """One sentence for everything that a reader would stumble over."""
+
+    def table(self) -> Table:
+        """For the terminal, without the notes: `rich.print(comparison.table())`."""
+        headings, lines = self._cells()
+        first = 0 if self.over_tasks else 1  # of one task, its name is the title
+        table = Table(
+            title=None if first == 0 else self.lines[0].task,
+            title_justify="left",
+            caption=Text("\n".join(self._caption())),
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+        )
+        for number, heading in enumerate(headings[first:], first):
+            table.add_column(heading, justify="left" if number < 2 else "right", overflow="fold")
+        for number, line in enumerate(lines, 1):
+            ends = number == len(self.lines) or (number < len(self.lines) and line[0] != lines[number][0])
+            # As `Text`, since rich would read "[0.48, 0.74]" for a style.
+            table.add_row(*map(Text, line[first:]), end_section=ends, style="bold" if number > len(self.lines) else "")
+        return table
+
+    def markdown(self) -> str:
+        """The same as Markdown, with the notes and a list of the runs and their commits."""
+        headings, lines = self._cells()
+        rows = [headings, ["---"] * 2 + ["---:"] * (len(headings) - 2), *lines]
+        table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        said = "\n".join(f"- {sentence}" for sentence in [*self._caption(), *self.notes])
+        runs = "".join(
+            f"| {line.label} | {run.seed} | `{run.path}` | {run.commit or 'unknown'} |\n"
+            for line in self.lines
+            for run in line.runs
+        )
+        return f"{table}\n{said}\n\n| algorithm | seed | run | commit |\n| --- | ---: | --- | --- |\n{runs}"
+
+    def _caption(self) -> list[str]:
+        return [*CAPTION, CAPTION_ALL] if self.over_tasks else [*CAPTION]
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Headings, and the lines as texts."""
+        name = self.metric.removeprefix("evaluation/")
+        headings = ["task", "algorithm", "seeds", "steps", name, f"{name} (IQM)", "return"]
+        lines = [_texts(line, self.metric) for line in (*self.lines, *self.over_tasks)]
+        last = len(headings) - (self.metric == RETURN)
+        return headings[:last], [line[:last] for line in lines]
+
+
+def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
+    """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
+
+    Raises `ReportError` where no run has a value of the metric.
+    """
+    groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
+    missing = []
+    for run, label in zip(runs, labels(runs), strict=True):
+        steps = run.evaluation["step"][~np.isnan(_column(run, metric))]
+        if len(steps):
+            groups[run.environment, label, int(steps[-1])].append(run)
+        else:
+            missing.append(run)
+    if not groups:
+        known = sorted({name for run in runs for name in run.evaluation} - {"step"})
+        has = f"there are {', '.join(known)}" if known else "none was evaluated yet"
+        raise ReportError(f"No run has a value of {metric}: {has}; choose another metric or train for longer.")
+    lines = [_line(*key, sorted(group, key=lambda run: run.seed), metric) for key, group in groups.items()]
+    lines.sort(key=lambda line: (line.task, -line.mean.value, line.label))
+    notes = [f"Left out, since it has no value of {metric} yet: {run.path}" for run in missing]
+    for line in lines:
+        for seed, count in Counter(run.seed for run in line.runs).items():
+            if count > 1:
+                notes.append(
+                    f"Seed {seed} of {line.label} on {line.task} is there {count} times: repeated seeds are not "
+                    "independent, give one of them."
+                )
+    return Comparison(metric, tuple(lines), tuple(_over_tasks(lines)), tuple(notes))
+
+
+def _line(task: str, label: str, steps: int, runs: list[RunFiles], metric: str) -> ComparisonLine:
+    values = tuple(_last(run, metric) for run in runs)
+    returns = float(np.mean([_last(run, RETURN) for run in runs]))
+    return ComparisonLine(task, label, steps, tuple(runs), (values,), mean(values), interquartile_mean(values), returns)
+
+
+def _over_tasks(lines: list[ComparisonLine]) -> list[ComparisonLine]:
+    """One line per label, the best first."""
+    tasks = {line.task for line in lines}
+    if len(tasks) < 2:
+        return []
+    chosen: dict[str, dict[str, ComparisonLine]] = defaultdict(dict)
+    for line in sorted(lines, key=lambda line: (len(line.runs), line.steps)):
+        chosen[line.label][line.task] = line
+    over = []
+    for label, found in chosen.items():
+        of = [found[task] for task in sorted(found)]
+        values = tuple(row for line in of for row in line.values)
+        name = f"all {len(tasks)} tasks" if len(of) == len(tasks) else f"{len(of)} of {len(tasks)} tasks"
+        steps = {line.steps for line in of}
+        center = Estimate(float(np.mean([line.mean.value for line in of])), math.nan, math.nan)
+        every = tuple(run for line in of for run in line.runs)
+        over.append(
+            ComparisonLine(
+                name,
+                label,
+                steps.pop() if len(steps) == 1 else None,
+                every,
+                values,
+                center,
+                interquartile_mean(values),
+                math.nan,
+            )
+        )
+    # Who was not tried on every task stands below those who were.
+    return sorted(over, key=lambda line: (-len(line.values), -line.mean.value, line.label))
+
+
+def _column(run: RunFiles, name: str) -> np.ndarray:
+    return run.evaluation.get(name, np.full(len(run.evaluation["step"]), math.nan))
+
+
+def _last(run: RunFiles, name: str) -> float:
+    """The newest value, NaN where there is none."""
+    values = _column(run, name)
+    values = values[~np.isnan(values)]
+    return float(values[-1]) if len(values) else math.nan
+
+
+def _texts(line: ComparisonLine, metric: str) -> list[str]:
+    style, limits = (".2f", (0.0, 1.0)) if metric == SUCCESS else (".4g", (-math.inf, math.inf))
+    seeds = sorted({len(row) for row in line.values})
+    return [
+        line.task,
+        line.label,
+        "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
+        "" if line.steps is None else f"{line.steps:,}",
+        estimate_text(line.mean, style, limits),
+        estimate_text(line.iqm, style, limits),
+        "" if math.isnan(line.returns) else f"{line.returns:.1f}",
+    ]

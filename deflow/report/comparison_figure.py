@@ -1,0 +1,82 @@
+"""A picture of a comparison: the learning curves of all algorithms, one frame per task."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from deflow.report.comparison import SUCCESS, Comparison, ComparisonLine
+from deflow.report.curves import evaluation_curve
+from deflow.report.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
+from deflow.report.figure import save
+
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY, "#56B4E9", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+"""For the lines beyond as many colours."""
+
+
+def comparison_figure(comparison: Comparison, path: str | os.PathLike) -> Path:
+    """Draw the lines of a comparison over training into the PNG `path`, and return it.
+
+    Curves are means over seeds, at the steps that all of them have; bands are 95% intervals over seeds, or over
+    episodes for a single seed. Raises `ReportError` for a file that cannot be written.
+    """
+    lines = comparison.lines
+    tasks = list(dict.fromkeys(line.task for line in lines))
+    order = list(dict.fromkeys(_name(line, lines) for line in lines))
+    columns = min(3, math.ceil(math.sqrt(len(tasks))))
+    rows = math.ceil(len(tasks) / columns)
+    figure = Figure(
+        figsize=(10.0, 4.6) if columns == 1 else (4.2 * columns + 1, 3.2 * rows + 0.8),
+        dpi=130,
+        layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+        facecolor="white",
+    )
+    FigureCanvasAgg(figure)
+    metric = comparison.metric.removeprefix("evaluation/")
+    limits = (0.0, 1.0) if comparison.metric == SUCCESS else (-np.inf, np.inf)
+    frames = [figure.add_subplot(rows, columns, number + 1) for number in range(len(tasks))]
+    handles = {}
+    for axes, task in zip(frames, tasks, strict=True):
+        mine = [line for line in lines if line.task == task]
+        for line in mine:
+            curve = evaluation_curve(line.runs, comparison.metric)
+            if curve is None:
+                continue
+            number = order.index(name := _name(line, lines))
+            color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
+            (handles[name],) = axes.plot(
+                curve.steps, curve.mean, color=color, linestyle=dash, linewidth=2.0, marker="o", markersize=4.0
+            )
+            band(axes, curve, color, "", limits)
+        switches = {run.online_from for line in mine for run in line.runs}
+        dress(axes, max(line.steps or 0 for line in mine), switches.pop() if len(switches) == 1 else None)
+        if switches:  # some went online, and some did not or at another step
+            axes.set_xlabel("steps (gradient updates, then environment steps)")
+        if comparison.metric == SUCCESS:
+            axes.set_ylim(-0.03, 1.03)
+        axes.set_title(task, fontsize=10, loc="left")
+        axes.set_ylabel("success rate" if comparison.metric == SUCCESS else metric)
+    figure.legend(
+        [handles[name] for name in order if name in handles],
+        [name for name in order if name in handles],
+        loc="outside lower center",
+        ncols=max(1, min(len(order), 120 // max(map(len, order)) - 1)),
+        frameon=False,
+        fontsize=9,
+        handlelength=3.5,
+    )
+    title = "Mean over seeds, with 95% intervals"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
+    return save(figure, path)
+
+
+def _name(line: ComparisonLine, lines: tuple[ComparisonLine, ...]) -> str:
+    """The label; its length too, where runs of several lengths bear it on one task."""
+    alike = [other for other in lines if (other.task, other.label) == (line.task, line.label)]
+    seeds = f"{len(line.runs)} seed{'s' * (len(line.runs) > 1)}"
+    return line.label if len(alike) == 1 else f"{line.label}, {line.steps:,} steps ({seeds})"

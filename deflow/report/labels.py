@@ -1,0 +1,76 @@
+"""Names for what is compared: an algorithm, and in brackets whatever its runs do not share."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from deflow.report.files import RunFiles
+
+TRAINED_WITH = (
+    *("batch_size", "precision", "environments", "updates_per_step", "warmup", "update_after"),
+    *("sampling", "capacity", "freeze"),
+)
+"""Options of a recipe that make it another training. (How long it was is told by the steps.)"""
+
+
+def labels(runs: Sequence[RunFiles]) -> list[str]:
+    """For each run `deflow`, or `deflow (critic.members 10)` where runs of one algorithm on one task differ.
+
+    Bracketed are the values of what differs, unless a value is that of most of the algorithm's runs. So equal labels
+    mean equal settings, except for what changes from task to task alone, such as a bound.
+    """
+    facts = [dict(_facts(run)) for run in runs]
+    usual: dict[str, dict[str, str | None]] = {}
+    for algorithm in {run.algorithm for run in runs}:
+        mine = [(run.environment, known) for run, known in zip(runs, facts, strict=True) if run.algorithm == algorithm]
+        usual[algorithm] = {name: _usual(known[name] for _, known in mine if name in known) for name in _varied(mine)}
+    named = []
+    for run, known in zip(runs, facts, strict=True):
+        unusual = [
+            f"{name} {known[name]}" for name, value in usual[run.algorithm].items() if known.get(name, value) != value
+        ]
+        named.append(f"{run.algorithm} ({', '.join(unusual)})" if unusual else run.algorithm)
+    return named
+
+
+def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
+    """What a run was made with, as (name, text): parts, their fields, the data, options."""
+    config, options = run.config, run.config.get("options") or {}
+    for name, value in (config.get("agent") or {}).items():
+        yield from _flat(name.replace("_", "-"), value)
+    yield "online-from", "never" if run.online_from is None else f"{run.online_from}"
+    if data := config.get("data"):
+        yield "data", f"{data.get('source')} {data.get('rows')} {str(data.get('sha256'))[:8]}"
+    if "success_timing" in (config.get("environment") or {}):
+        yield "success-timing", str(config["environment"]["success_timing"])
+    if "learning_rate" in config:
+        yield "learning-rate", str(config["learning_rate"])
+    for name in TRAINED_WITH:
+        if name in options:
+            yield name.replace("_", "-"), str(options[name])
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A part is told by its name, and by each of its fields."""
+    if isinstance(value, Mapping) and "name" in value:
+        yield name, str(value["name"])
+        for field, entry in (value.get("fields") or {}).items():
+            yield from _flat(f"{name}.{field.replace('_', '-')}", entry)
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _varied(runs: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Names with two values among the runs of one task. Who does not know a name does not differ in it."""
+    values: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for environment, known in runs:
+        for name, value in known.items():
+            values[name, environment].add(value)
+    return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
+
+
+def _usual(values: Iterable[str]) -> str | None:
+    """The most frequent value, `None` where two are."""
+    (first, count), *others = Counter(values).most_common(2)
+    return None if others and others[0][1] == count else first

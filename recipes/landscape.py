@@ -1,0 +1,223 @@
+"""Draw what a trained policy does at one state: the value of actions, what the flow proposes, where the refiner goes.
+
+python recipes/landscape.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --step best
+
+The state is one of the data's, of a sample that of largest gain in value within the bound; where the data is gone it
+is an episode's first.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+
+import deflow
+from deflow import command_line, report, resuming
+
+SAMPLE = 256
+"""States of the data among which one is chosen."""
+
+GRID = 121
+"""Points along each side of a frame."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Landscape:
+    """Options of the recipe."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's directory."""
+
+    step: int | Literal["best"] | None = None
+    """Which checkpoint: that of a step, or the best by success (default: the newest sound one)."""
+
+    observation: int | Literal["reset"] | None = None
+    """Row of the dataset, or an episode's first state (default: of a sample of rows that of largest gain in
+    value, where displacements are within the bound)."""
+
+    proposals: int = 64
+    """How many actions the flow proposes."""
+
+    dimensions: tuple[int, int] | None = None
+    """The two dimensions of the action to draw (default: those of the largest displacements)."""
+
+    seed: int = 0
+    """Seed of the noises, of the sample, and of the episode."""
+
+    output: Path = Path("landscape.png")
+    """The picture."""
+
+    data_dir: Path | None = None
+    """Folder of all data (default: where the run's data was)."""
+
+    import_: command_line.Import = ()
+    """Python files with the parts of your own that the run was trained with, to be run first."""
+
+    def __post_init__(self):
+        if self.proposals < 1:
+            raise ValueError(f"--proposals must be at least 1, got {self.proposals}.")
+
+
+def main(options: Landscape) -> None:
+    """Load the agent, choose the state, ask the agent, draw."""
+    command_line.import_files(options.import_)
+    run = deflow.Run.open(options.run)
+    agent = deflow.load(run, step=options.step)
+    if isinstance(agent.critic, deflow.critics.NoCritic):
+        raise ValueError(f"{run.path} has the critic 'none', which values nothing, so there is no landscape to draw.")
+    check_dimensions(options.dimensions, agent.spec.action_size)
+    observation, data_action, where = state(options, run, agent)
+    landscape = explain(agent, observation, data_action, options)
+    picture = report.landscape_figure(
+        landscape,
+        options.output,
+        title=f"{run.algorithm} on {run.environment}   ·   {where}",
+        subtitles=(
+            "value with the other dimensions at the mean action",
+            "value with the others at this action's; region with the others unmoved",
+        )
+        if agent.spec.action_size > 2
+        else ("", ""),
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    if np.isfinite(landscape.bound):
+        console.print(
+            f"Displacements of mean size {landscape.size:.2g} at this state; the bound is {landscape.bound:g}."
+        )
+    console.print(f"{run.path}: {where}, action dimensions {' and '.join(map(str, landscape.dimensions))}")
+    console.print(f"Picture: {picture}")
+
+
+# --- the state
+
+
+def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """An observation, the data's action there if it is of the data, and which one it is in words."""
+    environment = deflow.Environment(**run.config["environment"])
+    file = data_file(run.config["data"], options.data_dir)
+    if options.observation == "reset" or (options.observation is None and not file.is_file()):
+        made = environment.make()
+        observation, _ = made.reset(seed=options.seed)
+        made.close()
+        gone = "" if options.observation == "reset" else " (the data is not there)"
+        return observation, None, f"an episode's first state, seed {options.seed}{gone}"
+    task = deflow.load_task(environment.name, deflow.UserFile(file), success_timing=environment.success_timing)
+    resuming.check_data(run, task)
+    row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
+    if not 0 <= row < len(task.train):
+        raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")
+    return np.asarray(task.train.observation[row]), np.asarray(task.train.action[row]), f"row {row:,} of the data"
+
+
+def data_file(data: dict, data_dir: Path | None) -> Path:
+    """Where the run's training file is, or would be below another folder of data."""
+    recorded = Path(data["path"])
+    if data_dir is None or data["source"] == "user":
+        return recorded
+    below = Path("official") if data["source"] == "official" else Path("collected", recorded.parent.name)
+    return data_dir / below / recorded.name
+
+
+def best_row(agent: deflow.Agent, data: deflow.Batch, options: Landscape) -> int:
+    """Of a sample of rows, the one where refining gains most value within the bound, or where none is, at all.
+
+    (A multiplier holds the bound on average: at some states displacements are much larger.)
+    """
+    rows = np.random.default_rng(options.seed).choice(len(data), min(SAMPLE, len(data)), replace=False)
+
+    def gain(observation):
+        proposals, actions = agent.proposals_and_actions(observation, 16, key=jax.random.key(options.seed))
+        values = jax.vmap(lambda action: agent.critic.value(observation, action))
+        sizes = jax.vmap(lambda displacement: agent.trust_region.size(displacement, observation))
+        return jnp.mean(values(actions) - values(proposals)), jnp.mean(sizes(actions - proposals))
+
+    found = jax.jit(lambda states: jax.lax.map(gain, states, batch_size=32))(jnp.asarray(data.observation[rows]))
+    gains, sizes = map(np.asarray, found)
+    inside = sizes <= agent.trust_region.limit
+    return int(rows[np.argmax(np.where(inside, gains, -np.inf) if inside.any() else gains)])
+
+
+# --- what the agent says
+
+
+def explain(
+    agent: deflow.Agent, observation: np.ndarray, data_action: np.ndarray | None, options: Landscape
+) -> report.Landscape:
+    """Proposals, actions, values and sizes as arrays."""
+    noise = jax.random.key(options.seed)
+    values = eqx.filter_jit(jax.vmap(lambda action: agent.critic.value(observation, action)))
+    sizes = eqx.filter_jit(jax.vmap(lambda displacement: agent.trust_region.size(displacement, observation)))
+    made = eqx.filter_jit(agent.proposals_and_actions)(observation, options.proposals, key=noise)
+    proposals, actions = map(np.asarray, made)
+    moves = actions - proposals
+    dimensions = options.dimensions or most_moved(moves if np.any(np.abs(moves) > 1e-6) else proposals)
+    columns = list(dimensions)
+
+    def grid(center: np.ndarray, middle: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Both axes around `middle`, and the actions there: elsewhere they are `center`."""
+        across, up = (np.linspace(middle[i] - half, middle[i] + half, GRID, dtype=np.float32) for i in (0, 1))
+        points = np.tile(center.astype(np.float32), (GRID * GRID, 1))
+        points[:, columns] = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+        return across, up, points
+
+    def shown(across: np.ndarray, up: np.ndarray, points: np.ndarray) -> report.Slice:
+        return report.Slice(across, up, np.asarray(values(points)).reshape(GRID, GRID))
+
+    marked = int(np.argmax(np.linalg.norm(moves[:, columns], axis=1)))
+    start, end = proposals[marked], actions[marked]
+    reach = max(region_reach(agent, sizes, columns), float(np.abs(end - start)[columns].max()), 0.02)
+    window = grid(end, start[columns], 1.35 * reach)
+    drawn = [proposals, actions, window[2], *([] if data_action is None else [data_action[None]])]
+    low, high = (limit(np.concatenate(drawn)[:, columns], axis=0) for limit in (np.min, np.max))
+    overview = shown(*grid(actions.mean(axis=0), (low + high) / 2, 0.55 * float(np.max(high - low))))
+
+    displacements = np.where(np.isin(np.arange(len(start)), columns), window[2] - start, 0).astype(np.float32)
+    mean_size = float(np.mean(sizes(moves)))
+    scores = eqx.filter_jit(jax.vmap(lambda action: agent.critic.score(observation, action)))
+    return report.Landscape(
+        dimensions=dimensions,
+        proposals=proposals,
+        actions=actions,
+        overview=overview,
+        marked=marked,
+        close_up=shown(*window),
+        sizes=np.asarray(sizes(displacements)).reshape(GRID, GRID),
+        size=mean_size,
+        bound=float(agent.trust_region.limit),
+        data_action=data_action,
+        best=int(np.argmax(scores(actions[: agent.candidates]))) if agent.candidates > 1 else None,
+    )
+
+
+def most_moved(moves: np.ndarray) -> tuple[int, int]:
+    """The two dimensions that differ most, in order."""
+    first, second = sorted(np.argsort(moves.std(axis=0) + np.abs(moves.mean(axis=0)))[-2:].tolist())
+    return first, second
+
+
+def region_reach(agent: deflow.Agent, sizes, columns: list[int]) -> float:
+    """How far the trust region reaches along either of the two dimensions, at most 1."""
+    if not np.isfinite(agent.trust_region.limit):
+        return 0.0
+    radii = np.geomspace(1e-3, 1.0, 200, dtype=np.float32)
+    axes = np.eye(agent.spec.action_size, dtype=np.float32)[columns]
+    inside = [np.asarray(sizes(radii[:, None] * axis)) <= agent.trust_region.limit for axis in axes]
+    return float(radii[np.any(inside, axis=0)].max(initial=0.0))
+
+
+def check_dimensions(dimensions: tuple[int, int] | None, size: int) -> None:
+    """Refuses what are not two dimensions of the action."""
+    if size < 2:
+        raise ValueError(f"A landscape has two dimensions, but the task's actions have {size}: nothing to draw.")
+    if dimensions is not None and (len(set(dimensions)) < 2 or not all(0 <= i < size for i in dimensions)):
+        raise ValueError(f"--dimensions must be two different numbers from 0 to {size - 1}, got {dimensions}.")
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, Landscape, description=__doc__)

@@ -1,0 +1,57 @@
+"""Compare runs: one table of all algorithms over their seeds, and one picture of their learning curves.
+
+    python recipes/report.py runs/cube-single-play-singletask-task2-v0/*/seed*
+    python recipes/report.py runs
+
+Writes report.md and report.png. Runs with other settings or of another length are never averaged together.
+"""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from deflow import command_line, report
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Options of the recipe."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Directories of runs, or folders that hold runs."""
+
+    output: Path = Path(".")
+    """Folder for report.md and report.png."""
+
+    metric: str = "evaluation/success"
+    """Column of eval.csv that is compared."""
+
+
+def main(options: Report) -> None:
+    """Find, compare, write, and say what came out."""
+    runs = report.read_runs(report.find_runs(options.runs))
+    comparison = report.compare(runs, options.metric)
+    page, picture = options.output / "report.md", options.output / "report.png"
+    command = shlex.join(["python", "recipes/report.py", *sys.argv[1:]])
+    text = (
+        f"# Comparison of {len(runs)} runs\n\n"
+        f"{comparison.markdown()}\n![Learning curves](report.png)\n\nMade by:\n\n```bash\n{command}\n```\n"
+    )
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise report.ReportError(f"Cannot write {page}: {error.strerror or error}; choose another --output.") from error
+    report.comparison_figure(comparison, picture)
+    console = Console(highlight=False)
+    console.print(comparison.table())
+    console.print("\n".join([*comparison.notes, f"Table: {page}", f"Picture: {picture}"]), soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, Report, description=__doc__)

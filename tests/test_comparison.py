@@ -1,0 +1,258 @@
+"""Comparisons of runs: lines against plain NumPy, labels, what is never averaged together, the recipe."""
+
+import io
+import json
+import math
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rich.console
+from scipy import stats
+
+from deflow.report import ReportError, compare, comparison_figure, find_runs, read_runs
+
+ROOT = Path(__file__).parents[1]
+
+AGENT = {
+    "solver": {"name": "euler", "from": "deflow", "fields": {"steps": 10}},
+    "critic": {"name": "ensemble", "from": "deflow", "fields": {"members": 2}},
+    "trust_region": {"name": "mean-square", "from": "deflow", "fields": {"bound": 0.001}},
+    "discount": 0.99,
+}
+
+
+def agent(**changes):
+    """AGENT with other members: `solver="heun"`, or with other values: `critic={"members": 10}`."""
+    made = json.loads(json.dumps(AGENT))
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            made[name]["fields"].update(change)
+        elif isinstance(change, str):
+            made[name]["name"] = change
+        else:
+            made[name] = change
+    return made
+
+
+def make_run(folder, seed, success, *, algorithm="deflow", task="cube-v0", every=100, parts=AGENT, commit="c0", **more):
+    """A run's directory by hand; `success` at each evaluation, the return 100 less."""
+    path = folder / task / algorithm / f"seed{seed}-{len(list(folder.rglob('config.json')))}"
+    path.mkdir(parents=True)
+    config = {"agent": parts, **more}
+    named = {"environment": task, "algorithm": algorithm, "seed": seed, "config": config}
+    (path / "config.json").write_text(json.dumps(named))
+    (path / "environment.json").write_text(json.dumps({"git": {"commit": commit, "dirty": seed == 1}}))
+    rows = [f"{every * (number + 1)},{value},{value - 100}" for number, value in enumerate(success)]
+    (path / "eval.csv").write_text("\n".join(["step,evaluation/success,evaluation/episode.return", *rows, ""]))
+    return path
+
+
+def lines(folder, **keywords):
+    return compare(read_runs(find_runs([folder])), **keywords).lines
+
+
+def iqm(values):
+    """The mean of the middle half, where four divides their number."""
+    middle = np.sort(np.ravel(values))
+    return middle[len(middle) // 4 : -(len(middle) // 4)].mean()
+
+
+# --- lines
+
+
+def test_a_line_per_algorithm_against_numpy(tmp_path):
+    results = {"deflow": [0.2, 0.9, 0.6, 0.7], "fql": [0.9, 1.0, 0.8, 0.95]}
+    for name, values in results.items():
+        for seed, value in enumerate(values):
+            make_run(tmp_path, seed, [0.0, value], algorithm=name)
+    best, other = lines(tmp_path)
+    assert [best.label, other.label] == ["fql", "deflow"]
+    for line in (best, other):
+        values = np.array(results[line.label])
+        assert line.steps == 200
+        assert [run.seed for run in line.runs] == [0, 1, 2, 3]
+        interval = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+        assert line.mean == pytest.approx((values.mean(), *interval))
+        assert line.iqm.value == pytest.approx(iqm(values))
+        drawn = values[np.random.default_rng(1).integers(4, size=(20_000, 4))]
+        quantiles = np.quantile(np.sort(drawn, axis=1)[:, 1:3].mean(axis=1), [0.025, 0.975])
+        assert line.iqm[1:] == pytest.approx(quantiles, abs=0.03)
+        assert line.returns == pytest.approx(values.mean() - 100)
+
+
+def test_runs_of_different_lengths_are_not_averaged(tmp_path):
+    for seed, success in enumerate([[0.1, 0.6], [0.1, 0.8], [0.3]]):
+        make_run(tmp_path, seed, success)
+    assert [(line.steps, len(line.runs), line.mean.value) for line in lines(tmp_path)] == [
+        (200, 2, pytest.approx(0.7)),
+        (100, 1, 0.3),
+    ]
+
+
+def test_a_run_without_the_metric_is_left_out_and_named(tmp_path):
+    make_run(tmp_path, 0, [0.5])
+    path = make_run(tmp_path, 1, [])
+    compared = compare(read_runs(find_runs([tmp_path])))
+    assert len(compared.lines[0].runs) == 1
+    assert compared.notes == (f"Left out, since it has no value of evaluation/success yet: {path}",)
+
+
+def test_a_repeated_seed_is_said(tmp_path):
+    for _ in range(2):
+        make_run(tmp_path, 3, [0.5])
+    (note,) = compare(read_runs(find_runs([tmp_path]))).notes
+    assert note.startswith("Seed 3 of deflow on cube-v0 is there 2 times")
+
+
+def test_another_metric(tmp_path):
+    make_run(tmp_path, 0, [0.5])
+    compared = compare(read_runs(find_runs([tmp_path])), "evaluation/episode.return")
+    assert compared.lines[0].mean.value == -99.5
+    assert compared.markdown().startswith(
+        "| task | algorithm | seeds | steps | episode.return | episode.return (IQM) |"
+    )
+    with pytest.raises(ReportError, match=r"No run has a value of x: there are evaluation/episode\.return, eval"):
+        compare(read_runs(find_runs([tmp_path])), "x")
+
+
+# --- several tasks
+
+
+def test_all_tasks(tmp_path):
+    results = {"cube-v0": [0.1, 0.5, 0.6, 0.2], "maze-v0": [0.7, 0.9, 0.8, 1.0]}
+    for task, values in results.items():
+        for seed, value in enumerate(values):
+            make_run(tmp_path, seed, [value], task=task, every=100 if task == "cube-v0" else 300)
+    make_run(tmp_path, 4, [1.0, 1.0], task="cube-v0")  # longer, but alone
+    make_run(tmp_path, 0, [1.0], task="maze-v0", algorithm="fql", every=300)
+    compared = compare(read_runs(find_runs([tmp_path])))
+    whole, part = compared.over_tasks
+    assert (whole.task, whole.label, whole.steps) == ("all 2 tasks", "deflow", None)
+    assert whole.mean.value == pytest.approx(np.mean([np.mean(values) for values in results.values()]))
+    assert whole.iqm.value == pytest.approx(iqm(list(results.values())))
+    random, drawn = np.random.default_rng(2), []
+    for values in results.values():
+        drawn.append(np.array(values)[random.integers(4, size=(20_000, 4))])
+    quantiles = np.quantile(np.sort(np.hstack(drawn), axis=1)[:, 2:6].mean(axis=1), [0.025, 0.975])
+    assert whole.iqm[1:] == pytest.approx(quantiles, abs=0.03)
+    assert (part.task, part.label, part.steps) == ("1 of 2 tasks", "fql", 300)
+    assert math.isnan(whole.mean.low)
+    assert [line.task for line in compared.lines] == ["cube-v0", "cube-v0", "maze-v0", "maze-v0"]
+    console = rich.console.Console(width=110, record=True, file=io.StringIO())
+    console.print(compared.table())
+    assert "all 2 tasks" in console.export_text()
+
+
+# --- labels
+
+
+def test_settings_that_differ_have_lines_and_names_of_their_own(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path, seed, [0.5])
+    make_run(tmp_path, 2, [0.6], parts=agent(critic={"members": 10}))
+    make_run(tmp_path, 3, [0.7], parts=agent(solver="heun", discount=0.9))
+    assert [(line.label, len(line.runs)) for line in lines(tmp_path)] == [
+        ("deflow (solver heun, discount 0.9)", 1),
+        ("deflow (critic.members 10)", 1),
+        ("deflow", 2),
+    ]
+
+
+def test_where_no_value_is_usual_each_is_named(tmp_path):
+    make_run(tmp_path, 0, [0.5])
+    make_run(tmp_path, 1, [0.6], parts=agent(solver="heun"))
+    assert [line.label for line in lines(tmp_path)] == ["deflow (solver heun)", "deflow (solver euler)"]
+
+
+def test_what_changes_from_task_to_task_alone_is_no_difference(tmp_path):
+    make_run(tmp_path, 0, [0.5])
+    make_run(tmp_path, 0, [0.5], task="maze-v0", parts=agent(trust_region={"bound": 0.01}))
+    assert [line.label for line in lines(tmp_path)] == ["deflow", "deflow"]
+
+
+def test_a_label_means_the_same_on_every_task(tmp_path):
+    """On each task another solver is the more frequent one."""
+    for task, names in {"cube-v0": ["euler", "euler", "heun"], "maze-v0": ["heun", "heun", "euler", "euler"]}.items():
+        for seed, name in enumerate(names):
+            make_run(tmp_path, seed, [0.5 + 0.1 * (name == "heun")], task=task, parts=agent(solver=name))
+    found = {
+        (line.task, line.label, run.config["agent"]["solver"]["name"]) for line in lines(tmp_path) for run in line.runs
+    }
+    assert {(label, solver) for _, label, solver in found} == {("deflow", "euler"), ("deflow (solver heun)", "heun")}
+
+
+def test_data_options_and_the_switch_count_as_settings(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path, seed, [0.5], options={"batch_size": 256, "steps": 9}, data={"source": "official", "rows": 9})
+    make_run(tmp_path, 2, [0.6], options={"batch_size": 512, "steps": 8}, data={"source": "official", "rows": 9})
+    make_run(tmp_path, 3, [0.7], data={"source": "collected", "rows": 5, "sha256": "ab"}, online_from=50)
+    assert [line.label for line in lines(tmp_path)] == [
+        "deflow (online-from 50, data collected 5 ab)",
+        "deflow (batch-size 512)",
+        "deflow",
+    ]
+
+
+# --- folders
+
+
+def test_runs_are_found_below_a_folder_and_once(tmp_path):
+    paths = [make_run(tmp_path, seed, [0.5]) for seed in range(2)]
+    assert sorted(find_runs([tmp_path, paths[0], tmp_path / "cube-v0"])) == sorted(paths)
+
+
+def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReportError, match="There is no run in it or below it; give run directories"):
+        find_runs([tmp_path / "empty"])
+    with pytest.raises(ReportError, match="nowhere: It is no folder; give"):
+        find_runs([tmp_path / "nowhere"])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ReportError, match=r"is not a run \(config\.json"):
+        read_runs(find_runs([tmp_path]))
+
+
+# --- picture and recipe
+
+
+def test_picture_of_many_lines_and_tasks(tmp_path):
+    for number in range(9):
+        for task in ("cube-v0", "maze-v0", "puzzle-v0"):
+            make_run(tmp_path, 0, [0.1, 0.1 * number], task=task, algorithm=f"name{number}")
+    make_run(tmp_path, 1, [0.1], algorithm="name3", online_from=100)
+    picture = comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "report.png")
+    assert picture.stat().st_size > 20_000
+    with pytest.raises(ReportError, match="Cannot write"):
+        comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "nowhere" / "report.png")
+
+
+def recipe(arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["recipes/report.py", *map(str, arguments)])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
+    monkeypatch.setenv("COLUMNS", "120")
+    runpy.run_path(str(ROOT / "recipes/report.py"), run_name="__main__")
+
+
+def test_recipe(tmp_path, monkeypatch, capsys):
+    for seed in range(2):
+        make_run(tmp_path / "runs", seed, [0.2, 0.4 + 0.2 * seed])
+    recipe([tmp_path / "runs", "--output", tmp_path / "out"], monkeypatch)
+    said = capsys.readouterr().out
+    assert "cube-v0" in said
+    assert "0.50 [0.00, 1.00]" in said
+    assert f"Table: {tmp_path}/out/report.md" in said
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "| cube-v0 | deflow | 2 | 200 | 0.50 [0.00, 1.00] |" in page
+    assert f"python recipes/report.py {tmp_path}/runs --output {tmp_path}/out" in page
+    assert "/seed1-1` | c0+ |" in page
+    assert (tmp_path / "out" / "report.png").stat().st_size > 10_000
+
+
+def test_recipe_refuses_in_one_sentence(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        recipe([tmp_path], monkeypatch)
+    assert "There is no run in it or below it" in capsys.readouterr().err
