@@ -29,15 +29,20 @@ def restore_agent(description: Mapping[str, Any]) -> AgentConfig:
     from), or where its values do not fit.
     """
     missing = [
-        f"the {registry.kind} {part['name']!r} of {part['from']}"
+        (f"the {registry.kind} {part['name']!r} of {part['from']}", part["from"])
         for field, registry in KINDS.items()
         for part in _parts(description.get(field))
         if part["name"] not in registry
     ]
     if missing:
+        parts, origins = zip(*missing, strict=True)
+        # An installed package has a version, a file of the user's own has none.
+        packages = dict.fromkeys(origin.replace(" ", "==") for origin in origins if " " in origin)
+        remedies = [f"install what it came from (pip install {' '.join(packages)})"] if packages else []
+        if any(" " not in origin for origin in origins):
+            remedies.append("import the file that defines it first (on the command line: --import FILE)")
         raise DescriptionError(
-            f"This agent needs {' and '.join(missing)}, which is not registered here: install that package, "
-            "or import the file that defines it first (on the command line: --import FILE)."
+            f"This agent needs {' and '.join(parts)}, not registered here: {', and '.join(remedies)}."
         )
     try:
         return AgentConfig(**{name: _restore(value, KINDS.get(name)) for name, value in description.items()})

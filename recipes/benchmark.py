@@ -274,7 +274,7 @@ def plain_loss(agent: deflow.Agent, batch: deflow.Batch, key: jax.Array) -> tupl
     displacement = displace(refiner, batch.observation, proposal)
     size, values = jnp.mean(displacement**2), value(batch.observation, jnp.clip(proposal + displacement, -1, 1))
     refiner_loss = -jnp.mean(values) / held(jnp.mean(jnp.abs(values)))
-    total = critic_loss + flow_loss + refiner_loss + agent.constraint.loss(size, agent.trust_region.bound)
+    total = critic_loss + flow_loss + refiner_loss + agent.constraint.loss(size, agent.trust_region.limit)
 
     third = propose(batch.observation, keys[0])
     acted = jnp.clip(third + displace(hold(refiner), batch.observation, third), -1, 1)

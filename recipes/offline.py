@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 import deflow
-from deflow import command_line, report, resuming, runs
+from deflow import bounds, command_line, report, resuming, runs
 from deflow.arguments import peek
 from deflow.interrupts import patient_interrupts
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
@@ -156,8 +156,9 @@ def suggested(
     settings = deflow.task_settings((peek(arguments, "--env") or [Offline.env])[-1])
     if peek(arguments, "--budget")[-1:] == ["quickstart"]:
         return quickstart, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
-    paper = dataclasses.replace(paper, steps=settings.steps)
-    return paper, deflow.agent_config(algorithm, settings=settings), algorithm
+    config = deflow.agent_config(algorithm, settings=settings)
+    batch_size = settings.flow_batch_size if isinstance(config.critic, deflow.critics.FlowCriticConfig) else 256
+    return dataclasses.replace(paper, steps=settings.steps, batch_size=batch_size), config, algorithm
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
@@ -165,9 +166,11 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     started = time.perf_counter()
     resuming.check_unchanged(options, config, MAY_CHANGE)
     task = load(options, config)
+    config, bound = bounds.resolution(config, task, workers=options.workers)
     start = TrainingState(*fresh_learner(options, config, task))
     group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
-    command_line.print_facts("DeFlow, offline", first_screen(options, task, start.learner, algorithm, group))
+    facts = first_screen(options, task, start.learner, algorithm, group, bound)
+    command_line.print_facts("DeFlow, offline", facts)
     with (
         patient_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
@@ -184,7 +187,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. What does not fit together, or cannot be written, is said before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
-    config.build(environment.spec(), key=jax.random.key(0))
+    bounds.with_placeholder(config).build(environment.spec(), key=jax.random.key(0))
     runs.writable_directory(options.output_dir)
     return deflow.load_task(
         options.env,
@@ -240,9 +243,14 @@ def dispatch_size(options: Offline) -> int:
 
 
 def first_screen(
-    options: Offline, task: deflow.Task, learner: deflow.Learner, algorithm: str, group: runs.RunGroup
+    options: Offline,
+    task: deflow.Task,
+    learner: deflow.Learner,
+    algorithm: str,
+    group: runs.RunGroup,
+    bound: str | None,
 ) -> dict[str, str]:
-    """What is about to happen, on what, and where it goes."""
+    """What is about to happen, on what, and where it goes; and the bound that the data said, if it was asked."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = deflow.task_settings(options.env).borrowed_from
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
@@ -252,6 +260,7 @@ def first_screen(
         "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.successes:,} solved",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
+        **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
@@ -277,7 +286,8 @@ def finish(session: Session, *, seconds: float) -> None:
     except report.ReportError as error:  # interrupted before the first row, or the folder is gone
         console.print(f"Time: {seconds / 60:.1f} min. No picture: {error}")
     if not session.interrupted:
-        console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100")
+        imports = "".join(f" --import {path}" for path in session.group.runs[0].config["options"].get("import_", ()))
+        console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100{imports}")
 
 
 if __name__ == "__main__":

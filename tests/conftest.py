@@ -27,6 +27,12 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
 
 
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where recipes keep their data: the first that runs collects a tiny set, the others find it."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
 def registered():
     """Registers a class for the length of one test: `registered(registry, name, cls)`."""

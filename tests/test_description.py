@@ -1,6 +1,7 @@
 """A configuration as JSON and back: for every registered member, equal; and what cannot be read says which part."""
 
 import dataclasses
+import importlib.metadata
 import json
 
 import equinox as eqx
@@ -20,7 +21,7 @@ def other(value):
     """Another value of the same kind, near enough to be sound."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    return value + 1 if isinstance(value, int) else value * 1.25
+    return value + 1 if isinstance(value, int) else value * 0.75
 
 
 def there_and_back(config):
@@ -42,7 +43,11 @@ def test_every_member(kind, name):
         described = describe_agent(config)[kind]
         assert described["name"] == name
         assert described["from"].startswith("deflow")
-        assert described["fields"] == {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        assert described["fields"].keys() == values.keys()
+        # A part in a part is described in its turn: test_nested_parts.
+        plain = {name: value for name, value in values.items() if not isinstance(value, KINDS[kind].bases)}
+        assert plain.items() <= described["fields"].items()
 
 
 def test_difference_shows():
@@ -79,7 +84,14 @@ def test_unknown_part_names_itself_and_its_origin(registered):
     message = str(caught.value)
     assert "the solver 'lost' of deflow" in message
     assert "the critic 'gone' of their-package 1.2" in message
-    assert "--import FILE" in message
+    packages = f"deflow=={importlib.metadata.version('deflow')} their-package==1.2"
+    assert f"not registered here: install what it came from (pip install {packages})." in message
+    described["critic"]["from"] = "my_parts"
+    with pytest.raises(DescriptionError, match=r"pip install deflow==.*\), and import the file .* --import FILE\)\."):
+        restore_agent(described)
+    described["solver"] = {"name": "lost", "from": "my_parts", "fields": {}}
+    with pytest.raises(DescriptionError, match=r"not registered here: import the file .* --import FILE\)\."):
+        restore_agent(described)
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,10 @@ def test_the_table_of_settings_is_the_codes():
         for name in names.split(", "):
             settings = task_settings(f"{name}-singletask-v0")
             assert settings.borrowed_from is None
-            assert cells == [f"{settings.discount}", settings.aggregation, f"{settings.bound}", f"{settings.steps:,}"]
+            assert cells == [
+                *(f"{settings.discount}", settings.aggregation, f"{settings.bound}", f"{settings.steps:,}"),
+                *(f"{settings.fql_weight:,.0f}", f"{settings.reward_min:.0f}"),
+            ]
 
 
 def test_files_that_the_map_names_exist():

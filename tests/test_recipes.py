@@ -27,11 +27,6 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
 def recipe(name, *arguments, environment=()):
     """Run a recipe as a user does."""
     return subprocess.run(

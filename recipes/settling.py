@@ -1,0 +1,198 @@
+"""How many updates a multiplier takes to settle, from 10 times too large and 10 times too small.
+
+    python recipes/settling.py RUN --updates 12000
+
+RUN is a trained run with a refiner that is trained. From its last checkpoint training goes on under `pid` until the
+mean size is at the bound, which says what the multiplier should be. From there it goes on once for each constraint and
+each start, with the multiplier moved and all else as it was (Adam's averages, too). Settled: from then on the mean size
+over each window stays within the tolerance of the bound.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import matplotlib.figure
+import numpy as np
+import tyro
+from landscape import data_file
+from rich.console import Console
+from tqdm import tqdm
+
+import deflow
+from deflow import command_line, constraints, refiners
+from deflow.description import restore_agent
+from deflow.loading import load_learner
+
+STARTS = (10.0, 0.1)
+"""Times the multiplier that the run ended with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settling:
+    """Options of the measurement."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's directory."""
+
+    updates: int = 12_000
+    """Updates from each start."""
+
+    window: int = 100
+    """Updates over which the size is averaged."""
+
+    tolerance: float = 0.1
+    """Relative distance from the bound that counts as settled."""
+
+    speed: float = 30.0
+    """Speed of the faster `dual`."""
+
+    reference: int = 4_000
+    """Updates under `pid` before: the last quarter says what the multiplier should be."""
+
+    data_dir: Path | None = None
+    """Folder of all data (default: where the run's data was)."""
+
+    output: Path = Path("settling.json")
+    """File for what was measured; the picture lies beside it."""
+
+    def __post_init__(self):
+        for name in ("updates", "window", "reference"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 < self.tolerance < 1:
+            raise ValueError(f"--tolerance must be between 0 and 1, got {self.tolerance}.")
+
+
+def main(options: Settling) -> None:
+    """Load, move the multiplier, train on, and say when it had settled."""
+    run = deflow.Run.open(options.run)
+    learner, step = load_learner(run)
+    config = restore_agent(run.config["agent"])
+    if not isinstance(learner.agent.refiner, refiners.AbstractLearnedRefiner):
+        raise ValueError(
+            f"{run.path} has no refiner that is trained, so that no multiplier holds it: take another run."
+        )
+    environment = deflow.Environment(**run.config["environment"])
+    file = data_file(run.config["data"], options.data_dir)
+    data = deflow.load_task(environment.name, deflow.UserFile(file)).train
+
+    begun = constraints.PIDConstraintConfig(initial_log_multiplier=math.log(max(multiplier_of(learner), 1e-3)))
+    learner = with_constraint(learner, dataclasses.replace(config, constraint=begun))
+    learner, usual = train(learner, data, options.reference, options.window, "pid, until settled")
+    settled = math.log(float(np.mean(usual["multiplier"][-(-len(usual["multiplier"]) * 3 // 4) :])))
+    bound = learner.agent.trust_region.limit
+    curves = {}
+    for name, constraint in {
+        "dual": constraints.DualConstraintConfig(),
+        f"dual, speed {options.speed:g}": constraints.DualConstraintConfig(speed=options.speed),
+        "pid": constraints.PIDConstraintConfig(),
+    }.items():
+        for start in STARTS:
+            begun = dataclasses.replace(constraint, initial_log_multiplier=settled + math.log(start))
+            moved = with_constraint(learner, dataclasses.replace(config, constraint=begun))
+            label = f"{name}, from {start:g} x"
+            _, curves[label] = train(moved, data, options.updates, options.window, label)
+    times = {label: settling_time(curve["size"], bound, options) for label, curve in curves.items()}
+    publish(options, run, step, math.exp(settled), bound, times, curves)
+
+
+def multiplier_of(learner: deflow.Learner) -> float:
+    """The factor before the size, as it is."""
+    return float(learner.agent.constraint.multiplier())
+
+
+def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> deflow.Learner:
+    """The learner with a fresh constraint in place of its own; Adam's averages of everything else are kept."""
+    spec, rate = learner.agent.spec, learner.learning_rate
+    fresh = deflow.Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0))
+
+    def transplant(old: Any, new: Any) -> Any:
+        """An agent, or a tree like one, of the old arrays and the new constraint."""
+        return dataclasses.replace(old, constraint=new.constraint)
+
+    def is_agent(node: Any) -> bool:
+        return isinstance(node, deflow.Agent)
+
+    state = jax.tree.map(
+        lambda old, new: transplant(old, new) if is_agent(old) else old,
+        learner.optimizer_state,
+        fresh.optimizer_state,
+        is_leaf=is_agent,
+    )
+    agent = transplant(learner.agent, fresh.agent)
+    return dataclasses.replace(learner, agent=agent, optimizer_state=state)
+
+
+def train(
+    learner: deflow.Learner, data: deflow.Batch, updates: int, window: int, label: str
+) -> tuple[deflow.Learner, dict[str, np.ndarray]]:
+    """The learner after that many further updates; mean size and multiplier in each window of them."""
+    begin = int(learner.step)
+    loop = deflow.train_offline(
+        learner, data, steps=begin + updates, key=jax.random.key(0), updates_per_dispatch=window
+    )
+    rows = []
+    with tqdm(total=updates, desc=label, unit="update") as bar:
+        for step, learner, metrics in loop:
+            rows.append([float(metrics["size"]), float(metrics["multiplier"])])
+            bar.update(step - begin - bar.n)
+    size, multiplier = np.asarray(rows).T
+    return learner, {"size": size, "multiplier": multiplier}
+
+
+def settling_time(sizes: np.ndarray, bound: float, options: Settling) -> int | None:
+    """Updates after which every window's mean is within the tolerance; None where the last window's is not."""
+    outside = np.flatnonzero(np.abs(sizes / bound - 1) > options.tolerance)
+    if len(outside) == 0:
+        return 0
+    return None if outside[-1] == len(sizes) - 1 else int(outside[-1] + 1) * options.window
+
+
+def publish(
+    options: Settling,
+    run: deflow.Run,
+    step: int,
+    multiplier: float,
+    bound: float,
+    times: dict[str, int | None],
+    curves: dict[str, dict[str, np.ndarray]],
+) -> None:
+    """Prints the times, writes them and the curves."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{run.path} from step {step:,}: settled multiplier {multiplier:.3g}, bound {bound:g}")
+    for label, time in times.items():
+        console.print(f"  {label}: {'not settled' if time is None else f'{time:,} updates'}")
+    chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("run", "output", "data_dir")}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    rounded = {label: {k: [float(f"{x:.4g}") for x in v] for k, v in curve.items()} for label, curve in curves.items()}
+    whole = {"options": chosen, "step": step, "multiplier": multiplier, "bound": bound, "settled": times}
+    options.output.write_text(json.dumps({**whole, "curves": rounded}) + "\n")
+    picture = options.output.with_suffix(".png")
+    draw(options, bound, multiplier, curves).savefig(picture, dpi=110)
+    console.print(f"Measured: {options.output}\nPicture: {picture}")
+
+
+def draw(
+    options: Settling, bound: float, multiplier: float, curves: dict[str, dict[str, np.ndarray]]
+) -> matplotlib.figure.Figure:
+    """Sizes above multipliers, both against updates."""
+    figure = matplotlib.figure.Figure(figsize=(8, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for index, (label, curve) in enumerate(curves.items()):
+        updates = options.window * (1 + np.arange(len(curve["size"])))
+        style = {"color": f"C{index // 2}", "linestyle": "-" if index % 2 == 0 else "--", "label": label}
+        above.plot(updates, curve["size"] / bound, **style)
+        below.plot(updates, curve["multiplier"] / multiplier, **style)
+    above.axhspan(1 - options.tolerance, 1 + options.tolerance, color="0.9", zorder=0)
+    above.set(ylabel="mean size / bound", yscale="log")
+    below.set(ylabel="multiplier / settled", yscale="log", xlabel="updates since the multiplier was moved")
+    below.legend(fontsize=8, ncols=2)
+    return figure
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, Settling, description=__doc__)
