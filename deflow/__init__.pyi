@@ -10,6 +10,7 @@ from .agent import Agent as Agent
 from .agent import Metrics as Metrics
 from .algorithms import ALGORITHMS as ALGORITHMS
 from .algorithms import agent_config as agent_config
+from .bounds import resolve_bound as resolve_bound
 from .composition import AgentConfig as AgentConfig
 from .data import Collected as Collected
 from .data import Environment as Environment

@@ -221,7 +221,8 @@ def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: d
     member, documentation = type(instance), field_docstrings(type(instance))
     fields = []
     for field in dataclasses.fields(member):
-        annotation, keywords = field.type, {"help": documentation.get(field.name, "")}
+        annotation: Any = field.type
+        keywords: dict[str, Any] = {"help": documentation.get(field.name, "")}
         if field.name in parts:
             annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], sizes, inner=True)
         fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))

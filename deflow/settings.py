@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+from typing import Any
 
 from .critics.aggregation import Aggregation
 
@@ -44,10 +45,10 @@ class TaskSettings:
     """The nearest published family, where the task itself has no published settings."""
 
 
-_ANT = {"fql_weight": 10.0, "action_size": 8}
-_HUMANOID = {"fql_weight": 30.0, "action_size": 21}
-_CUBE = {"flow_depth": 2}
-_PUZZLE = {"fql_weight": 1000.0}
+_ANT: dict[str, Any] = {"fql_weight": 10.0, "action_size": 8}
+_HUMANOID: dict[str, Any] = {"fql_weight": 30.0, "action_size": 21}
+_CUBE: dict[str, Any] = {"flow_depth": 2}
+_PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
 
 _PUBLISHED = {
     "antmaze-large-navigate": TaskSettings(0.99, "min", 0.01, 1_000_000, **_ANT),

@@ -18,7 +18,7 @@ import offline
 import tyro
 
 import deflow
-from deflow import command_line, replay, resuming, runs
+from deflow import bounds, command_line, replay, resuming, runs
 from deflow.arguments import peek
 from deflow.description import restore_agent
 from deflow.interrupts import patient_interrupts
@@ -108,6 +108,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     began = time.perf_counter()
     resuming.check_unchanged(options, config, MAY_CHANGE)
     task = offline.load(options, config)
+    config, bound = bounds.resolution(config, task, workers=options.workers)
     replay.check_capacity(len(task.train), options.capacity, options.sampling)
     start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
     taken = learned(options, config, task, start) if options.from_ and options.resume is None else None
@@ -120,7 +121,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         recipe="offline_to_online",
         online_from=options.steps,
     )
-    facts = offline.first_screen(options, task, start.learner, algorithm, group)
+    facts = offline.first_screen(options, task, start.learner, algorithm, group, bound)
     command_line.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
         start, step = taken or learned(options, config, task, start), options.steps

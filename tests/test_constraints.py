@@ -9,9 +9,17 @@ import optax
 import pytest
 from small import cases
 
-from deflow.constraints import AbstractSoftConstraint, DualConstraint, DualConstraintConfig, NoConstraint, Penalty
+from deflow.constraints import (
+    AbstractSoftConstraint,
+    DualConstraint,
+    DualConstraintConfig,
+    NoConstraint,
+    Penalty,
+    PIDConstraintConfig,
+    Projection,
+)
 from deflow.testing import LawError, check_constraint, example_context
-from deflow.types import Fixed
+from deflow.types import Fixed, trainable
 
 
 @pytest.mark.parametrize("constraint", **cases("constraint"))
@@ -20,8 +28,8 @@ def test_laws(constraint):
     check_constraint(constraint, bound=3.0)
 
 
-def dual(log_multiplier=1.0) -> DualConstraint:
-    return DualConstraintConfig(log_multiplier).build(example_context(), key=jax.random.key(0))
+def dual(log_multiplier=1.0, speed=1.0) -> DualConstraint:
+    return DualConstraintConfig(log_multiplier, speed).build(example_context(), key=jax.random.key(0))
 
 
 def test_dual_by_hand():
@@ -51,6 +59,83 @@ def test_starts_as_the_paper():
     assert dual().multiplier() == pytest.approx(math.e)
 
 
+SIZES = (0.3, 0.02, 0.5, 0.5, 0.11)
+
+
+def after_adam(part, loss_of):
+    """The part after one update of Adam for each of SIZES."""
+    adam = optax.adam(3e-4)
+    state = adam.init(part)
+    for size in SIZES:
+        slope = jax.grad(loss_of)(part, jnp.asarray(size))
+        with jax.numpy_dtype_promotion("standard"):
+            step, state = adam.update(slope, state)
+        part = eqx.apply_updates(part, step)
+    return part
+
+
+def dual_loss(part, size):
+    return part.loss(size, 0.1)
+
+
+def test_dual_at_another_speed():
+    """It starts at the same multiplier, and log alpha moves that many times as far."""
+    one, fast = dual(), dual(speed=20.0)
+    assert fast.multiplier() == pytest.approx(one.multiplier())
+    assert fast.loss(jnp.asarray(0.3), 0.1) == pytest.approx(one.loss(jnp.asarray(0.3), 0.1))
+    moved = [math.log(after_adam(part, dual_loss).multiplier()) - 1.0 for part in (one, fast)]
+    assert abs(moved[0]) > 2e-4
+    assert moved[1] == pytest.approx(20 * moved[0], rel=2e-3)
+
+
+def test_dual_at_speed_one_is_the_papers_bit_for_bit():
+    """alpha * size - log_alpha * (size - bound), and Adam on log_alpha."""
+
+    def papers(log_alpha, size):
+        held = jax.lax.stop_gradient(jnp.exp(log_alpha)) * size
+        return held - log_alpha * (jax.lax.stop_gradient(size) - 0.1)
+
+    part, log_alpha = dual(0.7), jnp.asarray(0.7)
+    assert part.loss(jnp.asarray(0.3), 0.1) == papers(log_alpha, jnp.asarray(0.3))
+    moved = after_adam(log_alpha, papers)
+    assert moved != log_alpha
+    assert after_adam(part, dual_loss).log_multiplier == moved
+
+
+def test_pid_by_hand():
+    """Relative errors 0.5, 4 (clipped to 1), -0.5 and -1, with gains 0.5, 0.25 and 0.125, by hand:
+    the integral goes 1.125, 1.375, 1.25, 1, and log alpha adds a half of the error and an eighth of its change."""
+    config = PIDConstraintConfig(proportional=0.5, integral=0.25, derivative=0.125)
+    part = config.build(example_context(), key=jax.random.key(0))
+    assert part.multiplier() == pytest.approx(math.e)
+    assert not jax.tree.leaves(eqx.filter(part, trainable(part)))
+    for size, log_alpha in ((0.15, 1.4375), (0.5, 1.9375), (0.05, 0.8125), (0.0, 0.4375)):
+        part = part.advance(jnp.asarray(size), 0.1)
+        assert part.multiplier() == pytest.approx(math.exp(log_alpha), rel=1e-5)
+        loss, slope = jax.value_and_grad(part.loss)(jnp.asarray(0.3), 0.1)
+        assert loss == pytest.approx(0.3 * math.exp(log_alpha), rel=1e-5)
+        assert slope == pytest.approx(math.exp(log_alpha), rel=1e-5)
+
+
+def test_pid_settles():
+    """Where the size answers the multiplier, as size = 1 / alpha does, it ends at the bound, from either side."""
+    for start in (-2.0, 6.0):
+        part = PIDConstraintConfig(start, integral=0.05).build(example_context(), key=jax.random.key(0))
+        part = jax.lax.fori_loop(0, 300, lambda _, part: part.advance(1.0 / part.multiplier(), 0.1), part)
+        assert part.multiplier() == pytest.approx(10.0, rel=1e-2)
+
+
+def test_projection():
+    """Displacements are projected, and nothing is added to the loss."""
+    part, size = Projection(), jnp.asarray(5.0)
+    assert part.restrict(jnp.asarray([0.5, -1.0]), jnp.negative).tolist() == [-0.5, 1.0]
+    assert jax.value_and_grad(part.loss)(size, 0.1) == (0, 0)
+    assert part.multiplier() == 0
+    assert part.advance(size, 0.1) is part
+    soft = (Penalty(), NoConstraint(), dual())
+    assert all(s.restrict(jnp.asarray([0.5, -1.0]), jnp.negative).tolist() == [0.5, -1.0] for s in soft)
+
+
 def test_penalty_and_none():
     size = jnp.asarray(0.3)
     assert Penalty(10.0).loss(size, 0.1) == pytest.approx(3.0)
@@ -65,6 +150,15 @@ def test_refuses():
         Penalty(-1.0)
     with pytest.raises(ValueError, match="dual: initial_log_multiplier must be finite, got inf"):
         DualConstraintConfig(math.inf)
+    with pytest.raises(ValueError, match="dual: speed must be positive, got 0"):
+        DualConstraintConfig(speed=0.0)
+    with pytest.raises(ValueError, match="pid: initial_log_multiplier must be finite, got nan"):
+        PIDConstraintConfig(math.nan)
+    for name, value in {"proportional": -0.1, "derivative": -0.1, "integral": 0.0}.items():
+        with pytest.raises(ValueError, match=f"pid: {name} must .*, got {value}"):
+            PIDConstraintConfig(**{name: value})
+    with pytest.raises(ValueError, match="'pid' needs a trust region with a finite bound, got inf"):
+        PIDConstraintConfig().build(example_context(), key=jax.random.key(0)).loss(jnp.asarray(0.3), math.inf)
     with pytest.raises(ValueError, match="'dual' needs a trust region with a finite bound, got inf"):
         dual().loss(jnp.asarray(0.3), math.inf)
 

@@ -1,4 +1,4 @@
-"""Critics: the laws, the aggregations and the target's rate by hand."""
+"""Critics: the laws; histograms, aggregations, losses and the target's rate by hand."""
 
 import dataclasses
 import inspect
@@ -10,9 +10,23 @@ import numpy as np
 import pytest
 import reference
 from jaxtyping import TypeCheckError
+from scipy.stats import norm
 from small import SPEC, cases, small
 
-from deflow.critics import AbstractCritic, EnsembleCritic, EnsembleCriticConfig, NoCritic, aggregate, check_aggregation
+from deflow import solvers
+from deflow.critics import (
+    AbstractCritic,
+    CategoricalCritic,
+    CategoricalCriticConfig,
+    EnsembleCritic,
+    EnsembleCriticConfig,
+    ExpectileCriticConfig,
+    FlowCriticConfig,
+    NoCritic,
+    aggregate,
+    check_aggregation,
+)
+from deflow.critics.histogram import histogram, reward_range
 from deflow.testing import LawError, check_critic, example_context, example_data
 from deflow.types import Fixed
 
@@ -62,13 +76,15 @@ def test_equal_members_have_a_finite_slope():
     assert slope.tolist() == [0.5, 0.5]
 
 
+def says(numbers, part):
+    """The part (a stack of networks, or one) with its last bias these numbers and all else 0: what it always says."""
+    part = jax.tree.map(jnp.zeros_like, part)
+    bias = jnp.asarray(numbers, jnp.float32).reshape(part.network.layers[-1].bias.shape)
+    return eqx.tree_at(lambda part: part.network.layers[-1].bias, part, bias)
+
+
 def test_loss_by_hand():
     """Networks that say their last bias: Q = (1, 3), target (5, 2), r = 0.5, discount 0.9."""
-
-    def says(numbers, part):
-        part = jax.tree.map(jnp.zeros_like, part)
-        return eqx.tree_at(lambda m: m.network.layers[-1].bias, part, jnp.asarray(numbers)[:, None])
-
     critic, row = ensemble(aggregation="min"), example_data(SPEC, 8).on_device()[1]
     critic = dataclasses.replace(critic, members=says([1.0, 3.0], critic.members))
     critic = dataclasses.replace(critic, target=Fixed(says([5.0, 2.0], critic.members)))
@@ -92,6 +108,154 @@ def test_target_rate_by_hand():
         assert all(np.all(leaf == 8.0) for leaf in jax.tree.leaves(critic.members))
 
 
+# --- histograms and ranges
+
+
+EDGES = np.linspace(-10, 2, 25)  # bins of width 0.5
+
+
+@pytest.mark.parametrize("deviation", [0.375, 8.0])
+def test_histogram_against_scipy(deviation):
+    """The Gaussian's mass between the edges, in shares; also of a number outside, whose mass is mostly cut off."""
+    for number in (-3.3, 0.0, 1.9, 2.6, -10.4):
+        mass = np.diff(norm.cdf(EDGES, loc=number, scale=deviation))
+        shares = histogram(jnp.asarray(number), jnp.asarray(EDGES, jnp.float32), jnp.asarray(deviation))
+        np.testing.assert_allclose(shares, mass / mass.sum(), rtol=1e-4, atol=1e-5)
+        assert np.sum(shares) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [-7.0, -3.3, -0.11, 0.2])
+def test_histogram_keeps_the_mean(number):
+    """Blurred by 0.75 bin widths, three deviations inside the range: the bins' centres average to the number."""
+    shares = histogram(jnp.asarray(number), jnp.asarray(EDGES, jnp.float32), jnp.asarray(0.375))
+    assert np.asarray(shares, np.float64) @ ((EDGES[1:] + EDGES[:-1]) / 2) == pytest.approx(number, abs=0.002)
+
+
+@pytest.mark.parametrize("number", [-1e6, -40.0, 30.0, 1e6])
+def test_histogram_of_a_number_far_outside_is_finite(number):
+    shares = np.asarray(histogram(jnp.asarray(number), jnp.asarray(EDGES, jnp.float32), jnp.asarray(0.375)))
+    assert np.isfinite(shares).all()
+    assert (shares >= 0).all()
+    assert shares.sum() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("config", [CategoricalCriticConfig, FlowCriticConfig])
+def test_rewards_of_the_data_widen_the_range(config):
+    """Those outside do; known bounds beyond the data stay."""
+    data, part = example_data(SPEC), small(config(reward_min=-3.0, reward_max=0.25))
+    assert -3 < data.reward.min() < 0.25 < data.reward.max()
+    critic = part.build(example_context(data=data), key=jax.random.key(0))
+    np.testing.assert_array_equal(critic.rewards.value, np.float32([-3.0, data.reward.max()]))
+    critic = part.build(example_context(), key=jax.random.key(0))
+    np.testing.assert_array_equal(critic.rewards.value, [-3.0, 0.25])
+    lower = dataclasses.replace(data, reward=data.reward - 5)
+    widened = reward_range(example_context(data=lower), -3.0, 0.25).value
+    np.testing.assert_array_equal(widened, np.float32([lower.reward.min(), 0.25]))
+
+
+# --- categorical
+
+
+def categorical(**values) -> CategoricalCritic:
+    config = CategoricalCriticConfig(width=4, depth=1, **values)
+    return config.build(example_context(), key=jax.random.key(0))
+
+
+def test_categorical_bins_cover_the_returns_with_a_margin():
+    """[-1, 0] / (1 - 0.9) = [-10, 0], and 3 deviations of 0.75 bin widths on either side: 20 - 4.5 widths are 10."""
+    edges, width = np.asarray(categorical(bins=20).edges()), 10 / 15.5
+    np.testing.assert_allclose(edges, np.arange(21) * width - 10 - 2.25 * width, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("end", [-10.0, 0.0])
+def test_categorical_target_at_the_end_keeps_its_mean(end):
+    """Within a hundredth of a bin: the margin is there for that."""
+    edges = categorical().edges()
+    assert len(edges) == 102
+    width = float(edges[1] - edges[0])
+    shares = np.asarray(histogram(jnp.asarray(end), edges, jnp.asarray(0.75 * width)), np.float64)
+    assert abs(shares @ np.asarray((edges[1:] + edges[:-1]) / 2, np.float64) - end) < 0.01 * width
+
+
+def test_categorical_by_hand():
+    """Four bins with deviation half a bin: widths of 10, so edges -25, -15, -5, 5, 15 and centres -20, -10, 0, 10."""
+    critic = categorical(bins=4, smoothing=0.5, aggregation="min")
+    shares = np.asarray([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])  # of mean 0 and -10
+    ahead = np.asarray([[0.25, 0.25, 0.25, 0.25], [0.1, 0.1, 0.7, 0.1]])  # of mean -5 and -2
+    critic = dataclasses.replace(critic, members=says(np.log(shares), critic.members))
+    critic = dataclasses.replace(critic, target=Fixed(says(np.log(ahead) + 7, critic.members)))
+    row = example_data(SPEC, 8).on_device()[1]
+    assert critic.value(row.observation, row.action) == pytest.approx(-5, abs=1e-4)
+    assert critic.score(row.observation, row.action) == pytest.approx(-10, abs=1e-4)
+    edges = np.asarray([-25, -15, -5, 5, 15])
+    # -0.5 + 0.9 * -5; nothing follows; below the range, whose end stands for it; and above.
+    for reward, mask, target in ((-0.5, 1.0, -5.0), (-0.5, 0.0, -0.5), (-8.0, 1.0, -10.0), (3.0, 0.0, 0.0)):
+        transition = dataclasses.replace(row, reward=jnp.asarray(reward), mask=jnp.asarray(mask))
+        loss, metrics = critic.loss(transition, jnp.zeros((1, 2)), key=jax.random.key(0))
+        assert metrics["critic_target"] == pytest.approx(target, abs=1e-4)
+        wanted = np.diff(norm.cdf(edges, loc=target, scale=5))
+        wanted = wanted / wanted.sum()
+        assert loss == pytest.approx(-(wanted * np.log(shares)).sum(1).mean(), rel=1e-4)
+        assert metrics["critic_value"] == pytest.approx(-5, abs=1e-4)
+
+
+# --- expectile and flow
+
+
+def test_expectile_by_hand():
+    """Q = (1, 3), targets (5, 2) of which the smaller counts; V = 1 is below by 1, V = 4 above by 2."""
+    config = ExpectileCriticConfig(width=4, depth=1, expectile=0.9)
+    critic = config.build(example_context(), key=jax.random.key(0))
+    assert critic.next_actions == 0
+    row = example_data(SPEC, 8).on_device()[1]
+    transition = dataclasses.replace(row, reward=jnp.asarray(0.5), mask=jnp.asarray(1.0))
+    critic = dataclasses.replace(critic, members=says([1.0, 3.0], critic.members))
+    critic = dataclasses.replace(critic, target=Fixed(says([5.0, 2.0], critic.members)))
+    for state_value, expectile_loss in ((1.0, 0.9 * 1), (4.0, 0.1 * 4)):
+        part = dataclasses.replace(critic, state_value=says([state_value], critic.state_value))
+        loss, metrics = part.loss(transition, jnp.zeros((0, 2)), key=jax.random.key(0))
+        target = 0.5 + 0.9 * state_value
+        assert metrics["state_value_loss"] == pytest.approx(expectile_loss)
+        assert metrics["critic_target"] == pytest.approx(target)
+        assert loss == pytest.approx(expectile_loss + (1 - target) ** 2 + (3 - target) ** 2)
+
+
+def test_flow_critic_takes_the_agents_solver_with_steps_of_its_own():
+    for solver, own in ((solvers.Heun(steps=2), solvers.Heun(steps=5)), (solvers.Tsit5(), solvers.Tsit5())):
+        context = dataclasses.replace(example_context(), solver=solver)
+        critic = FlowCriticConfig(width=4, depth=1, steps=5).build(context, key=jax.random.key(0))
+        assert critic.solver == own
+        assert critic.next_actions == 8
+
+
+MEMBERS = [EnsembleCriticConfig, ExpectileCriticConfig, CategoricalCriticConfig, FlowCriticConfig]
+
+
+@pytest.mark.parametrize("config", MEMBERS)
+def test_value_is_the_mean_and_score_the_aggregation(config):
+    """Of three members, for the critics that have several: the refiner climbs one, the other ranks candidates."""
+    critic = config(members=3, width=4, depth=1, aggregation="mean-std", deviations=2.0)
+    critic = critic.build(example_context(), key=jax.random.key(0))
+    critic = dataclasses.replace(critic, members=reference.perturbed(critic.members, scale=1.0))
+    o, a = example_data(SPEC, 4).observation, example_data(SPEC, 4).action
+    outputs = [
+        reference.mlp(reference.arrays(critic.members.network, member), np.concatenate([o, a], 1))
+        for member in range(3)
+    ]
+    values = np.stack(outputs)[..., 0]
+    if config is CategoricalCriticConfig:
+        shares = np.exp(outputs) / np.exp(outputs).sum(-1, keepdims=True)
+        width = 10 / (101 - 4.5)
+        values = shares @ (np.arange(101) * width - 50 * width - 5)
+    value, score = (jax.jit(jax.vmap(function))(o, a) for function in (critic.value, critic.score))
+    np.testing.assert_allclose(value, values.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(score, values.mean(0) - 2 * values.std(0), rtol=1e-4, atol=1e-5)
+    assert np.all(values.std(0) > 1e-2)
+
+
+# --- what is refused
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -105,6 +269,38 @@ def test_target_rate_by_hand():
 def test_refuses(values, message):
     with pytest.raises(ValueError, match=f"critic ensemble: {message}"):
         EnsembleCriticConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (CategoricalCriticConfig, {"smoothing": 0.0}, "categorical: smoothing must be positive, got 0.0"),
+        (CategoricalCriticConfig, {"bins": 4}, "categorical: bins must be more than 4.5 for its smoothing, got 4"),
+        (CategoricalCriticConfig, {"reward_min": 0.0}, "categorical: reward_min must be below reward_max, got 0.0 and"),
+        (CategoricalCriticConfig, {"target_rate": 2.0}, r"categorical: target_rate must be in \(0, 1\], got 2.0"),
+        (FlowCriticConfig, {"reward_max": -2.0}, "flow: reward_min must be below reward_max, got -1.0 and -2.0"),
+        (FlowCriticConfig, {"reward_min": -np.inf}, "flow: reward_min must be below"),
+        (FlowCriticConfig, {"noises": 0}, "flow: noises must be at least 1, got 0"),
+        (FlowCriticConfig, {"steps": 0}, "flow: steps must be at least 1, got 0"),
+        (FlowCriticConfig, {"bins": 0}, "flow: bins must be at least 1, got 0"),
+        (FlowCriticConfig, {"time_features": 0}, "flow: time_features must be at least 1, got 0"),
+        (FlowCriticConfig, {"start": 0.0}, "flow: start must be positive, got 0.0"),
+        (FlowCriticConfig, {"members": 0}, "flow: members must be at least 1, got 0"),
+        (ExpectileCriticConfig, {"expectile": 1.0}, "expectile: expectile must be between 0 and 1, got 1.0"),
+        (ExpectileCriticConfig, {"expectile": 0.0}, "expectile: expectile must be between 0 and 1, got 0.0"),
+        (ExpectileCriticConfig, {"depth": 0}, "expectile: depth must be at least 1"),
+    ],
+)
+def test_others_refuse(config, values, message):
+    with pytest.raises(ValueError, match=f"critic {message}"):
+        config(**values)
+
+
+@pytest.mark.parametrize("config", [CategoricalCriticConfig, FlowCriticConfig])
+def test_refuses_returns_without_a_range(config):
+    context = dataclasses.replace(example_context(), discount=1.0)
+    with pytest.raises(ValueError, match="returns have a range only if discount is below 1, got 1.0"):
+        config(width=4, depth=1).build(context, key=jax.random.key(0))
 
 
 def test_refuses_an_unknown_aggregation():

@@ -55,5 +55,5 @@ class EllipsoidConfig(AbstractTrustRegionConfig):
         prototypes, covariances = local_covariances(context, self.prototypes)
         variances, axes = np.linalg.eigh(covariances)
         variances = np.maximum(variances, SMALLEST_DEVIATION**2)
-        fixed = (Fixed(jnp.asarray(array, jnp.float32)) for array in (axes, variances))
-        return Ellipsoid(prototypes, *fixed, self.bound)
+        axes, variances = (Fixed(jnp.asarray(array, jnp.float32)) for array in (axes, variances))
+        return Ellipsoid(prototypes=prototypes, axes=axes, variances=variances, bound=self.bound)

@@ -48,4 +48,5 @@ class PerStateConfig(AbstractTrustRegionConfig):
     def build(self, context: Context, *, key: Key[Array, ""]) -> PerState:
         prototypes, covariances = local_covariances(context, self.prototypes)
         variances = np.maximum(np.diagonal(covariances, axis1=1, axis2=2), SMALLEST_DEVIATION**2)
-        return PerState(prototypes, Fixed(jnp.asarray(variances, jnp.float32)), self.bound)
+        variances = Fixed(jnp.asarray(variances, jnp.float32))
+        return PerState(prototypes=prototypes, variances=variances, bound=self.bound)

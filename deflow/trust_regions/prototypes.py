@@ -64,7 +64,8 @@ def local_covariances(context: Context, count: int) -> tuple[Prototypes, Float[n
     states = _k_means((sample.astype(np.float32) - mean) * inverse_scale, count)
     nearest = _assign(observations, mean, inverse_scale, states)
 
-    groups = np.split(actions[np.argsort(nearest, kind="stable")], np.cumsum(np.bincount(nearest, minlength=count))[:-1])
+    ends = np.cumsum(np.bincount(nearest, minlength=count))
+    groups = np.split(actions[np.argsort(nearest, kind="stable")], ends[:-1])
     overall = _covariance(actions)
     covariances = np.stack([(len(g) * _covariance(g) + PRIOR_ROWS * overall) / (len(g) + PRIOR_ROWS) for g in groups])
     repeated = np.arange(count) % len(states)
@@ -88,7 +89,7 @@ def _k_means(sample: np.ndarray, count: int) -> np.ndarray:
     count = min(count, len(np.unique(sample, axis=0)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an empty group has the covariance of all actions
-        centres, _ = kmeans2(sample, count, iter=20, minit="++", seed=np.random.default_rng(0), check_finite=False)
+        centres, _ = kmeans2(sample, count, iter=20, minit="++", rng=0, check_finite=False)
     return centres.astype(np.float32)
 
 
@@ -97,9 +98,8 @@ def _assign(observations: np.ndarray, mean: np.ndarray, inverse_scale: np.ndarra
     from scipy.cluster.vq import vq
 
     size = max(_CHUNK_ENTRIES // len(mean), 1)
-    chunks = (observations[start : start + size] for start in range(0, len(observations), size))
-    assigned = [vq((chunk.astype(np.float32) - mean) * inverse_scale, states, check_finite=False)[0] for chunk in chunks]
-    return np.concatenate(assigned)
+    chunks = (observations[start : start + size].astype(np.float32) for start in range(0, len(observations), size))
+    return np.concatenate([vq((chunk - mean) * inverse_scale, states, check_finite=False)[0] for chunk in chunks])
 
 
 def _covariance(actions: np.ndarray) -> np.ndarray:
