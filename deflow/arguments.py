@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .composition import KINDS
-from .registry import suggestion
+from .registry import Registry, suggestion
 
 
 class UsageError(ValueError):
@@ -48,32 +48,55 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
 
 def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:
-    """Refuses a flag that is neither plain nor one of the parts that are chosen (from these defaults on)."""
-    kinds = {name: registry for name, registry in KINDS.items() if name in defaults}
-    chosen = {registry.choice: registry.name_of(defaults[name]) for name, registry in kinds.items()}
+    """Refuses a choice or a flag of a part that is not there, the parts being those chosen (from these defaults on)."""
     said = dict(filter(None, map(_choice, arguments)))
-    chosen |= {kind: name for kind, name in said.items() if kind in chosen}
-    available = set(plain)
-    for field, registry in kinds.items():
-        kind, member = registry.choice, registry[chosen[registry.choice]]
-        available |= {f"--{kind}{name}" for name in _fields(member)}
-        for name, inner in wrapped(defaults[field] if isinstance(defaults[field], member) else member()).items():
-            path = f"{kind}.{name.replace('_', '-')}"
-            inner_member = registry[said[path]] if path in said else type(inner)
-            available |= {f"--{path}{name}" for name in _fields(inner_member)}
-            available.discard(f"--{path}")
+    places = _places(said, defaults)
+    available = plain | {flag for place, (_, part) in places.items() for flag in _flags(place, part)}
+    for path, name in said.items():
+        if path not in places:
+            _refuse_place(f"{path}:{name}", path, places)
+        if "." in path and wrapped(places[path][1]):
+            raise UsageError(f"{path}:{name} wraps a part, and is to be wrapped itself: choose another {path}.")
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if not flag.startswith("--") or flag in available:
             continue
-        for registry in kinds.values():
-            owners = [n for n in registry if flag in {f"--{registry.choice}{f}" for f in _fields(registry[n])}]
-            if owners:
+        for place, (registry, part) in places.items():
+            names = [name for name in registry if flag in _flags(place, registry[name]())]
+            if names:
                 raise UsageError(
-                    f"{flag} belongs to {' or '.join(f'{registry.choice}:{n}' for n in owners)}, but the choice is "
-                    f"{registry.choice}:{chosen[registry.choice]}: add {registry.choice}:{owners[0]}."
+                    f"{flag} belongs to {' or '.join(f'{place}:{name}' for name in names)}, but the choice is "
+                    f"{place}:{registry.name_of(part)}: add {place}:{names[0]}."
                 )
+        if flag.count(".") == 2:
+            _refuse_place(flag, flag[2:].rpartition(".")[0], places)
         raise UsageError(suggestion("flag", flag, sorted(available)))
+
+
+def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[Registry, Any]]:
+    """Where a part is chosen (`refiner`, and `refiner.inner` if it wraps one) -> the registry, and what is chosen."""
+    places: dict[str, tuple[Registry, Any]] = {}
+    for registry in (KINDS[name] for name in KINDS if name in defaults):
+        default = next(defaults[name] for name in defaults if KINDS.get(name) is registry)
+        part = registry[said[registry.choice]]() if registry.choice in said else default
+        places[registry.choice] = registry, part
+        for name, inner in wrapped(part).items():
+            path = f"{registry.choice}.{name.replace('_', '-')}"
+            places[path] = registry, registry[said[path]]() if path in said else inner
+    return places
+
+
+def _refuse_place(argument: str, path: str, places: dict[str, tuple[Registry, Any]]) -> None:
+    """Says that no chosen part wraps one at this path."""
+    kind, _, field = path.partition(".")
+    registry, part = places.get(kind, (None, None))
+    names = [] if registry is None else [n for n in registry if field.replace("-", "_") in wrapped(registry[n]())]
+    if registry is not None and names:
+        raise UsageError(
+            f"{argument} is about a part that {kind}:{names[0]} wraps, but the choice is "
+            f"{kind}:{registry.name_of(part)}: add {kind}:{names[0]}."
+        )
+    raise UsageError(suggestion("place of a part", path, places))
 
 
 def wrapped(part: Any) -> dict[str, Any]:
@@ -89,8 +112,9 @@ def _choice(argument: str) -> tuple[str, str] | None:
     return None if match is None else (match[1].replace("_", "-"), match[2])
 
 
-def _fields(part: type) -> list[str]:
-    return [f".{field.name.replace('_', '-')}" for field in dataclasses.fields(part)]
+def _flags(place: str, part: Any) -> set[str]:
+    names = {field.name for field in dataclasses.fields(part)} - set(wrapped(part))
+    return {f"--{place}.{name.replace('_', '-')}" for name in names}
 
 
 def flags_of(options: Any) -> set[str]:

@@ -74,10 +74,10 @@ _PUBLISHED = {
 _PUBLISHED_D4RL = {
     "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0, action_size=8),
     "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0, action_size=8),
-    "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, action_size=24),
-    "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=28),
-    "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26),
-    "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30),
+    "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, action_size=24, flow_aggregation="min"),
+    "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=28, flow_aggregation="min"),
+    "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26, flow_aggregation="min"),
+    "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30, flow_aggregation="min"),
 }
 """D4RL tasks, by pattern; the first that fits counts. (FQL's alpha for adroit is between 3,000 and 30,000.)"""
 

@@ -1,5 +1,7 @@
 """The table's rows, and the settings of each task (arXiv 2601.10471, as the reference's commands have them)."""
 
+import math
+
 import equinox as eqx
 import jax
 import pytest
@@ -7,6 +9,7 @@ from small import SPEC
 
 from deflow import ALGORITHMS, agent_config, constraints, critics, fields, refiners, solvers, task_settings
 from deflow import trust_regions as regions
+from deflow.algorithms import resized
 from deflow.registry import UnknownNameError
 from deflow.settings import TaskSettings
 from deflow.testing import example_data
@@ -34,12 +37,60 @@ def test_flow_bc_is_the_flow_alone():
     assert config.critic == critics.NoCritic()
 
 
+OWN = TaskSettings(
+    0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, action_size=4, flow_aggregation="mean-std", flow_depth=3
+)
+"""Settings in which every number is a task's own."""
+
+ENSEMBLE = critics.EnsembleCriticConfig(members=2, aggregation="min", target_rate=0.005, width=512, depth=4)
+RESIDUAL = refiners.ResidualRefinerConfig(width=512, depth=4)
+NOTHING = (refiners.NoRefiner(), regions.NoTrustRegion(), constraints.NoConstraint())
+FLOW_CRITIC = critics.FlowCriticConfig(
+    members=2, aggregation="mean-std", width=512, depth=3, noises=8, steps=8, bins=50, time_features=64, start=0.1,
+    reward_min=-3.0, reward_max=0.0,
+)  # fmt: skip
+
+ROWS = {
+    "deflow": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
+    "deflow-flow-critic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), FLOW_CRITIC),
+    "deflow-projected": (RESIDUAL, regions.Ball(math.sqrt(4 * 0.02)), constraints.Projection(), ENSEMBLE),
+    "fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(7.0), ENSEMBLE),
+    "fbrac": (refiners.ThroughSolver(), *NOTHING[1:], ENSEMBLE),
+    "ifql": (*NOTHING, critics.ExpectileCriticConfig(members=2, aggregation="min", expectile=0.9, width=512, depth=4)),
+    "bfn": (*NOTHING, ENSEMBLE),
+    "flow-bc": (*NOTHING, critics.NoCritic()),
+}
+"""Row -> refiner, trust region, constraint, critic."""
+
+NUMBERS = {
+    "fql": {"normalize_value": False},
+    "fbrac": {"normalize_value": False, "flow_weight": 7.0},
+    "ifql": {"candidates": 32},
+    "bfn": {"candidates": 4, "target_candidates": 4},
+}
+"""Row -> what else differs from: one candidate, a normalised value, and flow matching of weight 1."""
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_rows(name):
+    """Each row has its parts at the papers' sizes, and what else it needs; all have the same flow."""
+    config = agent_config(name, settings=OWN)
+    assert (config.refiner, config.trust_region, config.constraint, config.critic) == ROWS[name]
+    found = {field: getattr(config, field) for field in ("candidates", "target_candidates")}
+    found |= {"normalize_value": config.normalize_value, "flow_weight": config.flow_weight}
+    usual = {"candidates": 1, "target_candidates": 1, "normalize_value": True, "flow_weight": 1.0}
+    assert found == usual | NUMBERS.get(name, {})
+    assert (config.field, config.solver) == (fields.MLPFieldConfig(512, 4), solvers.Euler(steps=10))
+    assert config.discount == 0.97
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_row_can_be_updated(name):
     """Traced on shapes: what an update needs is there, and it gives back what it was given."""
     config = agent_config(name, width=8, depth=1, solver=solvers.Euler(steps=1))
-    batch, key = example_data(SPEC, 4).on_device(), jax.random.key(0)
-    learner = eqx.filter_eval_shape(lambda: Learner.create(config, SPEC, batch, key=key))
+    data, key = example_data(SPEC, 4), jax.random.key(0)
+    batch = data.on_device()
+    learner = eqx.filter_eval_shape(lambda: Learner.create(config, SPEC, data, key=key))
     after, metrics = eqx.filter_eval_shape(lambda learner: learner.update(batch, key=key), learner)
     assert jax.tree.structure(after) == jax.tree.structure(learner)
     layouts = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(eqx.filter(tree, lambda x: hasattr(x, "dtype")))]
@@ -58,6 +109,16 @@ def test_sizes_and_parts():
     given = critics.EnsembleCriticConfig(members=10, width=4, depth=1)
     assert agent_config(width=16, depth=2, critic=given).critic == given
     assert agent_config(width=16).field.depth == 4
+
+
+def test_sizes_reach_a_wrapped_part():
+    """However deep it is wrapped; what has no sizes, and other values, stay."""
+    part = refiners.IteratedConfig(refiners.IteratedConfig(refiners.ResidualRefinerConfig(), times=2), times=4)
+    sized = resized(part, {"width": 16, "depth": 2})
+    inner = refiners.IteratedConfig(refiners.ResidualRefinerConfig(width=16, depth=2), times=2)
+    assert sized == refiners.IteratedConfig(inner, times=4)
+    gradient = refiners.IteratedConfig(refiners.ValueGradient(rate=0.5))
+    assert resized(gradient, {"width": 16, "depth": 2}) == gradient
 
 
 def test_settings_of_a_task():
@@ -131,3 +192,89 @@ def test_borrowed_settings_say_so(name, nearest):
     assert (settings.discount, settings.aggregation, settings.bound, settings.steps) == (
         published.discount, published.aggregation, published.bound, published.steps
     )  # fmt: skip
+
+
+FQL_WEIGHTS = {
+    "antmaze-large-navigate-singletask-v0": 10,
+    "antmaze-giant-navigate-singletask-v0": 10,
+    "antsoccer-arena-navigate-singletask-v0": 10,
+    "humanoidmaze-medium-navigate-singletask-v0": 30,
+    "humanoidmaze-large-navigate-singletask-v0": 30,
+    "cube-single-play-singletask-v0": 300,
+    "cube-double-play-singletask-v0": 300,
+    "scene-play-singletask-v0": 300,
+    "puzzle-3x3-play-singletask-v0": 1000,
+    "puzzle-4x4-play-singletask-v0": 1000,
+    "visual-cube-single-play-singletask-v0": 300,
+    "visual-cube-double-play-singletask-v0": 100,
+    "visual-scene-play-singletask-v0": 100,
+    "visual-puzzle-3x3-play-singletask-v0": 300,
+    "visual-puzzle-4x4-play-singletask-v0": 300,
+    "antmaze-umaze-v2": 10,
+    "antmaze-medium-diverse-v2": 10,
+    "antmaze-large-play-v2": 3,
+    "pointmaze-medium-navigate-singletask-v0": 10,
+    "cube-triple-play-singletask-v0": 300,
+}
+
+
+@pytest.mark.parametrize("name", FQL_WEIGHTS)
+def test_fqls_weight(name):
+    """As FQL publishes it (arXiv 2502.02538), and it is the row's multiplier."""
+    settings = task_settings(name)
+    assert settings.fql_weight == FQL_WEIGHTS[name]
+    assert agent_config("fql", settings=settings).constraint.weight == FQL_WEIGHTS[name]
+
+
+@pytest.mark.parametrize("name", ["pen-human-v1", "door-cloned-v1", "hammer-expert-v1", "relocate-human-v1"])
+def test_fqls_weight_for_adroit(name):
+    assert 3_000 <= task_settings(name).fql_weight <= 30_000
+
+
+FLOW_CRITICS = {
+    "antmaze-large-navigate": ("mean", 4, 256, -1),
+    "antmaze-giant-navigate": ("min", 4, 512, -1),
+    "humanoidmaze-medium-navigate": ("mean", 4, 256, -1),
+    "humanoidmaze-large-navigate": ("mean", 4, 512, -1),
+    "antsoccer-arena-navigate": ("mean", 4, 256, -1),
+    "cube-single-play": ("mean", 2, 256, -1),
+    "cube-double-play": ("mean", 2, 256, -2),
+    "scene-play": ("mean", 4, 256, -5),
+    "puzzle-3x3-play": ("mean", 4, 256, -9),
+    "puzzle-4x4-play": ("mean", 4, 256, -16),
+    "visual-cube-double-play": ("mean", 2, 256, -2),
+}
+"""Family -> the flow critic's aggregation, layers and batch (arXiv 2509.06863), and OGBench's lowest reward."""
+
+
+@pytest.mark.parametrize("family", FLOW_CRITICS)
+def test_flow_critics_settings(family):
+    settings = task_settings(f"{family}-singletask-task1-v0")
+    aggregation, depth, batch_size, reward_min = FLOW_CRITICS[family]
+    critic = agent_config("deflow-flow-critic", settings=settings).critic
+    assert (critic.aggregation, critic.depth, critic.reward_min, critic.reward_max) == (
+        aggregation, depth, reward_min, 0
+    )  # fmt: skip
+    assert settings.flow_batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("pointmaze-medium-navigate-singletask-v0", 2),
+        ("antmaze-large-navigate-singletask-v0", 8),
+        ("antsoccer-arena-navigate-singletask-v0", 8),
+        ("humanoidmaze-giant-navigate-singletask-v0", 21),
+        ("cube-triple-play-singletask-v0", 5),
+        ("puzzle-3x3-play-singletask-v0", 5),
+        ("pen-human-v1", 24),
+        ("door-cloned-v1", 28),
+        ("hammer-expert-v1", 26),
+        ("relocate-human-v1", 30),
+    ],
+)
+def test_the_balls_radius(name, size):
+    """Where a displacement has DeFlow's mean square: A of its coordinates at the root of delta."""
+    settings = task_settings(name)
+    radius = agent_config("deflow-projected", settings=settings).trust_region.bound
+    assert radius**2 / size == pytest.approx(settings.bound)

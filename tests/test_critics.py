@@ -299,7 +299,7 @@ def test_others_refuse(config, values, message):
 @pytest.mark.parametrize("config", [CategoricalCriticConfig, FlowCriticConfig])
 def test_refuses_returns_without_a_range(config):
     context = dataclasses.replace(example_context(), discount=1.0)
-    with pytest.raises(ValueError, match="returns have a range only if discount is below 1, got 1.0"):
+    with pytest.raises(ValueError, match=r"returns have a range only if discount is below 1, got 1\.0"):
         config(width=4, depth=1).build(context, key=jax.random.key(0))
 
 

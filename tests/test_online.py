@@ -269,4 +269,4 @@ def test_a_frozen_field_is_not_differentiated():
 
 def test_a_flow_that_its_refiner_trains_cannot_be_frozen():
     with pytest.raises(ValueError, match="the refiner ThroughSolver trains the flow itself"):
-        learner(refiner=stubs.ThroughSolver()).freeze_field()
+        learner(refiner=deflow.refiners.ThroughSolver()).freeze_field()

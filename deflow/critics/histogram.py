@@ -6,24 +6,29 @@ import math
 import jax
 import jax.numpy as jnp
 import jax.scipy.stats
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..types import Context, Fixed, Scalar
 
-_SMALLEST_MASS = 1e-12  # a number far outside the range leaves no mass in any bin
+_FARTHEST = 4.0  # deviations outside the range
 
 
 def histogram(number: Scalar, edges: Float[Array, " edges"], deviation: Scalar) -> Float[Array, " bins"]:
-    """Probabilities of the bins between the edges: those of N(number, deviation^2), divided by their sum."""
+    """Probabilities of the bins between the edges: those of N(number, deviation^2), divided by their sum.
+
+    A number more than four deviations outside counts as four: farther out float32 leaves no mass in any bin.
+    """
+    number = jnp.clip(number, edges[0] - _FARTHEST * deviation, edges[-1] + _FARTHEST * deviation)
     mass = jnp.diff(jax.scipy.stats.norm.cdf((edges - number) / deviation))
-    return mass / jnp.maximum(jnp.sum(mass), _SMALLEST_MASS)
+    return mass / jnp.sum(mass)
 
 
 def reward_range(context: Context, lowest: float, highest: float) -> Fixed:
     """The array [lowest, highest] of rewards, widened by those of the data that lie outside."""
     if context.data is not None:
-        lowest = min(lowest, float(context.data.reward.min()))
-        highest = max(highest, float(context.data.reward.max()))
+        rewards = np.asarray(context.data.reward)
+        lowest, highest = min(lowest, float(rewards.min())), max(highest, float(rewards.max()))
     return Fixed(jnp.asarray([lowest, highest], jnp.float32))
 
 

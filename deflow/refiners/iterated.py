@@ -18,8 +18,8 @@ from .residual import ResidualRefinerConfig
 
 
 class Iterated(AbstractRefiner):
-    """D_0 = 0 and D_{i+1} = project(D_i + inner(o, z, clip(proposal + D_i))); of D_1 ... D_times, the one of highest
-    value is executed."""
+    """D_0 = 0 and D_{i+1} = project(a_i + inner(o, z, a_i) - proposal) with a_i = clip(proposal + D_i); of D_1 ...
+    D_times, the one of highest value is executed."""
 
     inner: AbstractRefiner
     times: int
