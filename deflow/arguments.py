@@ -68,8 +68,9 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
                     f"{flag} belongs to {' or '.join(f'{place}:{name}' for name in names)}, but the choice is "
                     f"{place}:{registry.name_of(part)}: add {place}:{names[0]}."
                 )
-        if flag.count(".") == 2:
-            _refuse_place(flag, flag[2:].rpartition(".")[0], places)
+        path = flag[2:].rpartition(".")[0]
+        if "." in path and path not in places:
+            _refuse_place(flag, path, places)
         raise UsageError(suggestion("flag", flag, sorted(available)))
 
 

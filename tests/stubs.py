@@ -31,9 +31,6 @@ class CountingFieldConfig(fields.AbstractFieldConfig):
         return CountingField(MLP(inputs, spec.action_size, width=4, depth=1, key=key))
 
 
-"""The real one, under the name that test_online has for it."""
-
-
 class Slope(critics.AbstractCritic):
     """A known value that nothing learns: Q(o, a) = 2 + slope * a_1."""
 

@@ -143,6 +143,10 @@ def test_quickstart_is_smaller_but_else_the_papers(offline):
             "refiner.inner:value-gradient refiner:iterated --refiner.inner.rat 0.3",
             ["Unknown flag '--refiner.inner.rat'", "'--refiner.inner.rate'"],
         ),
+        ("--refiner.inner.rate 0.3", ["that refiner:iterated wraps", "add refiner:iterated"]),
+        ("refiner:iterated --refiner.inner.rate 1", ["belongs to refiner.inner:value-gradient", "add refiner.inner:"]),
+        ("refiner:iterated refiner.inner:iterated", ["choose another refiner.inner"]),
+        ("refiner:iterated refiner.innr:residual", ["'refiner.innr'. Did you mean 'refiner.inner'"]),
         ("refiner:iterated --refiner.tims 3", ["Unknown flag '--refiner.tims'", "'--refiner.times'"]),
     ],
 )
