@@ -1,0 +1,167 @@
+"""Intrinsic action variance: how much the data's actions differ where its states are alike (arXiv 2601.10471).
+
+It scales the trust region: actions may move as far as the data's own do. The paper leaves the metric, the treatment of
+the state itself and the divisor open; what is chosen here is said at `action_variance`.
+"""
+
+import dataclasses
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+from deflow.data.errors import DataError, DataWarning, FolderError
+from deflow.data.neighbours import nearest_rows
+from deflow.data.provenance import read_json, write_json
+from deflow.data.task import Task
+
+EDGES = np.geomspace(1e-6, 2.0, 91)
+"""Edges of the histogram's bins: variances of actions in [-1, 1]. What is smaller (0, too) counts for the first bin."""
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Levels of the quantiles that are kept."""
+
+_CHUNK = 100_000  # rows whose neighbours' actions are gathered at once
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionVariance:
+    """The intrinsic action variance of a dataset, in squared action units per dimension."""
+
+    value: float
+    """Mean over states: the number that bounds are made from."""
+
+    neighbours: int
+    """How many nearest states each variance is taken over."""
+
+    rows: int
+    """Number of states."""
+
+    sha256: str
+    """Digest of the dataset's file; empty where it was none."""
+
+    quantiles: tuple[float, ...]
+    """Quantiles over states at `LEVELS`."""
+
+    counts: tuple[int, ...]
+    """Number of states per bin between `EDGES`."""
+
+
+def action_variance(
+    observations: np.ndarray,
+    actions: np.ndarray,
+    *,
+    neighbours: int = 5,
+    workers: int | None = None,
+    sha256: str = "",
+    progress: bool = True,
+) -> ActionVariance:
+    """Mean over states and action dimensions of the variance of the actions of the `neighbours` nearest states.
+
+    Nearest is Euclidean, after every dimension was divided by its standard deviation: angles, velocities and positions
+    have different units. Dimensions that never change are left out. The state itself is left out by its index, since
+    its own action says nothing about what else is done there; another row with the same state counts. The variance
+    divides by k - 1 (for five actions, dividing by k would give a fifth less). The search is exact.
+
+    States that follow each other in a trajectory are near each other, so that many neighbours come from the same one.
+
+    Args:
+        observations: Finite, shape (N, O), N > neighbours.
+        actions: Finite, shape (N, A), in [-1, 1].
+        neighbours: k, at least 2.
+        workers: Number of processes; one per core if not given. The result does not depend on it.
+        sha256: Digest of the file, to be kept in the result.
+        progress: Whether to show a bar.
+
+    Raises:
+        DataError: Too few rows or neighbours, numbers that are not finite, or observations that are pixels.
+    """
+    observations, actions = np.asarray(observations), np.asarray(actions)
+    _check(observations, actions, neighbours)
+    changes = observations.max(0) > observations.min(0)
+    states = observations[:, changes].astype(np.float64)
+    states = (states - states.mean(0)) / states.std(0)
+    nearest = nearest_rows(states, neighbours, workers=workers, progress=progress)
+    variances = np.concatenate(
+        [
+            actions[nearest[start : start + _CHUNK]].var(axis=1, ddof=1, dtype=np.float64).mean(-1)
+            for start in range(0, len(actions), _CHUNK)
+        ]
+    )
+    counts, _ = np.histogram(np.clip(variances, EDGES[0], EDGES[-1]), EDGES)
+    return ActionVariance(
+        value=float(variances.mean()),
+        neighbours=neighbours,
+        rows=len(actions),
+        sha256=sha256,
+        quantiles=tuple(np.quantile(variances, LEVELS).tolist()),
+        counts=tuple(counts.tolist()),
+    )
+
+
+def task_action_variance(
+    task: Task, *, neighbours: int = 5, workers: int | None = None, progress: bool = True
+) -> ActionVariance:
+    """That of a task's training data: read from the sidecar beside its file, or computed now and written there.
+
+    A sidecar counts only if it was made from this very file, with as many neighbours. A folder that cannot be written
+    is a warning. **Raises:** `DataError` as `action_variance`.
+    """
+    path, provenance = sidecar(task), task.provenance
+    if (known := _read(path)) and (known.sha256, known.neighbours) == (provenance.sha256, neighbours):
+        return known
+    computed = action_variance(
+        np.asarray(task.train.observation),
+        np.asarray(task.train.action),
+        neighbours=neighbours,
+        workers=workers,
+        sha256=provenance.sha256,
+        progress=progress,
+    )
+    try:
+        write_json(path, dataclasses.asdict(computed))
+    except (FolderError, OSError) as error:
+        warnings.warn(f"The intrinsic action variance is not kept: {error}", DataWarning, stacklevel=2)
+    return computed
+
+
+def sidecar(task: Task) -> pathlib.Path:
+    """Where the number is kept: `<dataset>.action_variance.json` beside the training file."""
+    path = pathlib.Path(task.provenance.path)
+    return path.with_name(f"{path.stem}.action_variance.json")
+
+
+def _read(path: str | os.PathLike) -> ActionVariance | None:
+    """What the sidecar holds; None if there is none, or it is damaged or of another version."""
+    try:
+        fields = read_json(pathlib.Path(path))
+        known = ActionVariance(**fields)
+        return dataclasses.replace(known, quantiles=tuple(known.quantiles), counts=tuple(known.counts))
+    except (DataError, TypeError):
+        return None
+
+
+def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> None:
+    """**Raises:** `DataError` for what no variance can be computed from."""
+    if neighbours < 2:
+        raise DataError(f"A variance needs at least 2 neighbours, got {neighbours}: give more of them.")
+    if observations.ndim != 2:
+        raise DataError(
+            f"The intrinsic action variance compares states, vectors of numbers; got observations of shape "
+            f"{observations.shape[1:]}: give the trust region's bound as a number."
+        )
+    if len(observations) != len(actions) or actions.ndim != 2:
+        raise DataError(
+            f"Observations and actions must be (N, O) and (N, A), got {observations.shape} and {actions.shape}: give "
+            "one row of each per transition."
+        )
+    if len(actions) <= neighbours:
+        raise DataError(
+            f"{neighbours} neighbours need at least {neighbours + 1} transitions, got {len(actions)}: bring more data, "
+            "or ask for fewer neighbours."
+        )
+    for what, column in (("observation", observations), ("action", actions)):
+        bad = np.flatnonzero(~np.isfinite(column).all(1))
+        if len(bad):
+            raise DataError(f"The {what} of row {bad[0]:,} is not finite: mend or drop it ({len(bad):,} rows in all).")

@@ -1,0 +1,48 @@
+"""A picture of the intrinsic action variance: how it is spread over the data's states."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from deflow.data.action_variance import EDGES, ActionVariance
+from deflow.report.drawing import BLUE, GREY, VERMILION
+from deflow.report.figure import save
+
+
+def variance_figure(variance: ActionVariance, path: str | os.PathLike, *, title: str) -> Path:
+    """Draw the histogram over states, the mean marked, into the PNG `path`, and return it.
+
+    Raises `ReportError` where it cannot be written.
+    """
+    figure = Figure(figsize=(7.0, 3.6), dpi=130, layout=ConstrainedLayoutEngine(), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    share = np.asarray(variance.counts) / variance.rows
+    axes.stairs(share, EDGES, fill=True, color=BLUE, alpha=0.75)
+    axes.axvline(variance.value, color=VERMILION, linewidth=2.0)
+    axes.annotate(
+        f"mean {variance.value:.3g}",
+        (variance.value, 1.0),
+        (5, -4),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top",
+        color=VERMILION,
+        fontweight="bold",
+    )
+    filled = np.flatnonzero(share)
+    axes.set_xscale("log")
+    axes.set_xlim(float(EDGES[filled[0]]) / 1.5, float(EDGES[filled[-1] + 1]) * 1.5)
+    axes.set_ylim(0, 1.12 * float(share.max()))
+    axes.set_xlabel(f"variance of the actions of the {variance.neighbours} nearest states, mean over dimensions")
+    axes.set_ylabel(f"share of {variance.rows:,} states")
+    axes.set_title(f"Intrinsic action variance   ·   {title}", loc="left", fontsize=11, fontweight="bold")
+    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=GREY, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    return save(figure, path)

@@ -1,0 +1,100 @@
+"""How much the data's actions differ where its states are alike, and the bounds that follow for the trust regions.
+
+    python recipes/action_variance.py --env cube-single-play-singletask-task2-v0 --data collected --rows 200000
+
+The number is kept beside the data, where `--trust-region.bound auto` finds it. A million states take minutes.
+"""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+import deflow
+from deflow import bounds, command_line
+from deflow.data.action_variance import LEVELS, sidecar, task_action_variance
+from deflow.report.variance_figure import variance_figure
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionVariance:
+    """Options of the recipe."""
+
+    env: str = "cube-single-play-singletask-task2-v0"
+    """Task: an OGBench single-task dataset name, or a Gymnasium id with data of your own."""
+
+    data: str = "official"
+    """official (OGBench's files, downloaded if need be), collected (by OGBench's oracles), or a path to an .npz."""
+
+    rows: int = 1_000_000
+    """Transitions to collect, where data is collected."""
+
+    data_seed: int = 0
+    """Seed of the collection."""
+
+    data_dir: Path | None = None
+    """Folder of all data (default: ~/.deflow/data)."""
+
+    neighbours: int = 5
+    """Nearest states that each variance is taken over. `auto` bounds are made with 5."""
+
+    picture: Path | None = None
+    """File of the picture (default: beside the data)."""
+
+    workers: int | None = None
+    """Processes (default: one per core)."""
+
+    @property
+    def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
+        """Where the data comes from."""
+        if self.data == "official":
+            return deflow.Official()
+        return deflow.Collected(self.rows, self.data_seed) if self.data == "collected" else deflow.UserFile(self.data)
+
+
+def main(options: ActionVariance) -> None:
+    """Load, compute, draw, and say what follows."""
+    task = deflow.load_task(options.env, options.source, data_dir=options.data_dir, workers=options.workers)
+    found = task_action_variance(task, neighbours=options.neighbours, workers=options.workers)
+    quantiles = ", ".join(f"{level:.0%} {value:.3g}" for level, value in zip(LEVELS, found.quantiles, strict=True))
+    command_line.print_facts(
+        "Intrinsic action variance",
+        {
+            "task": task.name,
+            "data": f"{found.rows:,} transitions from {task.provenance.path} (sha256 {found.sha256[:12]})",
+            "variance": f"{found.value:.4g} squared action units per dimension, over {found.neighbours} neighbours",
+            "quantiles": f"over states: {quantiles}",
+            "factor": f"{bounds.variance_factor(task.name):g} (1 for navigation, 0.1 for manipulation)",
+        },
+    )
+    config = deflow.agent_config("deflow")
+    command_line.print_facts(
+        "Bounds that follow",
+        {
+            f"trust-region:{name}": f"--trust-region.bound {bounds.suggested_bound(asked, task, found.value):g}"
+            for name, member in deflow.trust_regions.registry.items()
+            if "bound" in {field.name for field in dataclasses.fields(member)}
+            for asked in [dataclasses.replace(config, trust_region=member(bound="auto"))]
+        },
+    )
+    picture = options.picture or sidecar(task).with_suffix(".png")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Picture: {variance_figure(found, picture, title=task.provenance.dataset)}")
+    console.print(f"Next: {next_command(options)}")
+
+
+def next_command(options: ActionVariance) -> str:
+    """The command that trains with this bound."""
+    words = ["python", "recipes/offline.py", "--env", options.env]
+    if options.data != "official":
+        words += ["--data", options.data]
+    if options.data == "collected":
+        words += ["--rows", str(options.rows), "--data-seed", str(options.data_seed)]
+    if options.data_dir is not None:
+        words += ["--data-dir", str(options.data_dir)]
+    return shlex.join([*words, "--trust-region.bound", "auto"])
+
+
+if __name__ == "__main__":
+    command_line.run_plain(main, ActionVariance, description=__doc__)
