@@ -131,17 +131,18 @@ def train(
     learner: deflow.Learner, data: deflow.Batch, updates: int, window: int, label: str
 ) -> tuple[deflow.Learner, dict[str, np.ndarray]]:
     """The learner after that many further updates; mean size and multiplier in each window of them."""
-    begin = int(learner.step)
+    begin, after = int(learner.step), learner
     loop = deflow.train_offline(
         learner, data, steps=begin + updates, key=jax.random.key(0), updates_per_dispatch=window
     )
     rows = []
     with tqdm(total=updates, desc=label, unit="update") as bar:
-        for step, learner, metrics in loop:
+        for step, current, metrics in loop:
+            after = current
             rows.append([float(metrics["size"]), float(metrics["multiplier"])])
             bar.update(step - begin - bar.n)
     size, multiplier = np.asarray(rows).T
-    return learner, {"size": size, "multiplier": multiplier}
+    return after, {"size": size, "multiplier": multiplier}
 
 
 def settling_time(sizes: np.ndarray, bound: float, options: Settling) -> int | None:
