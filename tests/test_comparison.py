@@ -209,7 +209,7 @@ def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ReportError, match="There is no run in it or below it; give run directories"):
         find_runs([tmp_path / "empty"])
-    with pytest.raises(ReportError, match="nowhere: It is no folder; give"):
+    with pytest.raises(ReportError, match="nowhere: There is no such folder; give"):
         find_runs([tmp_path / "nowhere"])
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ReportError, match=r"is not a run \(config\.json"):

@@ -72,7 +72,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
                 names.clear()  # what is in a run is no other run
             names.sort()
         if not below:
-            what = "There is no run in it or below it" if path.is_dir() else "It is no folder"
+            what = "There is no run in it or below it" if path.is_dir() else "There is no such folder"
             raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
         for run in below:
             found.setdefault(run.resolve(), run)
