@@ -5,6 +5,7 @@ from .base import (
     AbstractConstraintConfig,
     AbstractHardConstraint,
     AbstractSoftConstraint,
+    check_bounded,
     register,
     registry,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "PIDConstraintConfig",
     "Penalty",
     "Projection",
+    "check_bounded",
     "register",
     "registry",
 ]

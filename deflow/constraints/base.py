@@ -17,6 +17,7 @@ A complete member:
 """
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Self
 
@@ -69,3 +70,12 @@ registry: Registry[AbstractConstraint | AbstractConstraintConfig] = Registry(
     "constraint", "constraints", (AbstractConstraint, AbstractConstraintConfig)
 )
 register = registry.register
+
+
+def check_bounded(constraint: str, bound: float) -> None:
+    """Refuses a trust region without a bound, for a constraint that has one to hold."""
+    if not math.isfinite(bound):
+        raise ValueError(
+            f"The constraint {constraint!r} needs a trust region with a finite bound, got {bound}: "
+            "choose one (such as 'mean-square'), or the constraint 'none'."
+        )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ..types import Context, Scalar
-from .base import AbstractConstraintConfig, AbstractSoftConstraint, register
+from .base import AbstractConstraintConfig, AbstractSoftConstraint, check_bounded, register
 
 
 class DualConstraint(AbstractSoftConstraint):
@@ -24,11 +24,7 @@ class DualConstraint(AbstractSoftConstraint):
     speed: float
 
     def loss(self, size: Scalar, bound: float) -> Scalar:
-        if not math.isfinite(bound):
-            raise ValueError(
-                f"The constraint 'dual' needs a trust region with a finite bound, got {bound}: "
-                "choose one (such as 'mean-square'), or the constraint 'none'."
-            )
+        check_bounded("dual", bound)
         held = jax.lax.stop_gradient(self.multiplier()) * size
         return held - self.speed * self.log_multiplier * (jax.lax.stop_gradient(size) - bound)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..types import Context, Fixed, Scalar
-from .base import AbstractConstraintConfig, AbstractSoftConstraint, register
+from .base import AbstractConstraintConfig, AbstractSoftConstraint, check_bounded, register
 
 
 class PIDConstraint(AbstractSoftConstraint):
@@ -28,11 +28,7 @@ class PIDConstraint(AbstractSoftConstraint):
     derivative: float
 
     def loss(self, size: Scalar, bound: float) -> Scalar:
-        if not math.isfinite(bound):
-            raise ValueError(
-                f"The constraint 'pid' needs a trust region with a finite bound, got {bound}: "
-                "choose one (such as 'mean-square'), or the constraint 'none'."
-            )
+        check_bounded("pid", bound)
         return jax.lax.stop_gradient(self.multiplier()) * size
 
     def multiplier(self) -> Scalar:
