@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from .composition import AgentConfig
-from .data import Task
+from .data import Environment, Task, UserFile, load_task
 from .description import describe_agent, restore_agent
 from .loading import create_runs
 from .runs import Run, RunError, RunGroup
@@ -76,6 +76,25 @@ def open_runs(
         ],
         **more,
     )
+
+
+def data_file(run: Run, data_dir: Path | None = None) -> Path:
+    """Where the run's training file is, or would be below another folder of data."""
+    data = run.config["data"]
+    recorded = Path(data["path"])
+    if data_dir is None or data["source"] == "user":
+        return recorded
+    below = Path("official") if data["source"] == "official" else Path("collected", recorded.parent.name)
+    return data_dir / below / recorded.name
+
+
+def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
+    """The task that the run was trained on. **Raises:** `DataError` and `ValueError` where its data is not there."""
+    environment = Environment(**run.config["environment"])
+    source = UserFile(data_file(run, data_dir))
+    task = load_task(environment.name, source, success_timing=environment.success_timing)
+    check_data(run, task)
+    return task
 
 
 def check_data(run: Run, task: Task) -> None:

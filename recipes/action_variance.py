@@ -48,9 +48,7 @@ class ActionVariance:
     @property
     def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
         """Where the data comes from."""
-        if self.data == "official":
-            return deflow.Official()
-        return deflow.Collected(self.rows, self.data_seed) if self.data == "collected" else deflow.UserFile(self.data)
+        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
 
 
 def main(options: ActionVariance) -> None:

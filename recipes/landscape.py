@@ -100,28 +100,18 @@ def main(options: Landscape) -> None:
 def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.ndarray, np.ndarray | None, str]:
     """An observation, the data's action there if it is of the data, and which one it is in words."""
     environment = deflow.Environment(**run.config["environment"])
-    file = data_file(run.config["data"], options.data_dir)
+    file = resuming.data_file(run, options.data_dir)
     if options.observation == "reset" or (options.observation is None and not file.is_file()):
         made = environment.make()
         observation, _ = made.reset(seed=options.seed)
         made.close()
         gone = "" if options.observation == "reset" else " (the data is not there)"
         return observation, None, f"an episode's first state, seed {options.seed}{gone}"
-    task = deflow.load_task(environment.name, deflow.UserFile(file), success_timing=environment.success_timing)
-    resuming.check_data(run, task)
+    task = resuming.recorded_task(run, options.data_dir)
     row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
     if not 0 <= row < len(task.train):
         raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")
     return np.asarray(task.train.observation[row]), np.asarray(task.train.action[row]), f"row {row:,} of the data"
-
-
-def data_file(data: dict, data_dir: Path | None) -> Path:
-    """Where the run's training file is, or would be below another folder of data."""
-    recorded = Path(data["path"])
-    if data_dir is None or data["source"] == "user":
-        return recorded
-    below = Path("official") if data["source"] == "official" else Path("collected", recorded.parent.name)
-    return data_dir / below / recorded.name
 
 
 def best_row(agent: deflow.Agent, data: deflow.Batch, options: Landscape) -> int:

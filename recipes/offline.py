@@ -113,11 +113,7 @@ class Offline:
     @property
     def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
         """Where the data comes from."""
-        if self.data == "official":
-            return deflow.Official()
-        if self.data == "collected":
-            return deflow.Collected(rows=self.rows, seed=self.data_seed)
-        return deflow.UserFile(self.data)
+        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
 
 
 QUICKSTART = Offline(
@@ -157,8 +153,9 @@ def suggested(
     if peek(arguments, "--budget")[-1:] == ["quickstart"]:
         return quickstart, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
     config = deflow.agent_config(algorithm, settings=settings)
-    batch_size = settings.flow_batch_size if isinstance(config.critic, deflow.critics.FlowCriticConfig) else 256
-    return dataclasses.replace(paper, steps=settings.steps, batch_size=batch_size), config, algorithm
+    if isinstance(config.critic, deflow.critics.FlowCriticConfig):
+        paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
+    return dataclasses.replace(paper, steps=settings.steps), config, algorithm
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:

@@ -14,16 +14,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
+import equinox as eqx
 import jax
 import matplotlib.figure
 import numpy as np
 import tyro
-from landscape import data_file
 from rich.console import Console
 from tqdm import tqdm
 
 import deflow
-from deflow import command_line, constraints, refiners
+from deflow import command_line, constraints, refiners, resuming
 from deflow.description import restore_agent
 from deflow.loading import load_learner
 
@@ -76,9 +76,7 @@ def main(options: Settling) -> None:
         raise ValueError(
             f"{run.path} has no refiner that is trained, so that no multiplier holds it: take another run."
         )
-    environment = deflow.Environment(**run.config["environment"])
-    file = data_file(run.config["data"], options.data_dir)
-    data = deflow.load_task(environment.name, deflow.UserFile(file)).train
+    data = resuming.recorded_task(run, options.data_dir).train
 
     begun = constraints.PIDConstraintConfig(initial_log_multiplier=math.log(max(multiplier_of(learner), 1e-3)))
     learner = with_constraint(learner, dataclasses.replace(config, constraint=begun))
@@ -110,20 +108,18 @@ def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> defl
     spec, rate = learner.agent.spec, learner.learning_rate
     fresh = deflow.Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0))
 
-    def transplant(old: Any, new: Any) -> Any:
-        """An agent, or a tree like one, of the old arrays and the new constraint."""
-        return dataclasses.replace(old, constraint=new.constraint)
-
     def is_agent(node: Any) -> bool:
         return isinstance(node, deflow.Agent)
 
-    state = jax.tree.map(
-        lambda old, new: transplant(old, new) if is_agent(old) else old,
-        learner.optimizer_state,
-        fresh.optimizer_state,
-        is_leaf=is_agent,
-    )
-    agent = transplant(learner.agent, fresh.agent)
+    def kept(old: Any, new: Any) -> Any:
+        """Averages, trees like the agent, of all but the constraint; counts as they were."""
+        if not is_agent(old):
+            return old
+        parts = [old.field, old.refiner, old.critic]
+        return eqx.tree_at(lambda agent: [agent.field, agent.refiner, agent.critic], new, parts)
+
+    state = jax.tree.map(kept, learner.optimizer_state, fresh.optimizer_state, is_leaf=is_agent)
+    agent = dataclasses.replace(learner.agent, constraint=fresh.agent.constraint)
     return dataclasses.replace(learner, agent=agent, optimizer_state=state)
 
 

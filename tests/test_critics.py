@@ -26,7 +26,8 @@ from deflow.critics import (
     aggregate,
     check_aggregation,
 )
-from deflow.critics.histogram import histogram, reward_range
+from deflow.critics.histogram import histogram
+from deflow.critics.returns import reward_range
 from deflow.testing import LawError, check_critic, example_context, example_data
 from deflow.types import Fixed
 

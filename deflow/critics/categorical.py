@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Key
 from ..types import Action, Batch, Context, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
-from .histogram import check_discount, check_range, histogram, return_range, reward_range
-from .members import AbstractMembersConfig, AbstractMembersCritic, Member, build_members, each, follow, target_of
+from .histogram import histogram
+from .members import AbstractMembersCritic, Member, build_members, each, follow, target_of
+from .returns import AbstractReturnsConfig, return_range
 
 _MARGIN = 3.0  # standard deviations beyond the range of returns: a target at its end keeps (nearly) all its mass
 
@@ -72,7 +73,7 @@ class CategoricalCritic(AbstractMembersCritic):
 
 
 @register("categorical")
-class CategoricalCriticConfig(AbstractMembersConfig):
+class CategoricalCriticConfig(AbstractReturnsConfig):
     """Networks that classify the return into bins, by cross-entropy with HL-Gauss targets."""
 
     bins: int = 101
@@ -81,15 +82,9 @@ class CategoricalCriticConfig(AbstractMembersConfig):
     smoothing: float = 0.75
     """Standard deviation of a target's Gaussian, in bin widths."""
 
-    reward_min: float = -1.0
-    """Lowest reward of a step that the task can give. Lower ones in the data widen the range."""
-
-    reward_max: float = 0.0
-    """Highest reward of a step that the task can give. Higher ones in the data widen the range."""
-
     def __check_init__(self):
         self.check("critic categorical")
-        check_range("critic categorical", self.reward_min, self.reward_max)
+        self.check_rewards("critic categorical")
         if not self.smoothing > 0:
             raise ValueError(f"critic categorical: smoothing must be positive, got {self.smoothing}.")
         if not self.bins > 2 * _MARGIN * self.smoothing:
@@ -99,7 +94,7 @@ class CategoricalCriticConfig(AbstractMembersConfig):
             )
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> CategoricalCritic:
-        check_discount("critic categorical", context.discount)
+        rewards = self.rewards("critic categorical", context)
         size = context.spec.action_size
         members = build_members(
             context, self.members, inputs=size, outputs=self.bins, width=self.width, depth=self.depth, key=key
@@ -107,7 +102,7 @@ class CategoricalCriticConfig(AbstractMembersConfig):
         return CategoricalCritic(  # pyright: ignore[reportCallIssue]
             members=members,
             target=target_of(members),
-            rewards=reward_range(context, self.reward_min, self.reward_max),
+            rewards=rewards,
             bins=self.bins,
             smoothing=self.smoothing,
             discount=context.discount,

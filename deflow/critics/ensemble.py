@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from ..types import Action, Batch, Context, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
-from .members import AbstractMembersConfig, AbstractMembersCritic, Member, build_members, each, follow, target_of
+from .members import AbstractMembersConfig, AbstractMembersCritic, Member, build_members, each_value, follow, target_of
 
 
 class EnsembleCritic(AbstractMembersCritic):
@@ -33,16 +33,16 @@ class EnsembleCritic(AbstractMembersCritic):
         return 1
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        return _values(self.members, observation, action)
+        return each_value(self.members, observation, action)
 
     def loss(
         self, transition: Batch, next_actions: Float[Array, "next_actions action"], *, key: Key[Array, ""]
     ) -> tuple[Scalar, dict[str, Scalar]]:
-        following = _values(self.target.value, transition.next_observation, next_actions[0])
+        following = each_value(self.target.value, transition.next_observation, next_actions[0])
         bootstrap = self.aggregate(following)
         reward, mask = jnp.asarray(transition.reward), jnp.asarray(transition.mask)
         target = jax.lax.stop_gradient(reward + self.discount * mask * bootstrap)
-        values = _values(self.members, transition.observation, jnp.asarray(transition.action))
+        values = each_value(self.members, transition.observation, jnp.asarray(transition.action))
         return jnp.mean(jnp.square(values - target)), {"critic_value": jnp.mean(values), "critic_target": target}
 
     def advance(self) -> Self:
@@ -69,7 +69,3 @@ class EnsembleCriticConfig(AbstractMembersConfig):
             deviations=self.deviations,
             target_rate=self.target_rate,
         )
-
-
-def _values(members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
-    return each(members, observation, action)[:, 0]

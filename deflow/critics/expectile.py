@@ -17,7 +17,7 @@ from .members import (
     Member,
     build_member,
     build_members,
-    each,
+    each_value,
     follow,
     target_of,
 )
@@ -47,20 +47,20 @@ class ExpectileCritic(AbstractMembersCritic):
         return 0
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        return _values(self.members, observation, action)
+        return each_value(self.members, observation, action)
 
     def loss(
         self, transition: Batch, next_actions: Float[Array, "next_actions action"], *, key: Key[Array, ""]
     ) -> tuple[Scalar, dict[str, Scalar]]:
         observation, action = transition.observation, jnp.asarray(transition.action)
         reward, mask = jnp.asarray(transition.reward), jnp.asarray(transition.mask)
-        of_data = self.aggregate(_values(self.target.value, observation, action))
+        of_data = self.aggregate(each_value(self.target.value, observation, action))
         state_value = self.state_value(observation)[0]
         gap = jax.lax.stop_gradient(of_data) - state_value
         value_loss = jnp.where(gap < 0, 1.0 - self.expectile, self.expectile) * jnp.square(gap)
         following = self.state_value(transition.next_observation)[0]
         target = jax.lax.stop_gradient(reward + self.discount * mask * following)
-        values = _values(self.members, observation, action)
+        values = each_value(self.members, observation, action)
         return value_loss + jnp.sum(jnp.square(values - target)), {
             "critic_value": jnp.mean(values),
             "critic_target": target,
@@ -100,7 +100,3 @@ class ExpectileCriticConfig(AbstractMembersConfig):
             deviations=self.deviations,
             target_rate=self.target_rate,
         )
-
-
-def _values(members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
-    return each(members, observation, action)[:, 0]

@@ -12,8 +12,9 @@ from ..keys import named_key
 from ..types import Action, Batch, Context, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
-from .histogram import check_discount, check_range, histogram, return_range, reward_range
-from .members import AbstractMembersConfig, AbstractMembersCritic, Member, build_members, each, follow, target_of
+from .histogram import histogram
+from .members import AbstractMembersCritic, Member, build_members, each, each_value, follow, target_of
+from .returns import AbstractReturnsConfig, return_range
 
 _MARGIN = 0.01  # rewards beyond either end of the range that the histogram of x covers
 _DEVIATION = 16.0  # of that histogram's Gaussian, in bin widths
@@ -52,7 +53,7 @@ class FlowCritic(AbstractMembersCritic):
         return self.noises
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        return each(self.members, observation, action)[:, 0]
+        return each_value(self.members, observation, action)
 
     def loss(
         self, transition: Batch, next_actions: Float[Array, "next_actions action"], *, key: Key[Array, ""]
@@ -77,7 +78,7 @@ class FlowCritic(AbstractMembersCritic):
         held = jax.lax.stop_gradient(eqx.filter(self.velocities, eqx.is_array))
         held = eqx.combine(held, self.velocities)
         current = jnp.mean(jax.vmap(lambda start: self._ends(held, observation, action, start))(starts))
-        values = each(self.members, observation, action)
+        values = each_value(self.members, observation, action)
         distillation_loss = jnp.mean(jnp.square(values - current))
         return velocity_loss + distillation_loss, {
             "critic_value": jnp.mean(values),
@@ -119,7 +120,7 @@ class FlowCritic(AbstractMembersCritic):
 
 
 @register("flow")
-class FlowCriticConfig(AbstractMembersConfig):
+class FlowCriticConfig(AbstractReturnsConfig):
     """A flow from noise to the return, distilled into plain networks: floq's, at about ten times the others' cost."""
 
     noises: int = 8
@@ -137,15 +138,9 @@ class FlowCriticConfig(AbstractMembersConfig):
     start: float = 0.1
     """Width of the starts' range, as a share of the range of returns."""
 
-    reward_min: float = -1.0
-    """Lowest reward of a step that the task can give. Lower ones in the data widen the range."""
-
-    reward_max: float = 0.0
-    """Highest reward of a step that the task can give. Higher ones in the data widen the range."""
-
     def __check_init__(self):
         self.check("critic flow")
-        check_range("critic flow", self.reward_min, self.reward_max)
+        self.check_rewards("critic flow")
         for name in ("noises", "steps", "bins", "time_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"critic flow: {name} must be at least 1, got {getattr(self, name)}.")
@@ -153,7 +148,7 @@ class FlowCriticConfig(AbstractMembersConfig):
             raise ValueError(f"critic flow: start must be positive, got {self.start}.")
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> FlowCritic:
-        check_discount("critic flow", context.discount)
+        rewards = self.rewards("critic flow", context)
         size, sizes = context.spec.action_size, {"width": self.width, "depth": self.depth}
         velocities = build_members(
             context,
@@ -172,7 +167,7 @@ class FlowCriticConfig(AbstractMembersConfig):
             members=build_members(
                 context, self.members, inputs=size, outputs=1, key=named_key(key, "members"), **sizes
             ),
-            rewards=reward_range(context, self.reward_min, self.reward_max),
+            rewards=rewards,
             solver=solver,
             noises=self.noises,
             bins=self.bins,

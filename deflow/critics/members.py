@@ -48,6 +48,11 @@ def each(members: Member, observation: Observation, *inputs: Float[Array, " _"])
     return eqx.filter_vmap(lambda member: member(observation, *inputs))(members)
 
 
+def each_value(members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
+    """The values of an action, of members that give one number."""
+    return each(members, observation, action)[:, 0]
+
+
 def target_of(members: Member) -> Fixed:
     """A copy that no optimizer touches."""
     return Fixed(jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, members))

@@ -7,7 +7,7 @@ from deflow.data.loading import load_task
 from deflow.data.names import task_names
 from deflow.data.provenance import Provenance
 from deflow.data.relabelling import task_successes
-from deflow.data.sources import Official, Source, UserFile
+from deflow.data.sources import Official, Source, UserFile, named_source
 from deflow.data.task import Task
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "UserFile",
     "collect",
     "load_task",
+    "named_source",
     "task_names",
     "task_successes",
 ]

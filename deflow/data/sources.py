@@ -52,3 +52,10 @@ class UserFile:
 
 
 Source = Official | Collected | UserFile
+
+
+def named_source(data: str, *, rows: int, seed: int) -> Source:
+    """What a recipe's `--data` says: `official`, `collected` (so many rows, with this seed), or the path of a file."""
+    if data == "official":
+        return Official()
+    return Collected(rows=rows, seed=seed) if data == "collected" else UserFile(data)
