@@ -77,12 +77,12 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
 def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[Registry, Any]]:
     """Where a part is chosen (`refiner`, and `refiner.inner` if it wraps one) -> the registry, and what is chosen."""
     places: dict[str, tuple[Registry, Any]] = {}
-    for registry in (KINDS[name] for name in KINDS if name in defaults):
-        default = next(defaults[name] for name in defaults if KINDS.get(name) is registry)
+    for kind, default in defaults.items():
+        registry = KINDS[kind]
         part = registry[said[registry.choice]]() if registry.choice in said else default
         places[registry.choice] = registry, part
-        for name, inner in wrapped(part).items():
-            path = f"{registry.choice}.{name.replace('_', '-')}"
+        for field, inner in wrapped(part).items():
+            path = f"{registry.choice}.{field.replace('_', '-')}"
             places[path] = registry, registry[said[path]]() if path in said else inner
     return places
 

@@ -79,7 +79,8 @@ _PUBLISHED_D4RL = {
     "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26, flow_aggregation="min"),
     "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30, flow_aggregation="min"),
 }
-"""D4RL tasks, by pattern; the first that fits counts. (FQL's alpha for adroit is between 3,000 and 30,000.)"""
+"""D4RL tasks, by pattern; the first that fits counts. FQL's alpha for the adroit sets is between 3,000 and 30,000 and
+differs from set to set: here it is one number per task."""
 
 _NEAREST = {
     "pointmaze": "antmaze-large-navigate",
