@@ -120,8 +120,10 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
                 f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, or "
                 "start a new run."
             )
+    # Through this version's parts and back: a field that was added since has its default, not a difference.
+    agent = describe_agent(restore_agent(run.config["agent"]))
     for kind, part in describe_agent(config).items():
-        if part != run.config["agent"][kind]:
+        if part != agent[kind]:
             raise ValueError(
                 f"The {kind.replace('_', ' ')} differs from that of the run to be continued: leave its flags out, or "
                 "start a new run."

@@ -265,6 +265,24 @@ def test_what_may_not_change_when_a_run_is_continued(trained, arguments, expecte
     assert expected in " ".join(refused(outcome).split())
 
 
+def test_a_run_of_an_earlier_version_goes_on(trained, tmp_path, monkeypatch, capfd):
+    """Its parts name another version, and lack a field that was added since: neither is a difference."""
+    runs = shutil.copytree(trained[1][0].parent, tmp_path / "deflow")
+    for file in runs.glob("seed*/config.json"):
+        config = json.loads(file.read_text())
+        agent = config["config"]["agent"]
+        for part in (part for part in agent.values() if isinstance(part, dict)):
+            part["from"] = "deflow 0.0.1"
+        del agent["constraint"]["fields"]["speed"], agent["flow_weight"]
+        file.write_text(json.dumps(config))
+    path = runs / trained[1][0].name
+    outcome = in_process("offline", ["--resume", str(path), "--critic.target-rate", "0.1"], monkeypatch, capfd)
+    assert "The critic differs" in refused(outcome)
+    outcome = recipe("offline", "--resume", path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "mean of 2" in outcome.stdout
+
+
 def test_what_cannot_be_continued(trained, online, tmp_path, monkeypatch, capfd):
     outcome = in_process("offline", ["--resume", str(tmp_path)], monkeypatch, capfd)
     assert f"{tmp_path} is not a run" in refused(outcome)
