@@ -271,8 +271,9 @@ def test_a_run_of_an_earlier_version_goes_on(trained, tmp_path, monkeypatch, cap
     for file in runs.glob("seed*/config.json"):
         config = json.loads(file.read_text())
         agent = config["config"]["agent"]
-        for part in (part for part in agent.values() if isinstance(part, dict)):
-            part["from"] = "deflow 0.0.1"
+        for part in agent.values():
+            if isinstance(part, dict):
+                part["from"] = "deflow 0.0.1"
         del agent["constraint"]["fields"]["speed"], agent["flow_weight"]
         file.write_text(json.dumps(config))
     path = runs / trained[1][0].name
