@@ -19,6 +19,7 @@ from .constraints.base import AbstractConstraint, AbstractHardConstraint
 from .critics.base import AbstractCritic
 from .fields.base import AbstractField
 from .keys import named_key
+from .n_step import n_step_returns
 from .refiners.base import (
     AbstractDirectRefiner,
     AbstractLearnedRefiner,
@@ -45,6 +46,8 @@ class Agent(eqx.Module):
     constraint: AbstractConstraint
     critic: AbstractCritic
     spec: Spec
+    discount: float
+    n_step: int
     candidates: int
     target_candidates: int
     normalize_value: bool
@@ -58,6 +61,10 @@ class Agent(eqx.Module):
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None
         return self._choose(observation, noises, proposals)
+
+    def transitions(self, data: Batch) -> Batch:
+        """A dataset as the loss wants it: with rewards of `n_step` steps. Training does this itself."""
+        return n_step_returns(data, self.n_step, discount=self.discount)
 
     def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
         """Everything that is trained, as one sum (arXiv 2601.10471, section 4): the critic's loss, flow matching, the

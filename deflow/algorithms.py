@@ -25,6 +25,12 @@ def deflow(settings: TaskSettings) -> AgentConfig:
     )
 
 
+def deflow_best(settings: TaskSettings) -> AgentConfig:
+    """DeFlow with a categorical critic (arXiv 2403.03950), whose target has three of the data's own rewards."""
+    critic = critics.CategoricalCriticConfig(reward_min=settings.reward_min, aggregation=settings.aggregation)
+    return dataclasses.replace(deflow(settings), critic=critic, n_step=3)
+
+
 def deflow_flow_critic(settings: TaskSettings) -> AgentConfig:
     """DeFlow with a critic that is a flow, too (floq, arXiv 2509.06863)."""
     critic = critics.FlowCriticConfig(
@@ -87,6 +93,7 @@ def flow_bc(settings: TaskSettings) -> AgentConfig:
 
 ALGORITHMS: dict[str, Callable[[TaskSettings], AgentConfig]] = {
     "deflow": deflow,
+    "deflow-best": deflow_best,
     "deflow-flow-critic": deflow_flow_critic,
     "deflow-projected": deflow_projected,
     "fql": fql,

@@ -52,6 +52,9 @@ class AgentConfig(eqx.Module):
     discount: float = 0.99
     """Discount factor per step."""
 
+    n_step: int = 1
+    """Steps of the data's own rewards in the critic's target, before the critic's value stands for the rest."""
+
     candidates: int = 1
     """Actions drawn when acting; the one that the critic scores highest is executed."""
 
@@ -67,7 +70,7 @@ class AgentConfig(eqx.Module):
     def __check_init__(self):
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
-        for name in ("candidates", "target_candidates"):
+        for name in ("n_step", "candidates", "target_candidates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not self.flow_weight > 0:
@@ -94,6 +97,8 @@ class AgentConfig(eqx.Module):
             constraint=part("constraint"),
             critic=part("critic"),
             spec=spec,
+            discount=self.discount,
+            n_step=self.n_step,
             candidates=self.candidates,
             target_candidates=self.target_candidates,
             normalize_value=self.normalize_value,

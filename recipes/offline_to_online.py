@@ -142,7 +142,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
 def interact(options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
     """Act, keep, update, with the same learner, optimizer and multiplier; the session logs, evaluates and saves."""
     transitions = deflow.make_replay(
-        task.train,
+        state.learner.agent.transitions(task.train),
         task.spec,
         seeds=state.learner.seeds,
         steps=options.online_steps,

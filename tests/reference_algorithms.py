@@ -1,5 +1,6 @@
 """The losses of the other rows of the table in NumPy, in float64, from the papers' formulas: FQL, FBRAC and IFQL
-(arXiv 2502.02538), best of N (arXiv 2507.07969), floq (arXiv 2509.06863), and DeFlow with projected moves.
+(arXiv 2502.02538), best of N (arXiv 2507.07969), floq (arXiv 2509.06863), and DeFlow with projected moves or with a
+categorical critic (arXiv 2403.03950) of n-step returns.
 
 As in `reference`, no code is shared with deflow: arrays are read out of an agent, and the same noise is given to both.
 What stands behind a stop_gradient is computed from `held`, which equals `live` except while a slope is measured.
@@ -7,6 +8,7 @@ What stands behind a stop_gradient is computed from `held`, which equals `live` 
 
 import numpy as np
 from reference import act, aggregate, arrays, clip, displace, join, mlp, propose, values
+from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
 
@@ -50,6 +52,23 @@ def temporal_difference(live, held, batch, next_action, s):
     y = r + s["discount"] * mask * aggregate(values(held["target"], o2, next_action), s["aggregation"])
     q = values(live["critic"], o, a)
     return {"critic_loss": ((q - y) ** 2).mean(), "critic_value": q.mean(), "critic_target": y.mean()}
+
+
+def climb(live, held, o, noise, s, q=values):
+    """DeFlow's refiner and multiplier: -q / |q| + alpha * size - log(alpha) * (size - bound)."""
+    base = propose(held["field"], o, noise["noise"], s["steps"])
+    moves, held_moves = displace(live["refiner"], o, base), displace(held["refiner"], o, base)
+    value = q(held["critic"], o, clip(base + moves)).mean(0)
+    scale = np.abs(q(held["critic"], o, clip(base + held_moves)).mean(0)).mean()
+    size, held_size = (moves**2).mean(), (held_moves**2).mean()
+    alpha = np.exp(held["log_alpha"])
+    return {
+        "refiner_loss": -value.mean() / scale + alpha * size - live["log_alpha"] * (held_size - s["bound"]),
+        "value": value.mean(),
+        "size": size,
+        "bound": s["bound"],
+        "multiplier": alpha,
+    }
 
 
 def total(found, s, *, flow_weight=1.0):
@@ -130,6 +149,52 @@ def bfn(live, held, batch, noise, s):
     return total(found, s)
 
 
+def deflow_best(live, held, batch, noise, s):
+    """DeFlow with a critic that classifies n of the data's rewards and the value that follows them."""
+    o, a, _, _, o2 = batch
+    total_reward, factor, last = np.transpose([followed(row, batch, s) for row in range(len(o))])
+    o2 = o2[last.astype(int)]
+    next_action = act(held, o2, noise["next"][:, 0, 0], s["steps"])
+    y = total_reward + factor * aggregate(expected_returns(held["target"], o2, next_action, s), s["aggregation"])
+    edges = return_edges(s)
+    wanted = histogram(y, edges, 0.75 * (edges[1] - edges[0]))
+    entropy = [-(wanted * log_softmax(mlp(member, join(o, a)), axis=-1)).sum(-1) for member in live["critic"]]
+    found = {
+        "critic_loss": np.mean(entropy),
+        "critic_value": expected_returns(live["critic"], o, a, s).mean(),
+        "critic_target": y.mean(),
+        "flow_loss": flow_matching(live, batch, noise),
+        **climb(live, held, o, noise, s, lambda critic, o, a: expected_returns(critic, o, a, s)),
+    }
+    return total(found, s)
+
+
+def followed(row, batch, s):
+    """(r + discount * r' + ..., the factor of what follows, the last row) of up to n steps from a row."""
+    _, _, r, mask, _ = batch
+    reward, factor = r[row], s["discount"] * mask[row]
+    for _ in range(s["n_step"] - 1):
+        if s["terminal"][row] or mask[row] == 0:
+            break
+        row += 1
+        reward, factor = reward + factor * r[row], factor * s["discount"] * mask[row]
+    return reward, factor, row
+
+
+def return_edges(s):
+    """102 edges around [r_min, r_max] / (1 - discount) and three deviations (of 0.75 bins) more on either side."""
+    lowest, highest = (bound / (1 - s["discount"]) for bound in s["rewards"])
+    width = (highest - lowest) / (101 - 2 * 3 * 0.75)
+    return (lowest + highest) / 2 + width * np.arange(-50.5, 51)
+
+
+def expected_returns(critic, o, a, s):
+    """One row per member: the mean of its classes' middles."""
+    edges = return_edges(s)
+    middles = (edges[1:] + edges[:-1]) / 2
+    return np.stack([softmax(mlp(member, join(o, a)), axis=-1) @ middles for member in critic])
+
+
 def projected(held, live, o, base, radius):
     """f(o, a_base), shortened to the radius where it is longer; `held` is the flow's, `live` the refiner's."""
     move = displace(live["refiner"], o, base)
@@ -183,12 +248,6 @@ def deflow_flow_critic(live, held, batch, noise, s):
     q = values(live["critic"], o, a)
     distillation = ((q - current) ** 2).mean()
 
-    base = propose(held["field"], o, noise["noise"], s["steps"])
-    moves, held_moves = displace(live["refiner"], o, base), displace(held["refiner"], o, base)
-    climbed = values(held["critic"], o, clip(base + moves)).mean(0)
-    scale = np.abs(values(held["critic"], o, clip(base + held_moves)).mean(0)).mean()
-    size, held_size = (moves**2).mean(), (held_moves**2).mean()
-    alpha = np.exp(held["log_alpha"])
     found = {
         "critic_loss": velocity + distillation,
         "critic_value": q.mean(),
@@ -197,11 +256,7 @@ def deflow_flow_critic(live, held, batch, noise, s):
         "critic_velocity_loss": velocity,
         "critic_distillation_loss": distillation,
         "flow_loss": flow_matching(live, batch, noise),
-        "refiner_loss": -climbed.mean() / scale + alpha * size - live["log_alpha"] * (held_size - s["bound"]),
-        "value": climbed.mean(),
-        "size": size,
-        "bound": s["bound"],
-        "multiplier": alpha,
+        **climb(live, held, o, noise, s),
     }
     return total(found, s)
 

@@ -45,6 +45,10 @@ OWN = TaskSettings(
 ENSEMBLE = critics.EnsembleCriticConfig(members=2, aggregation="min", target_rate=0.005, width=512, depth=4)
 RESIDUAL = refiners.ResidualRefinerConfig(width=512, depth=4)
 NOTHING = (refiners.NoRefiner(), regions.NoTrustRegion(), constraints.NoConstraint())
+CATEGORICAL = critics.CategoricalCriticConfig(
+    members=2, aggregation="min", target_rate=0.005, width=512, depth=4, bins=101, smoothing=0.75,
+    reward_min=-3.0, reward_max=0.0,
+)  # fmt: skip
 FLOW_CRITIC = critics.FlowCriticConfig(
     members=2, aggregation="mean-std", width=512, depth=3, noises=8, steps=8, bins=50, time_features=64, start=0.1,
     reward_min=-3.0, reward_max=0.0,
@@ -52,6 +56,7 @@ FLOW_CRITIC = critics.FlowCriticConfig(
 
 ROWS = {
     "deflow": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
+    "deflow-best": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), CATEGORICAL),
     "deflow-flow-critic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), FLOW_CRITIC),
     "deflow-projected": (RESIDUAL, regions.Ball(math.sqrt(4 * 0.02)), constraints.Projection(), ENSEMBLE),
     "fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(7.0), ENSEMBLE),
@@ -63,12 +68,13 @@ ROWS = {
 """Row -> refiner, trust region, constraint, critic."""
 
 NUMBERS = {
+    "deflow-best": {"n_step": 3},
     "fql": {"normalize_value": False},
     "fbrac": {"normalize_value": False, "flow_weight": 7.0},
     "ifql": {"candidates": 32},
     "bfn": {"candidates": 4, "target_candidates": 4},
 }
-"""Row -> what else differs from: one candidate, a normalised value, and flow matching of weight 1."""
+"""Row -> what else differs from: rewards of one step, one candidate, a normalised value, flow matching of weight 1."""
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -76,9 +82,9 @@ def test_rows(name):
     """Each row has its parts at the papers' sizes, and what else it needs; all have the same flow."""
     config = agent_config(name, settings=OWN)
     assert (config.refiner, config.trust_region, config.constraint, config.critic) == ROWS[name]
-    found = {field: getattr(config, field) for field in ("candidates", "target_candidates")}
+    found = {field: getattr(config, field) for field in ("n_step", "candidates", "target_candidates")}
     found |= {"normalize_value": config.normalize_value, "flow_weight": config.flow_weight}
-    usual = {"candidates": 1, "target_candidates": 1, "normalize_value": True, "flow_weight": 1.0}
+    usual = {"n_step": 1, "candidates": 1, "target_candidates": 1, "normalize_value": True, "flow_weight": 1.0}
     assert found == usual | NUMBERS.get(name, {})
     assert (config.field, config.solver) == (fields.MLPFieldConfig(512, 4), solvers.Euler(steps=10))
     assert config.discount == 0.97

@@ -29,6 +29,9 @@ SETTINGS = {
     "fbrac": {"aggregation": "mean", "flow_weight": 3.0},
     "ifql": {"expectile": 0.9, "candidates": 8},
     "bfn": {"aggregation": "min", "candidates": 2, "target_candidates": 5},
+    "deflow-best": {
+        "aggregation": "min", "bound": 0.02, "n_step": 2, "terminal": (0, 0, 1, 0, 0, 1), "rewards": REWARDS
+    },
     "deflow-projected": {"aggregation": "min", "bound": 0.8},
     "deflow-flow-critic": {
         "aggregation": "min", "bound": 0.02, "critic_steps": 3, "noises": 3, "start": 0.1, "rewards": REWARDS
@@ -41,10 +44,11 @@ def make(name) -> Agent:
     """The row with tiny networks and these numbers, all its arrays moved at random (but not the range of rewards)."""
     s = SETTINGS[name]
     config = agent_config(name, width=4, depth=1, solver=solvers.Euler(steps=STEPS), discount=DISCOUNT)
-    numbers = {key: s[key] for key in ("flow_weight", "candidates", "target_candidates") if key in s}
+    numbers = {key: s[key] for key in ("flow_weight", "candidates", "target_candidates", "n_step") if key in s}
     critic = {"aggregation": s["aggregation"]} if "aggregation" in s else {}
     if name == "deflow-flow-critic":
         critic |= {"steps": s["critic_steps"], "noises": s["noises"]}
+    if "rewards" in s:
         critic |= {"reward_min": REWARDS[0], "reward_max": REWARDS[1]}
     if name == "fql":
         numbers["constraint"] = constraints.Penalty(s["alpha"])
@@ -59,9 +63,10 @@ def make(name) -> Agent:
 
 
 def columns():
-    """The batch, its rewards in the range that the flow critic covers."""
-    batch = example_data(SPEC, B)
-    return dataclasses.replace(batch, reward=np.clip(batch.reward, *REWARDS).astype(np.float32))
+    """The batch, its rewards in the range that the flow critic covers: two trajectories of three transitions."""
+    batch, terminal = example_data(SPEC, B), np.asarray(SETTINGS["deflow-best"]["terminal"], np.float32)
+    reward = np.clip(batch.reward, *REWARDS).astype(np.float32)
+    return dataclasses.replace(batch, reward=reward, extras={"terminal": terminal})
 
 
 def doubles():
@@ -98,7 +103,8 @@ def test_loss_and_gradient(name):
     The differences hold what the formulas hold, so a gradient that enters a target, a proposal of another row than
     FBRAC's, or the critic that a refiner climbs would show, and so would one that is missing.
     """
-    agent, batch = make(name), columns().on_device()
+    agent = make(name)
+    batch = agent.transitions(columns()).on_device()
     moving, rest = eqx.partition(agent, trainable(agent))
 
     def loss(moving):
