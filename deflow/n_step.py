@@ -15,8 +15,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
 
     so that reward + discount * mask * value(next observation) is the k-step target: a critic needs to know nothing of
     it, and rows of different k may be mixed. A row is followed for fewer steps where the task was solved (mask 0) or
-    the trajectory ends. Only what stands behind a row's first reward is the data's own, not the policy's: no
-    correction is made for it.
+    the trajectory ends. The actions behind a row's own are the data's, not the policy's: no correction is made for it.
 
     Args:
         data: Transitions in the order in which they were made (NumPy arrays), with `extras["terminal"]`.
@@ -38,7 +37,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
     last, factor, total = np.arange(len(data)), np.ones(len(data)), reward.copy()
     for _ in range(steps - 1):
         goes_on = ~ends[last]
-        factor[goes_on] *= discount * mask[last[goes_on]]
+        factor[goes_on] *= discount
         last[goes_on] += 1
         total[goes_on] += factor[goes_on] * reward[last[goes_on]]
     return Batch(

@@ -1,11 +1,13 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
+import signal
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "agent algorithms bounds composition constraints critics description encoders examples fields keys networks "
+    "agent algorithms bounds composition constraints critics description encoders examples fields keys n_step networks "
     "refiners replay settings solvers testing training trust_regions types"
 )
 """Where arrays have shapes. The rest refuses what a user gets wrong by itself, and its tests give it such things."""
@@ -20,6 +22,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+# Started in the background of a script, tests inherit that Ctrl-C is ignored, and so would the processes they send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -49,7 +49,9 @@ def test_against_a_loop(steps):
     np.testing.assert_array_equal(found.next_observation, batch.next_observation[rows])
     np.testing.assert_array_equal(found.observation, batch.observation)
     np.testing.assert_array_equal(found.action, batch.action)
-    assert len(set(rows - np.arange(len(batch)))) == min(steps, max(rows - np.arange(len(batch))) + 1)
+    followed = set(rows - np.arange(len(batch)))
+    assert followed >= set(range(min(steps, 8)))
+    assert max(followed) < steps
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {leaf.dtype for leaf in jax.tree.leaves(batch)}
 
 
