@@ -7,23 +7,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from .errors import PluginWarning, RegistrationError, UnknownNameError
+
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
-
-
-class UnknownNameError(KeyError):
-    """A name that is not registered. The message gives the nearest name and the full list."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class RegistrationError(TypeError):
-    """A class that cannot be registered: a duplicate, of another kind, or left abstract."""
-
-
-class PluginWarning(UserWarning):
-    """A plug-in's entry point could not be loaded; the others were."""
 
 
 def suggestion(what: str, got: str, names: Iterable[str]) -> str:

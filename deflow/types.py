@@ -84,7 +84,7 @@ class Batch(eqx.Module):
     """Observations s' that followed, shape (B, *observation)."""
 
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
-    """Further columns, first axis B, such as `terminal` (1 at a trajectory's last transition). No loss reads them."""
+    """Further columns, first axis B, which no loss reads: `trajectory_end` is 1 at a trajectory's last transition."""
 
     def __len__(self) -> int:
         return len(self.reward)

@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 import deflow
-from deflow import bounds, command_line
+from deflow import cli
+from deflow.agent import suggested_bound, variance_factor
 from deflow.data.action_variance import LEVELS, sidecar, task_action_variance
 from deflow.report.variance_figure import variance_figure
 
@@ -56,21 +57,21 @@ def main(options: ActionVariance) -> None:
     task = deflow.load_task(options.env, options.source, data_dir=options.data_dir, workers=options.workers)
     found = task_action_variance(task, neighbours=options.neighbours, workers=options.workers)
     quantiles = ", ".join(f"{level:.0%} {value:.3g}" for level, value in zip(LEVELS, found.quantiles, strict=True))
-    command_line.print_facts(
+    cli.print_facts(
         "Intrinsic action variance",
         {
             "task": task.name,
             "data": f"{found.rows:,} transitions from {task.provenance.path} (sha256 {found.sha256[:12]})",
             "variance": f"{found.value:.4g} squared action units per dimension, over {found.neighbours} neighbours",
             "quantiles": f"over states: {quantiles}",
-            "factor": f"{bounds.variance_factor(task.name):g} (1 for navigation, 0.1 for manipulation)",
+            "factor": f"{variance_factor(task.name):g} (1 for navigation, 0.1 for manipulation)",
         },
     )
     config = deflow.agent_config("deflow")
-    command_line.print_facts(
+    cli.print_facts(
         "Bounds that follow",
         {
-            f"trust-region:{name}": f"--trust-region.bound {bounds.suggested_bound(asked, task, found.value):g}"
+            f"trust-region:{name}": f"--trust-region.bound {suggested_bound(asked, task, found.value):g}"
             for name, member in deflow.trust_regions.registry.items()
             if "bound" in {field.name for field in dataclasses.fields(member)}
             for asked in [dataclasses.replace(config, trust_region=member(bound="auto"))]
@@ -95,4 +96,4 @@ def next_command(options: ActionVariance) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, ActionVariance, description=__doc__)
+    cli.run_plain(main, ActionVariance, description=__doc__)

@@ -22,10 +22,10 @@ import optax
 from rich.console import Console
 
 import deflow
-from deflow import command_line
+from deflow import cli
 from deflow.replay import Dataset
 from deflow.runs.machine import describe_machine
-from deflow.training.precision import Precision
+from deflow.training import Precision
 from deflow.training.updates import FusedUpdates
 from deflow.types import trainable
 
@@ -297,4 +297,4 @@ _warm: set[Callable[[], None]] = set()
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, Benchmark, description=__doc__)
+    cli.run_plain(main, Benchmark, description=__doc__)

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark import SPEC, Benchmark, Turn, calls_per_second, publish, random_data, take_turns
 
 import deflow
-from deflow import command_line, runs
+from deflow import cli, runs
 from deflow.runs.machine import describe_machine
 
 TASK = "cube-single-play-singletask-task2-v0"
@@ -135,4 +135,4 @@ def checkpoint_costs(options: BenchmarkOnline) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, BenchmarkOnline, description=__doc__)
+    cli.run_plain(main, BenchmarkOnline, description=__doc__)

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import tyro
 
-import deflow.data
+import deflow
 from deflow.data.folders import DEFAULT_DATA_DIR
 
 
@@ -50,7 +50,7 @@ class Collect:
 def main(recipe: Collect) -> None:
     """Collect, and say what was collected, where it is and what to do with it."""
     if recipe.list:
-        print("\n".join(deflow.data.task_names()))
+        print("\n".join(deflow.environments.task_names()))
         return
     settings = deflow.data.Collected(rows=recipe.rows, seed=recipe.seed, validation_rows=recipe.validation_rows)
     start = time.perf_counter()
@@ -81,14 +81,14 @@ def run(arguments: Sequence[str]) -> None:
         if given not in flags:
             near = difflib.get_close_matches(given, flags, n=1)
             guess = f"; did you mean {near[0]}?" if near else "."
-            raise deflow.data.DataError(f"There is no flag {given}{guess} All flags: {' '.join(flags)}")
+            raise deflow.errors.DataError(f"There is no flag {given}{guess} All flags: {' '.join(flags)}")
     main(tyro.cli(Collect, args=arguments, prog="recipes/collect.py", description=__doc__))
 
 
 if __name__ == "__main__":
     try:
         run(sys.argv[1:])
-    except deflow.data.DataError as error:
+    except deflow.errors.DataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:

@@ -12,8 +12,8 @@ import tyro
 from rich.console import Console
 
 import deflow
-from deflow import command_line
-from deflow.loading import load_learner
+from deflow import cli
+from deflow.runs import load_learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Evaluate:
     workers: int | None = None
     """Processes (default: one per core). The numbers do not depend on it."""
 
-    import_: command_line.Import = ()
+    import_: cli.Import = ()
     """Python files with the parts of your own that the run was trained with, to be run first."""
 
 
 def main(options: Evaluate) -> None:
     """Load, evaluate, and say how it went."""
-    command_line.import_files(options.import_)
+    cli.import_files(options.import_)
     run = deflow.Run.open(options.run)
     learner, step = load_learner(run, step=options.step)
     environment = deflow.Environment(**run.config.get("environment", {"name": run.environment}))
@@ -61,4 +61,4 @@ def main(options: Evaluate) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, Evaluate, description=__doc__)
+    cli.run_plain(main, Evaluate, description=__doc__)

@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 
 import deflow
-from deflow import command_line, report, resuming
+from deflow import cli, report
 
 SAMPLE = 256
 """States of the data among which one is chosen."""
@@ -56,7 +56,7 @@ class Landscape:
     data_dir: Path | None = None
     """Folder of all data (default: where the run's data was)."""
 
-    import_: command_line.Import = ()
+    import_: cli.Import = ()
     """Python files with the parts of your own that the run was trained with, to be run first."""
 
     def __post_init__(self):
@@ -66,7 +66,7 @@ class Landscape:
 
 def main(options: Landscape) -> None:
     """Load the agent, choose the state, ask the agent, draw."""
-    command_line.import_files(options.import_)
+    cli.import_files(options.import_)
     run = deflow.Run.open(options.run)
     agent = deflow.load(run, step=options.step)
     if isinstance(agent.critic, deflow.critics.NoCritic):
@@ -100,14 +100,14 @@ def main(options: Landscape) -> None:
 def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.ndarray, np.ndarray | None, str]:
     """An observation, the data's action there if it is of the data, and which one it is in words."""
     environment = deflow.Environment(**run.config["environment"])
-    file = resuming.data_file(run, options.data_dir)
+    file = cli.data_file(run, options.data_dir)
     if options.observation == "reset" or (options.observation is None and not file.is_file()):
         made = environment.make()
         observation, _ = made.reset(seed=options.seed)
         made.close()
         gone = "" if options.observation == "reset" else " (the data is not there)"
         return observation, None, f"an episode's first state, seed {options.seed}{gone}"
-    task = resuming.recorded_task(run, options.data_dir)
+    task = cli.recorded_task(run, options.data_dir)
     row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
     if not 0 <= row < len(task.train):
         raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")
@@ -210,4 +210,4 @@ def check_dimensions(dimensions: tuple[int, int] | None, size: int) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, Landscape, description=__doc__)
+    cli.run_plain(main, Landscape, description=__doc__)

@@ -19,11 +19,11 @@ import numpy as np
 from rich.console import Console
 
 import deflow
-from deflow import bounds, command_line, report, resuming, runs
-from deflow.arguments import peek
-from deflow.interrupts import patient_interrupts
+from deflow import cli, report, runs
+from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
+from deflow.workers import patient_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Offline:
     workers: int | None = None
     """Processes that evaluate and collect (default: one per core)."""
 
-    import_: command_line.Import = ()
+    import_: cli.Import = ()
     """Python files with parts of your own, to be run first."""
 
     resume: Path | None = None
@@ -144,13 +144,13 @@ def suggested(
     arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any
 ) -> tuple[Any, deflow.AgentConfig, str]:
     """The same for any recipe that trains: `kind` is its class of options."""
-    command_line.import_files(peek(arguments, "--import"))
-    if resumed := peek(arguments, "--resume"):
+    cli.import_files(cli.peek(arguments, "--import"))
+    if resumed := cli.peek(arguments, "--resume"):
         run = deflow.Run.open(resumed[-1])
-        return *resuming.recorded_options(run, kind, recipe), run.algorithm
+        return *cli.recorded_options(run, kind, recipe), run.algorithm
     algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
-    settings = deflow.task_settings((peek(arguments, "--env") or [Offline.env])[-1])
-    if peek(arguments, "--budget")[-1:] == ["quickstart"]:
+    settings = deflow.task_settings((cli.peek(arguments, "--env") or [Offline.env])[-1])
+    if cli.peek(arguments, "--budget")[-1:] == ["quickstart"]:
         return quickstart, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
     config = deflow.agent_config(algorithm, settings=settings)
     if isinstance(config.critic, deflow.critics.FlowCriticConfig):
@@ -161,13 +161,13 @@ def suggested(
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
-    resuming.check_unchanged(options, config, MAY_CHANGE)
+    cli.check_unchanged(options, config, MAY_CHANGE)
     task = load(options, config)
-    config, bound = bounds.resolution(config, task, workers=options.workers)
+    config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
     start = TrainingState(*fresh_learner(options, config, task))
-    group = resuming.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
+    group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
     facts = first_screen(options, task, start.learner, algorithm, group, bound)
-    command_line.print_facts("DeFlow, offline", facts)
+    cli.print_facts("DeFlow, offline", facts)
     with (
         patient_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
@@ -184,7 +184,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. What does not fit together, or cannot be written, is said before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
-    bounds.with_placeholder(config).build(environment.spec(), key=jax.random.key(0))
+    with_placeholder_bound(config).build(environment.spec(), key=jax.random.key(0))
     runs.writable_directory(options.output_dir)
     return deflow.load_task(
         options.env,
@@ -254,7 +254,7 @@ def first_screen(
     return {
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
-        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.successes:,} solved",
+        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.terminations:,} solved",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         **({"trust region": bound} if bound else {}),
@@ -280,7 +280,7 @@ def finish(session: Session, *, seconds: float) -> None:
             together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
             pictures = [report.learning_curve(paths, together)]
         console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
-    except report.ReportError as error:  # interrupted before the first row, or the folder is gone
+    except deflow.errors.ReportError as error:  # interrupted before the first row, or the folder is gone
         console.print(f"Time: {seconds / 60:.1f} min. No picture: {error}")
     if not session.interrupted:
         imports = "".join(f" --import {path}" for path in session.group.runs[0].config["options"].get("import_", ()))
@@ -288,4 +288,4 @@ def finish(session: Session, *, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, defaults, program="recipes/offline.py", description=__doc__)
+    cli.run(main, defaults, program="recipes/offline.py", description=__doc__)

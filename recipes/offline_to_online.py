@@ -18,12 +18,11 @@ import offline
 import tyro
 
 import deflow
-from deflow import bounds, command_line, replay, resuming, runs
-from deflow.arguments import peek
-from deflow.description import restore_agent
-from deflow.interrupts import patient_interrupts
-from deflow.loading import load_learner
+from deflow import cli, replay, runs
+from deflow.agent import resolve_bound_with_reason, restore_agent
+from deflow.runs import load_learner
 from deflow.session import Session, TrainingState, capture, resume
+from deflow.workers import patient_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
     options, config, algorithm = offline.suggested(
         arguments, OfflineToOnline, "offline_to_online", paper=OfflineToOnline(), quickstart=QUICKSTART
     )
-    given = [deflow.Run.open(path) for path in peek(arguments, "--from")]
+    given = [deflow.Run.open(path) for path in cli.peek(arguments, "--from")]
     if not given:
         return options, config, algorithm
     return carried(options, given), restore_agent(given[0].config["agent"]), given[0].algorithm
@@ -106,13 +105,13 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
-    resuming.check_unchanged(options, config, MAY_CHANGE)
+    cli.check_unchanged(options, config, MAY_CHANGE)
     task = offline.load(options, config)
-    config, bound = bounds.resolution(config, task, workers=options.workers)
+    config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
     replay.check_capacity(len(task.train), options.capacity, options.sampling)
     start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
     taken = learned(options, config, task, start) if options.from_ and options.resume is None else None
-    group = resuming.open_runs(
+    group = cli.open_runs(
         options,
         config,
         algorithm,
@@ -122,7 +121,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         online_from=options.steps,
     )
     facts = offline.first_screen(options, task, start.learner, algorithm, group, bound)
-    command_line.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
+    cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
         start, step = taken or learned(options, config, task, start), options.steps
         take_over_logs(options, group)
@@ -142,7 +141,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
 def interact(options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
     """Act, keep, update, with the same learner, optimizer and multiplier; the session logs, evaluates and saves."""
     transitions = deflow.make_replay(
-        state.learner.agent.transitions(task.train),
+        state.learner.agent.with_returns(task.train),
         task.spec,
         seeds=state.learner.seeds,
         steps=options.online_steps,
@@ -155,7 +154,7 @@ def interact(options: OfflineToOnline, task: deflow.Task, session: Session, stat
 
         def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
             if session.step < options.steps:  # gone back, past a damaged checkpoint of the switch
-                raise runs.CheckpointError("No sound checkpoint of the online phase is left: resume the run.")
+                raise deflow.errors.CheckpointError("No sound checkpoint of the online phase is left: resume the run.")
             resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
             for made, learner, metrics in deflow.train_online(
                 state.learner.freeze_field() if options.freeze == "field" else state.learner,
@@ -189,7 +188,7 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
     first = given[0]
     for run in given:
         if not run.checkpoints.steps():
-            raise runs.RunError(f"{run.path} has no checkpoint to start from: train it first.")
+            raise deflow.errors.RunError(f"{run.path} has no checkpoint to start from: train it first.")
         for what in ("agent", "environment", "learning_rate"):
             if run.config[what] != first.config[what]:
                 raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
@@ -204,7 +203,7 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
         "data_seed": data["seed"] or 0,
         "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
     }
-    recorded = resuming.restore_options(OfflineToOnline, first.config.get("options", {}))
+    recorded = cli.restore_options(OfflineToOnline, first.config.get("options", {}))
     more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "data_dir")}
     return dataclasses.replace(
         options,
@@ -224,7 +223,7 @@ def learned(
         raise ValueError(f"--seeds must be those of the runs given by --from, got {' '.join(map(str, options.seeds))}.")
     learners = []
     for run in given:
-        resuming.check_data(run, task)
+        cli.check_data(run, task)
         if restore_agent(run.config["agent"]) != config:
             raise ValueError(f"The agent must be that of {run.path}: leave the flags of its parts out.")
         learner, step = load_learner(run)
@@ -261,4 +260,4 @@ def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, defaults, program="recipes/offline_to_online.py", description=__doc__)
+    cli.run(main, defaults, program="recipes/offline_to_online.py", description=__doc__)

@@ -15,7 +15,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from deflow import command_line, report
+from deflow import cli, report
+from deflow.errors import ReportError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ def main(options: Report) -> None:
         options.output.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise report.ReportError(f"Cannot write {page}: {error.strerror or error}; choose another --output.") from error
+        raise ReportError(f"Cannot write {page}: {error.strerror or error}; choose another --output.") from error
     report.comparison_figure(comparison, picture)
     console = Console(highlight=False)
     console.print(comparison.table())
@@ -54,4 +55,4 @@ def main(options: Report) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, Report, description=__doc__)
+    cli.run_plain(main, Report, description=__doc__)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import deflow
-from deflow.command_line import fail, one_sentence
+from deflow import cli
 
 
 def recipe_of(directory: str) -> Path:
@@ -26,9 +26,9 @@ def recipe_of(directory: str) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         asked = sys.argv[1:2] in (["-h"], ["--help"])
-        print(__doc__) if asked else fail("Which run? python recipes/resume.py RUN")
+        print(__doc__) if asked else cli.fail("Which run? python recipes/resume.py RUN")
         sys.exit(0)
-    with one_sentence():
+    with cli.one_sentence():
         script = recipe_of(sys.argv[1])
     sys.argv[1:1] = ["--resume"]
     runpy.run_path(str(script), run_name="__main__")

@@ -23,9 +23,9 @@ from rich.console import Console
 from tqdm import tqdm
 
 import deflow
-from deflow import command_line, constraints, refiners, resuming
-from deflow.description import restore_agent
-from deflow.loading import load_learner
+from deflow import cli, constraints, refiners
+from deflow.agent import restore_agent
+from deflow.runs import load_learner
 
 STARTS = (10.0, 0.1)
 """Times the multiplier that the run ended with."""
@@ -76,7 +76,7 @@ def main(options: Settling) -> None:
         raise ValueError(
             f"{run.path} has no refiner that is trained, so that no multiplier holds it: take another run."
         )
-    data = resuming.recorded_task(run, options.data_dir).train
+    data = cli.recorded_task(run, options.data_dir).train
 
     begun = constraints.PIDConstraintConfig(initial_log_multiplier=math.log(max(multiplier_of(learner), 1e-3)))
     learner = with_constraint(learner, dataclasses.replace(config, constraint=begun))
@@ -192,4 +192,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    command_line.run_plain(main, Settling, description=__doc__)
+    cli.run_plain(main, Settling, description=__doc__)

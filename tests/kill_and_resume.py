@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from deflow.runs import storage
-from deflow.runs.manifest import verify
+from deflow.runs.storage import verify
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE, ONLINE, SAVE_EVERY = 400, 400, 20

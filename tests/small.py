@@ -3,7 +3,7 @@
 import dataclasses
 
 from deflow import Spec
-from deflow.composition import KINDS
+from deflow.agent import KINDS
 
 SPEC = Spec(observation_shape=(3,), action_size=2)
 

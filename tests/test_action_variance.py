@@ -14,10 +14,11 @@ from small import small
 from test_recipes import ENV, ROOT, TINY, recipe
 
 import deflow
-from deflow import bounds
-from deflow.composition import KINDS
-from deflow.data import DataError, DataWarning, Environment, Provenance, Task, neighbours
+from deflow.agent import KINDS, resolve_bound_with_reason, variance_factor, with_placeholder_bound
+from deflow.data import Provenance, Task, neighbours
 from deflow.data.action_variance import EDGES, action_variance, sidecar, task_action_variance
+from deflow.environments import Environment
+from deflow.errors import DataError, DataWarning
 from deflow.types import Spec
 
 RANDOM = np.random.default_rng(0)
@@ -137,7 +138,7 @@ def auto(name):
 @pytest.mark.parametrize("name", [name for name, cls in KINDS["trust_region"].items() if name != "none"])
 def test_every_region_gets_a_number(name, task):
     """m = 0.1 V: mean-square m, ball sqrt(2 m), box sqrt(m)."""
-    config, reason = bounds.resolution(auto(name), task, progress=False)
+    config, reason = resolve_bound_with_reason(auto(name), task, progress=False)
     square = 0.1 * quiet(STATES, ACTIONS).value
     known = {"mean-square": square, "ball": math.sqrt(2 * square), "box": math.sqrt(square)}
     bound = config.trust_region.bound
@@ -156,8 +157,8 @@ def test_the_factor_depends_on_the_task(task):
     ]
     assert bound[1] == pytest.approx(10 * bound[0], rel=1e-3)
     for name in ("antmaze-large", "humanoidmaze-medium", "antsoccer-arena", "visual-antmaze-large", "antmaze-umaze-v2"):
-        assert bounds.variance_factor(name) == 1.0
-    assert {bounds.variance_factor(name) for name in ("cube-single", "scene", "pen-human-v1")} == {0.1}
+        assert variance_factor(name) == 1.0
+    assert {variance_factor(name) for name in ("cube-single", "scene", "pen-human-v1")} == {0.1}
 
 
 def test_no_bound_follows_from_actions_that_never_differ(task):
@@ -169,9 +170,9 @@ def test_no_bound_follows_from_actions_that_never_differ(task):
 def test_auto_waits_for_the_data(task):
     with pytest.raises(ValueError, match="bound is 'auto'"):
         auto("per-state").build(task.spec, key=jax.random.key(0))
-    assert bounds.with_placeholder(auto("box")).trust_region.bound == 1.0
+    assert with_placeholder_bound(auto("box")).trust_region.bound == 1.0
     none = dataclasses.replace(auto("box"), trust_region=deflow.trust_regions.NoTrustRegion())
-    assert bounds.with_placeholder(none) is none
+    assert with_placeholder_bound(none) is none
     assert deflow.resolve_bound(none, task) is none
 
 

@@ -9,9 +9,8 @@ from small import SPEC
 
 from deflow import ALGORITHMS, agent_config, constraints, critics, fields, refiners, solvers, task_settings
 from deflow import trust_regions as regions
-from deflow.algorithms import resized
-from deflow.registry import UnknownNameError
-from deflow.settings import TaskSettings
+from deflow.agent import TaskSettings, resized
+from deflow.errors import UnknownNameError
 from deflow.testing import example_data
 from deflow.training import Learner
 

@@ -66,7 +66,7 @@ def columns():
     """The batch, its rewards in the range that the flow critic covers: two trajectories of three transitions."""
     batch, terminal = example_data(SPEC, B), np.asarray(SETTINGS["deflow-best"]["terminal"], np.float32)
     reward = np.clip(batch.reward, *REWARDS).astype(np.float32)
-    return dataclasses.replace(batch, reward=reward, extras={"terminal": terminal})
+    return dataclasses.replace(batch, reward=reward, extras={"trajectory_end": terminal})
 
 
 def doubles():
@@ -104,7 +104,7 @@ def test_loss_and_gradient(name):
     FBRAC's, or the critic that a refiner climbs would show, and so would one that is missing.
     """
     agent = make(name)
-    batch = agent.transitions(columns()).on_device()
+    batch = agent.with_returns(columns()).on_device()
     moving, rest = eqx.partition(agent, trainable(agent))
 
     def loss(moving):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import deflow
-from deflow import command_line
-from deflow.arguments import UsageError
-from deflow.description import describe_agent, restore_agent
+from deflow import cli
+from deflow.agent import KINDS, describe_agent, restore_agent
+from deflow.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +36,7 @@ def load_recipe(name):
 def parsed(offline, *arguments):
     options, agent, algorithm = offline.defaults(list(arguments))
     rest = [argument for argument in arguments if argument != algorithm]
-    command = command_line.parse(options, agent, rest, program="offline.py", description="")
+    command = cli.parse(options, agent, rest, program="offline.py", description="")
     return command.options, command.agent
 
 
@@ -74,7 +74,7 @@ def test_choices_in_any_order(offline):
 
 
 def test_every_member_can_be_chosen(offline):
-    for kind, registry in command_line.KINDS.items():
+    for kind, registry in KINDS.items():
         for name in registry:
             _, agent = parsed(offline, f"{registry.choice}:{name}")
             assert registry.name_of(getattr(agent, kind)) == name
@@ -204,10 +204,10 @@ def test_help_shows_every_choice_and_every_fields_sentence():
         check=True,
     )
     text = outcome.stdout
-    for registry in command_line.KINDS.values():
+    for registry in KINDS.values():
         for name in (name for name in registry if registry.distribution(name) == "deflow"):
             assert f"{registry.choice}:{name}" in text
-            sentences = command_line.field_docstrings(registry[name])
+            sentences = cli.field_docstrings(registry[name])
             for field in dataclasses.fields(registry[name]):
                 assert f"--{registry.choice}.{field.name.replace('_', '-')}" in text
                 assert sentences[field.name][:40] in text
@@ -215,7 +215,7 @@ def test_help_shows_every_choice_and_every_fields_sentence():
 
 INTERRUPTED = """
 import os, signal, sys
-from deflow.interrupts import patient_interrupts
+from deflow.workers import patient_interrupts
 
 with patient_interrupts() as interrupt:
     for signum in map(int, sys.argv[1:]):

@@ -13,7 +13,8 @@ import pytest
 import rich.console
 from scipy import stats
 
-from deflow.report import ReportError, compare, comparison_figure, find_runs, read_runs
+from deflow.errors import ReportError
+from deflow.report import compare, comparison_figure, find_runs, read_runs
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,7 +19,8 @@ from deflow.constraints import (
     PIDConstraintConfig,
     Projection,
 )
-from deflow.testing import LawError, check_constraint, example_context
+from deflow.errors import LawError
+from deflow.testing import check_constraint, example_context
 from deflow.types import Fixed, trainable
 
 

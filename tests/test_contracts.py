@@ -14,7 +14,7 @@ from jaxtyping import TypeCheckError
 
 import deflow
 from deflow import AgentConfig, Batch, Learner, Spec, TaskSettings
-from deflow.composition import KINDS
+from deflow.agent import KINDS
 from deflow.refiners import Inquiry
 from deflow.solvers import Euler
 from deflow.trust_regions import AbstractTrustRegion, MeanSquare

@@ -28,7 +28,8 @@ from deflow.critics import (
 )
 from deflow.critics.histogram import histogram
 from deflow.critics.returns import reward_range
-from deflow.testing import LawError, check_critic, example_context, example_data
+from deflow.errors import LawError
+from deflow.testing import check_critic, example_context, example_data
 from deflow.types import Fixed
 
 

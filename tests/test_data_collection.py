@@ -17,16 +17,16 @@ import numpy as np
 import ogbench
 import pytest
 
-from deflow.data import Collected, DataError, collect, load_task, task_successes
+from deflow.data import Collected, collect, load_task, task_successes
 from deflow.data.collection import collection_folder, make_plan
-from deflow.data.errors import CollectionError, DatasetFileError, FolderError
+from deflow.errors import CollectionError, DataError, DatasetFileError, FolderError
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 CUBE = "cube-single-play-singletask-task2-v0"
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 SMALL = Collected(rows=150, seed=3, validation_rows=50, episode_steps=50)
 
-pytestmark = pytest.mark.filterwarnings("ignore::deflow.data.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::deflow.errors.DataWarning")
 
 
 class Inline(concurrent.futures.Executor):
@@ -86,7 +86,7 @@ def test_ogbench_loads_what_is_written_and_sees_what_we_see(collected, name):
         np.testing.assert_array_equal(batch.action, np.clip(theirs["actions"], -1 + 1e-5, 1 - 1e-5))
         np.testing.assert_array_equal(batch.reward, theirs["rewards"])
         np.testing.assert_array_equal(batch.mask, theirs["masks"])
-        np.testing.assert_array_equal(batch.extras["terminal"], theirs["terminals"])
+        np.testing.assert_array_equal(batch.extras["trajectory_end"], theirs["terminals"])
 
 
 def test_provenance_says_where_it_came_from_and_moves_with_the_folder(collected, tmp_path):

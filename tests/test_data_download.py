@@ -12,15 +12,15 @@ import time
 import numpy as np
 import pytest
 
-from deflow.data import DataError, Official, load_task
+from deflow.data import Official, load_task
 from deflow.data.download import Patience, download
-from deflow.data.errors import DatasetFileError, DownloadError, FolderError
+from deflow.errors import DataError, DatasetFileError, DownloadError, FolderError
 
 QUICK = Patience(attempts=3, delay=0.01, timeout=2.0)
 NAME = "pointmaze-medium-navigate-singletask-task1-v0"
 DATASET = "pointmaze-medium-navigate-v0"
 
-pytestmark = pytest.mark.filterwarnings("ignore::deflow.data.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::deflow.errors.DataWarning")
 
 
 def npz(rows=3000, seed=0):

@@ -6,8 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.data import DataError, Environment
-from deflow.data.errors import SpaceError
+from deflow.environments import Environment
+from deflow.errors import DataError, SpaceError
 from deflow.types import Spec
 
 CUBE = "cube-single-play-singletask-task2-v0"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from deflow.data.episodes import play_episode, read_episode, write_episode
-from deflow.data.errors import CollectionError
-from deflow.data.names import parse_task_name
-from deflow.data.oracles import behaviour_of
-from deflow.data.oracles.manipulation import ScenePlay
-from deflow.data.oracles.maze import in_corridor
+from deflow.environments import parse_task_name
+from deflow.environments.oracles import behaviour_of
+from deflow.environments.oracles.manipulation import ScenePlay
+from deflow.environments.oracles.maze import in_corridor
+from deflow.errors import CollectionError
 
 STEPS = 60
 FAMILIES = {

@@ -6,10 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.data import DataError, DataWarning, Environment, UserFile, load_task
-from deflow.data.errors import DatasetFileError
-from deflow.data.names import parse_task_name
+from deflow.data import UserFile, load_task
 from deflow.data.relabelling import relabel
+from deflow.environments import Environment, parse_task_name
+from deflow.errors import DataError, DatasetFileError, DataWarning
 
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 
@@ -40,11 +40,11 @@ def test_rows_become_transitions_that_never_cross_a_trajectorys_end(tmp_path):
     np.testing.assert_array_equal(batch.next_observation, columns["observations"][np.asarray(rows) + 1])
     np.testing.assert_allclose(batch.action, columns["actions"][rows], atol=1.1e-5)
     assert np.abs(batch.action).max() < 1
-    np.testing.assert_array_equal(np.flatnonzero(batch.extras["terminal"]), [13, 37])
+    np.testing.assert_array_equal(np.flatnonzero(batch.extras["trajectory_end"]), [13, 37])
     np.testing.assert_array_equal(np.flatnonzero(np.asarray(batch.mask) == 0), [29, 30, 31])
     np.testing.assert_array_equal(batch.reward, np.asarray(batch.mask) * -1.0)
     assert {str(column.dtype) for column in (batch.observation, batch.action, batch.reward, batch.mask)} == {"float32"}
-    assert (len(batch), task.trajectories, task.successes) == (38, 2, 3)
+    assert (len(batch), task.trajectories, task.terminations) == (38, 2, 3)
     assert (task.name, task.validation, task.provenance.source) == (MAZE, None, "user")
     assert task.spec == Environment(MAZE).spec()
 
@@ -62,7 +62,7 @@ def test_a_file_with_next_observations_keeps_every_row(tmp_path):
     batch = load_task(MAZE, save(tmp_path, columns)).train
     assert len(batch) == 40
     np.testing.assert_array_equal(batch.next_observation, columns["observations"] + 1)
-    np.testing.assert_array_equal(batch.extras["terminal"], columns["terminals"])
+    np.testing.assert_array_equal(batch.extras["trajectory_end"], columns["terminals"])
 
 
 def test_any_gymnasium_environment_with_actions_in_its_own_units(tmp_path):

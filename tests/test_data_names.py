@@ -4,9 +4,8 @@ import gymnasium
 import ogbench
 import pytest
 
-from deflow.data import DataError, task_names
-from deflow.data.errors import UnknownTaskError
-from deflow.data.names import parse_task_name
+from deflow.environments import parse_task_name, task_names
+from deflow.errors import DataError, UnknownTaskError
 
 FAMILIES = ("pointmaze", "antmaze", "humanoidmaze", "antsoccer", "cube", "scene", "puzzle")
 

@@ -10,8 +10,8 @@ import stubs
 from small import SPEC
 
 from deflow import agent_config, solvers
-from deflow.composition import KINDS
-from deflow.description import DescriptionError, describe_agent, describe_spec, restore_agent, restore_spec
+from deflow.agent import KINDS, describe_agent, describe_spec, restore_agent, restore_spec
+from deflow.errors import SerializationError
 from deflow.types import Spec
 
 MEMBERS = [(kind, name) for kind, registry in KINDS.items() for name in registry]
@@ -79,7 +79,7 @@ def test_unknown_part_names_itself_and_its_origin(registered):
     described = describe_agent(agent_config(solver=Wrapping()))
     described["solver"]["fields"]["inner"]["name"] = "lost"
     described["critic"] = {"name": "gone", "from": "their-package 1.2", "fields": {}}
-    with pytest.raises(DescriptionError) as caught:
+    with pytest.raises(SerializationError) as caught:
         restore_agent(described)
     message = str(caught.value)
     assert "the solver 'lost' of deflow" in message
@@ -87,10 +87,10 @@ def test_unknown_part_names_itself_and_its_origin(registered):
     packages = f"deflow=={importlib.metadata.version('deflow')} their-package==1.2"
     assert f"not registered here: install what it came from (pip install {packages})." in message
     described["critic"]["from"] = "my_parts"
-    with pytest.raises(DescriptionError, match=r"pip install deflow==.*\), and import the file .* --import FILE\)\."):
+    with pytest.raises(SerializationError, match=r"pip install deflow==.*\), and import the file .* --import FILE\)\."):
         restore_agent(described)
     described["solver"] = {"name": "lost", "from": "my_parts", "fields": {}}
-    with pytest.raises(DescriptionError, match=r"not registered here: import the file .* --import FILE\)\."):
+    with pytest.raises(SerializationError, match=r"not registered here: import the file .* --import FILE\)\."):
         restore_agent(described)
 
 
@@ -107,7 +107,7 @@ def test_unknown_part_names_itself_and_its_origin(registered):
 def test_what_does_not_fit(change):
     described = json.loads(json.dumps(describe_agent(agent_config())))
     change(described)
-    with pytest.raises(DescriptionError, match="does not fit this version"):
+    with pytest.raises(SerializationError, match="does not fit this version"):
         restore_agent(described)
 
 

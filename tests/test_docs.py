@@ -14,8 +14,7 @@ import textwrap
 import pytest
 import yaml
 
-from deflow.composition import KINDS
-from deflow.settings import task_settings
+from deflow.agent import KINDS, task_settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SITE = sorted((ROOT / "docs").glob("*.md"))
@@ -131,7 +130,7 @@ def commands(text):
 PARSE = r"""
 import importlib.util, json, pathlib, sys
 import tyro
-from deflow import command_line
+from deflow import cli
 
 def load(path):
     specification = importlib.util.spec_from_file_location(path.stem, path)
@@ -154,7 +153,7 @@ for words in json.load(sys.stdin):
         if hasattr(module, "defaults"):
             options, agent, algorithm = module.defaults(arguments)
             arguments = arguments[1:] if arguments[:1] == [algorithm] else arguments
-            command_line.parse(options, agent, arguments, program=name, description="")
+            cli.parse(options, agent, arguments, program=name, description="")
         elif "--help" not in arguments:
             tyro.cli(getattr(module, name.title().replace("_", "")), args=arguments)
     except SystemExit as stop:

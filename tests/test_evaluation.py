@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.data.environment import Environment
+from deflow.environments import Environment
 from deflow.evaluation import Evaluation, Evaluator, evaluate
 
 MAZE = "pointmaze-medium-navigate-singletask-v0"

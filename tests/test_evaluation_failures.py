@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.evaluation import EvaluationError, Evaluator, evaluate
+from deflow.errors import EvaluationError
+from deflow.evaluation import Evaluator, evaluate
 
 
 class Still(eqx.Module):

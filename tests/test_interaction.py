@@ -17,9 +17,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.interaction import Actors, InteractionError
+from deflow.environments import seeded_reset
+from deflow.errors import InteractionError
+from deflow.interaction import Actors
 from deflow.interaction.player import episode_seeds
-from deflow.seeding import seeded_reset
 
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 CUBE = "cube-single-play-singletask-task2-v0"
@@ -28,7 +29,7 @@ NUMBERS = {MAZE: {"seeds": (3,), "environments": 2}, CUBE: {"seeds": (3, 5), "en
 
 
 def make(name):
-    from deflow.data.environment import Environment
+    from deflow.environments import Environment
 
     return Environment(name).make()
 
@@ -157,8 +158,8 @@ def test_restored_environments_go_on_as_if_never_interrupted(real):
 @pytest.mark.parametrize(("name", "wrapper"), [(MAZE, None), (CUBE, Dropped)], ids=["maze", "cube"])
 def test_terminated_exactly_when_solved(name, wrapper):
     """As OGBench relabels data: reward 0 and mask 0 at the solved state, -1 and 1 before it."""
-    from deflow.data.names import parse_task_name
     from deflow.data.relabelling import relabel
+    from deflow.environments import parse_task_name
 
     alone = play(Real(name, wrapper), 0, 0)
     _, observation, environment = next(alone)

@@ -166,8 +166,10 @@ def test_sampling():
 
 def test_batches_carry_more_columns():
     """They are sliced along, and no loss reads them."""
-    data = Batch(DATA.observation, DATA.action, DATA.reward, DATA.mask, DATA.next_observation, {"terminal": DATA.mask})
-    assert data[:3].extras["terminal"].shape == (3,)
+    data = Batch(
+        DATA.observation, DATA.action, DATA.reward, DATA.mask, DATA.next_observation, {"trajectory_end": DATA.mask}
+    )
+    assert data[:3].extras["trajectory_end"].shape == (3,)
     assert data.on_device().extras == {}
     assert len(data[:3]) == 3
 

@@ -12,7 +12,7 @@ from small import SPEC
 
 import deflow
 from deflow import agent_config, solvers
-from deflow.n_step import n_step_returns
+from deflow.data.n_step import n_step_returns
 from deflow.testing import example_data
 from deflow.training import Learner, train_offline
 from deflow.types import Batch
@@ -24,7 +24,7 @@ def data(seed=0, size=300, ends=0.1, solved=0.1):
     terminal = (random.random(size) < ends).astype(np.float32)
     terminal[-1] = 1
     mask = (random.random(size) >= solved).astype(np.float32)
-    return dataclasses.replace(example_data(SPEC, size), mask=mask, extras={"terminal": terminal})
+    return dataclasses.replace(example_data(SPEC, size), mask=mask, extras={"trajectory_end": terminal})
 
 
 def looped(batch: Batch, steps: int, discount: float):
@@ -34,7 +34,7 @@ def looped(batch: Batch, steps: int, discount: float):
         for row in range(start, start + steps):
             total += factor * float(batch.reward[row])
             factor *= discount
-            if batch.mask[row] == 0 or batch.extras["terminal"][row]:
+            if batch.mask[row] == 0 or batch.extras["trajectory_end"][row]:
                 break
         yield total, factor * float(batch.mask[row]), row
 
@@ -61,7 +61,7 @@ def test_worked_out_by_hand():
         example_data(SPEC, 5),
         reward=np.float32([-1, -2, -4, 8, 16]),
         mask=np.float32([1, 1, 1, 0, 1]),
-        extras={"terminal": np.float32([0, 0, 1, 0, 1])},
+        extras={"trajectory_end": np.float32([0, 0, 1, 0, 1])},
     )
     found = n_step_returns(batch, 3, discount=0.5)
     np.testing.assert_array_equal(found.reward, np.float32([-3, -4, -4, 8, 16]))
@@ -76,14 +76,14 @@ def test_one_step_is_the_data_itself():
 
 def test_the_last_row_ends_a_trajectory_whatever_it_says():
     batch = data(ends=0, solved=0)
-    batch.extras["terminal"][-1] = 0
+    batch.extras["trajectory_end"][-1] = 0
     assert n_step_returns(batch, 5, discount=0.9).mask[-1] == 1
 
 
 def test_returns_of_whole_trajectories_are_monte_carlo():
     """With as many steps as a trajectory has, nothing of the critic is left but the value behind its end."""
     batch = data(solved=0)
-    found, last = n_step_returns(batch, 300, discount=1.0), np.flatnonzero(batch.extras["terminal"])
+    found, last = n_step_returns(batch, 300, discount=1.0), np.flatnonzero(batch.extras["trajectory_end"])
     for first, end in zip([0, *(last[:-1] + 1)], last, strict=True):
         expected = np.cumsum(batch.reward[first : end + 1][::-1].astype(float))[::-1]
         np.testing.assert_allclose(found.reward[first : end + 1], expected, rtol=1e-5, atol=1e-5)
@@ -91,7 +91,9 @@ def test_returns_of_whole_trajectories_are_monte_carlo():
 
 def test_data_that_does_not_say_where_trajectories_end():
     batch = dataclasses.replace(data(), extras={})
-    with pytest.raises(ValueError, match=r'Returns of 5 steps need .* extras\["terminal"\] .* or the agent n_step=1'):
+    with pytest.raises(
+        ValueError, match=r'Returns of 5 steps need .* extras\["trajectory_end"\] .* or the agent n_step=1'
+    ):
         n_step_returns(batch, 5, discount=0.9)
     assert n_step_returns(batch, 1, discount=0.9) is batch
 

@@ -14,7 +14,7 @@ from deflow import Learner, agent_config, critics, solvers, train_offline, train
 from deflow.interaction import Step
 from deflow.session import TrainingState, capture, resume
 from deflow.testing import example_data
-from deflow.training.online import transitions
+from deflow.training.online import step_batch
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 ENVIRONMENT = deflow.Environment(TASK)
@@ -172,7 +172,7 @@ def test_only_termination_stops_the_bootstrap():
         episode_length=grid,
         episode_success=grid,
     )
-    batch = transitions(step)
+    batch = step_batch(step)
     assert batch.mask.tolist() == [[1.0, 0.0, 1.0]]
     assert batch.mask.dtype == batch.reward.dtype == np.float32
 
@@ -232,7 +232,7 @@ def test_frozen_field_is_moved_by_nothing():
 
 def test_freezing_keeps_the_layout():
     """Of the optimizer and so of a checkpoint: paths, shapes and types are the same."""
-    from deflow.runs.leaves import describe, flatten
+    from deflow.runs.pytrees import describe, flatten
 
     begun = TrainingState(learner(), KEY)
     frozen = dataclasses.replace(begun, learner=begun.learner.freeze_field())

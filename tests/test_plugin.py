@@ -13,7 +13,7 @@ import pytest
 from test_recipes import ENV, TINY, in_process, refused
 
 import deflow
-from deflow.description import DescriptionError
+from deflow.errors import SerializationError
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,7 +94,7 @@ def test_its_checkpoint_acts_there(elsewhere, trained):
 def test_its_checkpoint_is_refused_where_the_package_is_missing(trained, monkeypatch, capfd):
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("deflow-extras")
-    with pytest.raises(DescriptionError) as caught:
+    with pytest.raises(SerializationError) as caught:
         deflow.load(trained)
     sentence = str(caught.value)
     for words in (

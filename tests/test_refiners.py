@@ -8,6 +8,7 @@ import reference
 from small import cases, small
 
 from deflow import refiners
+from deflow.errors import LawError
 from deflow.refiners import (
     AbstractDirectRefiner,
     AbstractLearnedRefiner,
@@ -19,7 +20,7 @@ from deflow.refiners import (
     ThroughSolver,
     ValueGradient,
 )
-from deflow.testing import LawError, check_refiner, example_context
+from deflow.testing import check_refiner, example_context
 
 ASK = Inquiry(value=jnp.sum, size=jnp.sum, project=jnp.negative)
 

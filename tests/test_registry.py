@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import pytest
 
 from deflow import solvers, trust_regions
-from deflow.composition import KINDS
-from deflow.registry import RegistrationError, Registry, UnknownNameError
+from deflow.agent import KINDS
+from deflow.errors import RegistrationError, UnknownNameError
+from deflow.registry import Registry
 from deflow.solvers import AbstractSolver, Euler, Heun
 from deflow.trust_regions import AbstractTrustRegion
 
@@ -146,7 +147,7 @@ with warnings.catch_warnings(record=True) as caught:
     again = list(deflow.solvers.registry)
 jump = deflow.solvers.registry["jump"]()
 config = deflow.agent_config(width=8, depth=2, solver=jump)
-from deflow.description import describe_agent, restore_agent
+from deflow.agent import describe_agent, restore_agent
 described = describe_agent(config)
 assert restore_agent(json.loads(json.dumps(described))).solver == jump
 print(json.dumps({

@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 import rich.console
 
-from deflow.report import (
-    ReportError,
-    interquartile_mean,
-    learning_curve,
-    mean,
-    result_rows,
-    results_markdown,
-    results_table,
-)
+from deflow.errors import ReportError
+from deflow.report import interquartile_mean, learning_curve, mean, result_rows, results_markdown, results_table
 from deflow.report.curves import MOST_POINTS, evaluation_curve, training_curve
-from deflow.report.files import read_run, read_runs
+from deflow.report.reading import read_run, read_runs
 from deflow.runs import Run
 
 # --- statistics

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.runs import Run, RunError, writable_directory
+from deflow.errors import RunError
+from deflow.runs import Run, writable_directory
 
 
 @pytest.fixture

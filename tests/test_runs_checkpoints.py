@@ -12,7 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from deflow.runs import CheckpointError, Run, RunWarning
+from deflow.errors import CheckpointError, RunWarning
+from deflow.runs import Run
 
 
 def make_state(seed, width=8):

@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
-from deflow.runs import RunError, RunGroup, RunWarning, writable_directory
+from deflow.errors import RunError, RunWarning
+from deflow.runs import RunGroup, writable_directory
 
 LIKE = {"x": np.zeros(25_000)}  # 0.2 MB
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.runs import CheckpointError, Run, RunError, RunGroup, RunWarning, Stopped
+from deflow.errors import CheckpointError, RunError, RunWarning
+from deflow.runs import Run, RunGroup, Stopped
 
 LIKE = {"x": jnp.zeros(3)}
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.runs import Best, Checkpoints, RunWarning, Saver, checkpoints, storage
+from deflow.errors import RunWarning
+from deflow.runs import Best, Checkpoints, Saver, checkpoints, storage
 
 LIKE = {"x": np.zeros(4)}
 

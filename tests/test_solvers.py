@@ -7,7 +7,8 @@ import pytest
 from small import cases, small
 
 from deflow import solvers
-from deflow.testing import LawError, check_solver, measured_order
+from deflow.errors import LawError
+from deflow.testing import check_solver, measured_order
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "ralston": 2, "bosh3": 3}
 

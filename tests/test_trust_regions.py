@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small import cases
 
-from deflow.examples import example_context
-from deflow.testing import LawError, check_trust_region
+from deflow.errors import LawError
+from deflow.testing import check_trust_region, example_context
 from deflow.trust_regions import AbstractTrustRegion, Box, EllipsoidConfig, MeanSquare, NoTrustRegion, PerStateConfig
 from deflow.trust_regions import Ball as RoundBall
 from deflow.trust_regions.geometry import nearest_inside, relative_size

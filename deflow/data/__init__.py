@@ -1,21 +1,14 @@
-"""Data: a task's name -> an environment and its transitions, from OGBench's files, OGBench's oracles or the user."""
+"""Data: a task's transitions, from OGBench's files, OGBench's oracles or the user, checked before use."""
 
-from deflow.data.collection import Collected, collect
-from deflow.data.environment import Environment
-from deflow.data.errors import CollectionInterrupted, DataError, DataWarning
-from deflow.data.loading import load_task
-from deflow.data.names import task_names
-from deflow.data.provenance import Provenance
-from deflow.data.relabelling import task_successes
-from deflow.data.sources import Official, Source, UserFile, named_source
-from deflow.data.task import Task
+from .collection import Collected, collect
+from .n_step import n_step_returns
+from .provenance import Provenance
+from .relabelling import task_successes
+from .sources import Official, Source, UserFile, named_source
+from .tasks import Task, load_task
 
 __all__ = [
     "Collected",
-    "CollectionInterrupted",
-    "DataError",
-    "DataWarning",
-    "Environment",
     "Official",
     "Provenance",
     "Source",
@@ -23,7 +16,7 @@ __all__ = [
     "UserFile",
     "collect",
     "load_task",
+    "n_step_returns",
     "named_source",
-    "task_names",
     "task_successes",
 ]

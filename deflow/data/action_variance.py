@@ -11,10 +11,10 @@ import warnings
 
 import numpy as np
 
-from deflow.data.errors import DataError, DataWarning, FolderError
-from deflow.data.neighbours import nearest_rows
-from deflow.data.provenance import read_json, write_json
-from deflow.data.task import Task
+from ..errors import DataError, DataWarning, FolderError
+from .neighbours import nearest_rows
+from .provenance import read_json, write_json
+from .tasks import Task
 
 EDGES = np.geomspace(1e-6, 2.0, 91)
 """Edges of the histogram's bins: variances of actions in [-1, 1]. What is smaller (0, too) counts for the first bin."""

@@ -6,7 +6,6 @@ file each, until all of them are there and the dataset appears at once.
 """
 
 import concurrent.futures
-import concurrent.futures.process
 import dataclasses
 import os
 import pathlib
@@ -16,14 +15,13 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from deflow.data.environment import Environment
-from deflow.data.episodes import SPLITS, read_episode
-from deflow.data.errors import CollectionError, CollectionInterrupted, DatasetFileError
-from deflow.data.folders import appearing, check_space, data_folder, make_folder
-from deflow.data.oracles import behaviour_of, episode_steps
-from deflow.data.provenance import Provenance, digest, read_json, versions, write_json
-from deflow.data.workers import collect_episode, worker_pool
-from deflow.processes import usable_cores
+from ..environments import Environment, behaviour_of, episode_steps
+from ..errors import CollectionError, CollectionInterrupted, DatasetFileError
+from ..workers import BrokenProcessPool, WorkerPool, usable_cores
+from .collection_worker import collect_episode
+from .episodes import SPLITS, read_episode
+from .folders import appearing, check_space, data_folder, make_folder
+from .provenance import Provenance, digest, read_json, versions, write_json
 
 PROVENANCE_FILE, PLAN_FILE, EPISODES_FOLDER = "provenance.json", "plan.json", "episodes"
 
@@ -187,7 +185,7 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
         smoothing=0.1,
     )
     try:
-        with bar, worker_pool(min(workers, len(missing))) as pool:
+        with bar, WorkerPool(min(workers, len(missing))) as pool:
             jobs = [pool.submit(collect_episode, *plan.job(split, index)) for split, index in missing]
             for job in concurrent.futures.as_completed(jobs):
                 bar.update(job.result())
@@ -195,7 +193,7 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
         raise CollectionInterrupted(
             f"Interrupted: the finished episodes are kept in {plan.folder}, and the same command continues from there."
         ) from error
-    except concurrent.futures.process.BrokenProcessPool as error:
+    except BrokenProcessPool as error:
         raise CollectionError(
             f"A worker process was killed, perhaps for want of memory: the finished episodes are kept in "
             f"{plan.folder}, and the same command with fewer --workers continues from there."

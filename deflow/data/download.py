@@ -13,8 +13,8 @@ import zipfile
 import filelock
 from tqdm import tqdm
 
-from deflow.data.errors import DataError, DownloadError
-from deflow.data.folders import check_space, megabytes
+from ..errors import DataError, DownloadError
+from .folders import check_space, megabytes
 
 CHUNK = 1 << 20
 RETRIED = (408, 429, 500, 502, 503, 504)

@@ -5,10 +5,9 @@ import zipfile
 
 import numpy as np
 
-from deflow.data.errors import CollectionError
-from deflow.data.folders import appearing
-from deflow.data.oracles.base import Behaviour
-from deflow.seeding import nothing_from_the_system
+from ..environments import Behaviour, nothing_from_the_system
+from ..errors import CollectionError
+from .folders import appearing
 
 SPLITS = ("train", "val")
 """The two files of a dataset; their episodes have different seeds."""

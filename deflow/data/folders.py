@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from deflow.data.errors import FolderError
+from ..errors import FolderError
 
 DEFAULT_DATA_DIR = pathlib.Path("~/.deflow/data")
 """The data directory where none is given."""

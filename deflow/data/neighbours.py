@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from deflow.data.workers import worker_pool
-from deflow.processes import usable_cores
+from ..workers import WorkerPool, usable_cores
 
 _LEAF_ROWS = 1024
 _FIRST_LEAVES = 4  # those that give the first guess of a row's neighbours
@@ -54,7 +53,7 @@ def _leaves(search: "_Search", workers: int) -> Iterator[tuple[np.ndarray, np.nd
     with tempfile.TemporaryDirectory() as folder:
         for field in dataclasses.fields(search):
             np.save(pathlib.Path(folder, field.name), getattr(search, field.name))
-        with worker_pool(min(workers, len(leaves))) as pool:
+        with WorkerPool(min(workers, len(leaves))) as pool:
             yield from pool.map(functools.partial(_leaf, folder), leaves, chunksize=4)
 
 

@@ -3,13 +3,12 @@
 import os
 import pathlib
 
-from deflow.data.download import download
-from deflow.data.environment import Environment
-from deflow.data.errors import CollectionError, DatasetFileError, DownloadError
-from deflow.data.folders import OGBENCH_DATA_DIR, data_folder, make_folder
-from deflow.data.oracles import behaviour_of
-from deflow.data.provenance import digest, read_json, write_json
-from deflow.data.sources import URL_VARIABLE, Official
+from ..environments import Environment, behaviour_of
+from ..errors import CollectionError, DatasetFileError, DownloadError
+from .download import download
+from .folders import OGBENCH_DATA_DIR, data_folder, make_folder
+from .provenance import digest, read_json, write_json
+from .sources import URL_VARIABLE, Official
 
 
 def official_files(

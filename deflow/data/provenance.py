@@ -7,8 +7,8 @@ import json
 import pathlib
 from typing import Any, Literal
 
-from deflow.data.errors import DatasetFileError
-from deflow.data.folders import appearing
+from ..errors import DatasetFileError
+from .folders import appearing
 
 VERSIONED = ("mujoco", "ogbench", "numpy")
 """Packages whose version decides what a collected set holds."""

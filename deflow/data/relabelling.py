@@ -8,11 +8,9 @@ import gymnasium
 import numpy as np
 from ogbench.relabel_utils import relabel_dataset
 
-from deflow.data.environment import Environment
-from deflow.data.errors import DataError
-from deflow.data.files import read_columns
-from deflow.data.names import task_names
-from deflow.data.quiet import quiet_spaces
+from ..environments import Environment, quiet_spaces, task_names
+from ..errors import DataError
+from .npz import read_columns
 
 STATE_COLUMNS = ("qpos", "button_states")
 """What OGBench's rules look at."""

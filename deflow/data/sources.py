@@ -4,8 +4,8 @@ import dataclasses
 import os
 import pathlib
 
-from deflow.data.collection import Collected
-from deflow.data.errors import DataError
+from ..errors import DataError
+from .collection import Collected
 
 OFFICIAL_URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 """OGBench's own address. A mirror: https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main"""

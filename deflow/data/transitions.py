@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deflow.types import Batch
+from ..types import Batch
 
 MARGIN = 1e-5
 """Actions are clipped to +-(1 - MARGIN), as in the published runs."""
@@ -40,5 +40,5 @@ def make_batch(columns: dict[str, np.ndarray], actions: np.ndarray, rewards: np.
         reward=rewards.astype(np.float32, copy=False),
         mask=masks.astype(np.float32, copy=False),
         next_observation=following.astype(number, copy=False),
-        extras={"terminal": last.astype(np.float32)},
+        extras={"trajectory_end": last.astype(np.float32)},
     )

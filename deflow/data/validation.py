@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 
-from deflow.data.errors import DatasetFileError, DataWarning
-from deflow.types import Spec
+from ..errors import DatasetFileError, DataWarning
+from ..types import Spec
 
 TOLERANCE = 1e-3
 """How far beyond its bounds an action may lie, in units of half their range, before the file is refused."""

@@ -1,7 +1,6 @@
-"""Episodes in worker processes: the success and return of a policy in its real environment."""
+"""Evaluation: episodes in worker processes, and the success and return of a policy in its real environment."""
 
-from deflow.evaluation.errors import EvaluationError, EvaluationInterrupted
-from deflow.evaluation.evaluator import Evaluator, evaluate
-from deflow.evaluation.result import Evaluation
+from .evaluator import Evaluator, evaluate
+from .result import Evaluation
 
-__all__ = ["Evaluation", "EvaluationError", "EvaluationInterrupted", "Evaluator", "evaluate"]
+__all__ = ["Evaluation", "Evaluator", "evaluate"]

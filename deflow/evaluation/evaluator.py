@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from deflow.evaluation.episode import Outcome, Worker
-from deflow.evaluation.errors import EvaluationError, EvaluationInterrupted
-from deflow.evaluation.pool import Pool
-from deflow.evaluation.program import Exporter
-from deflow.evaluation.result import Evaluation
-from deflow.processes import usable_cores
+from ..errors import EvaluationError, EvaluationInterrupted
+from ..workers import usable_cores
+from .pool import EvaluationPool
+from .program import Exporter
+from .result import Evaluation
+from .worker import Outcome, Worker
 
 MOST_WORKERS = 8
 """Processes when their number is not given, however many cores there are: one with a cube in it takes 0.9 GB."""
@@ -45,7 +45,7 @@ class Evaluator:
             ) from error
         self._scratch = tempfile.TemporaryDirectory(prefix="deflow-evaluation-")
         self._exporter = Exporter(Path(self._scratch.name))
-        self._pool: Pool | None = None
+        self._pool: EvaluationPool | None = None
         self._closed = False
         self._start()
 
@@ -108,10 +108,10 @@ class Evaluator:
             Path(job.weights).unlink()
         return [outcomes[i] for i in range(episodes)]
 
-    def _start(self) -> Pool:
+    def _start(self) -> EvaluationPool:
         """Start the workers, each making its environment while the caller goes on."""
         directory = Path(self._scratch.name)
-        self._pool = Pool(self._environment, self._name, workers=self._workers, directory=directory)
+        self._pool = EvaluationPool(self._environment, self._name, workers=self._workers, directory=directory)
         self._first = {self._pool.submit(Worker.sizes): "The making" for _ in range(self._workers)}
         return self._pool
 

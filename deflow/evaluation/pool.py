@@ -3,62 +3,61 @@
 import concurrent.futures
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from deflow.evaluation import worker
-from deflow.evaluation.errors import EvaluationError
-from deflow.spawning import Context, Process
+from ..errors import EvaluationError
+from ..workers import BrokenProcessPool, Process, WorkerPool
+from .worker import Failure, call, start
 
 
-class Pool:
+class EvaluationPool:
     """Processes that run `Worker`'s methods on one pickled environment, called `name` in errors."""
 
     def __init__(self, environment: bytes, name: str, *, workers: int, directory: Path):
         self._name = name
         self._directory = directory
-        self._context = Context(scratch=directory, main=b"__main__" in environment)
-        self._executor = concurrent.futures.ProcessPoolExecutor(
-            workers, self._context, worker.start, (environment, str(directory))
+        self._pool = WorkerPool(
+            workers,
+            start=start,
+            arguments=(environment, str(directory)),
+            main=b"__main__" in environment,
+            scratch=directory,
         )
 
     def submit(self, method: Callable, *arguments) -> concurrent.futures.Future:
         """Ask for one of `Worker`'s methods, to be run by whichever process is free.
 
-        Raises `EvaluationError` when a worker has died before.
+        Raises:
+            EvaluationError: A worker has died before.
         """
         try:
-            return self._executor.submit(worker.call, method, *arguments)
+            return self._pool.submit(call, method, *arguments)
         except BrokenProcessPool as error:
             raise EvaluationError(self._epitaph()) from error
 
     def results(self, asked: dict[concurrent.futures.Future, str]) -> Iterator[tuple[concurrent.futures.Future, Any]]:
         """The futures and their results as they arrive; `asked` says what each of them is.
 
-        Raises `EvaluationError` for a failure inside a worker, and for a worker that died.
+        Raises:
+            EvaluationError: Something failed inside a worker, or a worker died.
         """
         for future in concurrent.futures.as_completed(asked):
             try:
                 result = future.result()
             except BrokenProcessPool as error:
                 raise EvaluationError(self._epitaph()) from error
-            if isinstance(result, worker.Failure):
+            if isinstance(result, Failure):
                 raise EvaluationError(f"{asked[future]} of {self._name} failed. {result.text}")
             yield future, result
 
     def kill(self):
         """End all processes now, whatever they run."""
-        for process in self._context.processes:
-            process.kill()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._pool.kill()
 
     def _epitaph(self) -> str:
         """Which processes died, of what, and what they ran."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        ended = [process for process in self._context.processes if process.exitcode]
-        victims = [process for process in ended if process.exitcode != -signal.SIGTERM]  # the executor ends the rest
-        return "\n".join(self._describe(process) for process in victims or ended)
+        return "\n".join(map(self._describe, self._pool.dead()))
 
     def _describe(self, process: Process) -> str:
         code = process.exitcode or 0

@@ -12,8 +12,8 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from deflow.evaluation.episode import KEY_WORDS, Job, Sizes
-from deflow.evaluation.errors import EvaluationError
+from ..errors import EvaluationError
+from .worker import KEY_WORDS, Job, Sizes
 
 
 class Exporter:

@@ -1,16 +1,143 @@
-"""What a worker process is asked from outside. Its answers are plain data: failures too come back as text."""
+"""What a worker process does: it runs episodes of one environment, and reports failures as plain text."""
 
 import faulthandler
+import functools
 import os
+import pickle
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from deflow.evaluation.episode import Worker
-from deflow.evaluation.errors import EvaluationError
-from deflow.spawning import end_with_parent
+import gymnasium
+import jax
+import jax.export
+import numpy as np
+
+from ..environments import seeded_reset, step_success
+from ..errors import EvaluationError
+
+KEY_WORDS = 2
+"""32-bit words of a threefry key."""
+
+
+MOST_PROGRAMS = 4
+"""Compiled policies that a worker keeps; those traced from closures differ at every call."""
+
+
+class Sizes(NamedTuple):
+    """What a policy must fit: the environment's observations and actions."""
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    action_size: int
+
+
+class Job(NamedTuple):
+    """One policy to run: two files in the evaluator's directory, and the evaluation's seed."""
+
+    program: str
+    weights: str
+    seed: int
+
+
+class Outcome(NamedTuple):
+    """One episode: whether any step reported success (nan where none says), the sum of rewards, the steps."""
+
+    success: float
+    episode_return: float
+    length: int
+
+
+def read_sizes(environment: gymnasium.Env) -> Sizes:
+    """The sizes of an environment, after a look at what a policy of flat float actions in [-1, 1] can serve.
+
+    Raises `EvaluationError` for other spaces.
+    """
+    observations, actions = environment.observation_space, environment.action_space
+    if not isinstance(observations, gymnasium.spaces.Box):
+        raise EvaluationError(
+            f"Observations must be one array, got the space {observations}. Wrap the environment, for example in "
+            "gymnasium.wrappers.FlattenObservation."
+        )
+    if not isinstance(actions, gymnasium.spaces.Box) or len(actions.shape) != 1:
+        raise EvaluationError(
+            f"Actions must be one continuous vector, got the space {actions}. Use another environment."
+        )
+    if not (np.all(actions.low == -1.0) and np.all(actions.high == 1.0)):
+        raise EvaluationError(
+            f"Actions must lie in [-1, 1], got the space {actions}. Wrap the environment in "
+            "gymnasium.wrappers.RescaleAction(environment, -1.0, 1.0)."
+        )
+    dtype = "uint8" if observations.dtype == np.uint8 else "float32"
+    return Sizes(tuple(observations.shape), dtype, actions.shape[0])
+
+
+class Worker:
+    """What one process keeps between episodes."""
+
+    def __init__(self, environment: bytes, note: IO[str]):
+        self._pickled = environment
+        self._note = note
+        self._programs = {}
+        self._weights = ("", [])
+
+    def sizes(self) -> Sizes:
+        """The environment's sizes; it is made by then."""
+        return self._made[1]
+
+    def run(self, job: Job, episode: int) -> Outcome:
+        """Run one episode, whose randomness depends on the job's seed and the episode's number only."""
+        self.write_note(f"{episode}\n")
+        environment, sizes = self._made
+        act, weights = self._load(job)
+        numpy_seed, reset_seed, *key = np.random.SeedSequence((job.seed, episode)).generate_state(2 + KEY_WORDS)
+        observation = seeded_reset(environment, int(numpy_seed), int(reset_seed))
+        key = jax.device_put(np.array(key, np.uint32))
+        success, total, step, done = np.nan, 0.0, 0, False
+        while not done:
+            observation = np.asarray(observation, sizes.observation_dtype)
+            action = np.asarray(act(weights, observation, key, np.uint32(step)), np.float32)
+            if not np.isfinite(action).all():
+                raise EvaluationError(
+                    f"The policy returned {action} at step {step}, which is not finite. "
+                    "Look for nan in its weights: training may have diverged."
+                )
+            action = np.clip(action, -1.0, 1.0)
+            observation, reward, terminated, truncated, info = environment.step(action)
+            total += float(reward)
+            step += 1
+            done = bool(terminated or truncated)
+            success = np.fmax(success, step_success(info))
+        self.write_note("")
+        return Outcome(float(success), total, step)
+
+    def write_note(self, text: str):
+        """Leave word of what is running, in the file that a crash adds its native traceback to."""
+        self._note.seek(0)
+        self._note.truncate()
+        self._note.write(text)
+        self._note.flush()
+
+    @functools.cached_property
+    def _made(self) -> tuple[gymnasium.Env, Sizes]:
+        environment = pickle.loads(self._pickled).make()
+        return environment, read_sizes(environment)
+
+    def _load(self, job: Job):
+        """The job's compiled program and its arrays on the device, each read once."""
+        if job.program not in self._programs:
+            if len(self._programs) == MOST_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            wide, program = pickle.loads(Path(job.program).read_bytes())
+            self._programs[job.program] = (wide, jax.jit(jax.export.deserialize(bytearray(program)).call))
+        wide, act = self._programs[job.program]
+        if job.weights != self._weights[0]:
+            jax.config.update("jax_enable_x64", wide)
+            self._weights = (job.weights, jax.device_put(pickle.loads(Path(job.weights).read_bytes())))
+        return act, self._weights[1]
+
 
 _worker: Worker | None = None
 
@@ -24,7 +151,6 @@ class Failure(NamedTuple):
 def start(environment: bytes, directory: str):
     """Set up a fresh process that evaluates a pickled environment."""
     global _worker
-    end_with_parent(Path(directory))
     warnings.simplefilter("ignore")  # the same ones from every worker would bury the training's own output
     note = open(Path(directory, f"worker-{os.getpid()}"), "w")  # noqa: SIM115 (open for life)
     faulthandler.enable(note)

@@ -1,6 +1,5 @@
-"""Environments in worker processes of their own, stepped together: where online training's transitions come from."""
+"""Interaction: environments in processes of their own, stepped together: where online transitions come from."""
 
-from deflow.interaction.actors import Actors, Step
-from deflow.interaction.errors import InteractionError
+from .actors import Actors, Step
 
-__all__ = ["Actors", "InteractionError", "Step"]
+__all__ = ["Actors", "Step"]

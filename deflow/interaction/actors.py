@@ -1,15 +1,65 @@
-"""Environments stepped together, each in a process of its own, that begin a new episode by themselves."""
+"""Environments that are stepped together, and one step of all of them."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from deflow.interaction.actions import checked_actions
-from deflow.interaction.errors import InteractionError
-from deflow.interaction.group import Group
-from deflow.interaction.player import Outcome, Ready
-from deflow.interaction.step import Step
+from ..errors import InteractionError
+from .player import Outcome, Ready
+from .worker_group import Group
+
+
+class Step(NamedTuple):
+    """One transition of every environment: first axes S seeds, E environments."""
+
+    observation: np.ndarray
+    """What the actions answered to, shape (S, E, *observation)."""
+
+    action: np.ndarray
+    """The actions as they were executed, float32 of shape (S, E, A) in [-1, 1]."""
+
+    reward: np.ndarray
+    """Rewards, float32."""
+
+    next_observation: np.ndarray
+    """What followed, at an episode's end too: never the next episode's first observation."""
+
+    terminated: np.ndarray
+    """Whether the episode ended for good, so that nothing follows."""
+
+    truncated: np.ndarray
+    """Whether the episode was cut off."""
+
+    success: np.ndarray
+    """1 or 0 as the environment says, float32; nan where it does not."""
+
+    episode_return: np.ndarray
+    """Sum of the rewards of the episode that ended with this step; nan where none did."""
+
+    episode_length: np.ndarray
+    """Its number of steps; nan where none ended."""
+
+    episode_success: np.ndarray
+    """1 where any of its steps reported success, 0 where none did; nan where none ended or none reported."""
+
+
+def checked_actions(actions: np.ndarray, expected: tuple[int, ...]) -> np.ndarray:
+    """The actions as they are executed: float32, clipped to [-1, 1].
+
+    Raises `InteractionError` for another shape than expected, and for numbers that are not finite.
+    """
+    actions = np.asarray(actions, np.float32)
+    if actions.shape != expected:
+        raise InteractionError(f"Actions must be of shape {expected} (seeds, environments, A), got {actions.shape}.")
+    if not np.isfinite(actions).all():
+        index = tuple(np.argwhere(~np.isfinite(actions))[0].tolist())
+        raise InteractionError(
+            f"The action at {index} (seed, environment, coordinate) is {actions[index]}, which is not finite. "
+            "Look for nan in the policy's weights: training may have diverged."
+        )
+    return np.clip(actions, -1.0, 1.0)
 
 
 class Actors:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from deflow.interaction.errors import InteractionError
-from deflow.seeding import seeded_reset
+from ..environments import seeded_reset, step_success
+from ..errors import InteractionError
 
 PROBE_STEPS = 10
 """How long an episode is played twice to see whether it repeats itself."""
@@ -69,7 +69,7 @@ class Player:
         self.where = f"in step {self._length} of episode {self._episode}"
         following, reward, terminated, truncated, info = self._environment.step(action)
         following, reward = self._finite("observation", following), float(self._finite("reward", reward))
-        success = float(np.any(info["success"])) if "success" in info else np.nan
+        success = step_success(info)
         self._length += 1
         self._return += reward
         self._success = float(np.fmax(self._success, success))

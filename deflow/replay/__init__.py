@@ -4,7 +4,7 @@ from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
 from .placement import Placement, check_capacity, choose_placement, make_replay, replay_bytes
-from .sources import AbstractSource, Dataset, Sampling
+from .sampling import AbstractSource, Dataset, Sampling
 
 __all__ = [
     "AbstractReplay",

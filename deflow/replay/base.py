@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
 from .ring import Ring
-from .sources import AbstractSource, Sampling, Window, draw
+from .sampling import AbstractSource, Sampling, Window, draw
 
 
 class AbstractReplay(abc.ABC):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
 from .base import AbstractReplay
-from .sources import AbstractSource, Mixture
+from .sampling import AbstractSource, Mixture
 
 
 class DeviceReplay(AbstractReplay):

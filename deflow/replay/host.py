@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 from ..types import Batch, Spec
 from .base import AbstractReplay, drawn_numbers
 from .ring import COLUMNS
-from .sources import AbstractSource, Drawn
+from .sampling import AbstractSource, Drawn
 
 
 class HostReplay(AbstractReplay):

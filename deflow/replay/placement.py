@@ -10,7 +10,7 @@ from ..types import Batch, Spec
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
-from .sources import Sampling
+from .sampling import Sampling
 
 Placement = Literal["auto", "device", "host"]
 """auto: on the device where they fit."""

@@ -10,11 +10,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from deflow.report.errors import ReportError
-from deflow.report.files import RunFiles
-from deflow.report.labels import labels
-from deflow.report.statistics import Estimate, interquartile_mean, mean
-from deflow.report.table import estimate_text
+from ..errors import ReportError
+from .labels import labels
+from .reading import RunFiles
+from .statistics import Estimate, interquartile_mean, mean
+from .table import estimate_text
 
 SUCCESS, RETURN = "evaluation/success", "evaluation/episode.return"
 

@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from deflow.report.comparison import SUCCESS, Comparison, ComparisonLine
-from deflow.report.curves import evaluation_curve
-from deflow.report.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
-from deflow.report.figure import save
+from .comparison import SUCCESS, Comparison, ComparisonLine
+from .curves import evaluation_curve
+from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
+from .figure import save
 
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY, "#56B4E9", "#000000")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deflow.report.files import RunFiles
-from deflow.report.statistics import mean
+from .reading import RunFiles
+from .statistics import mean
 
 MOST_POINTS = 300
 """Points of a training curve: more are averaged in groups, since neither eye nor paper resolves them."""

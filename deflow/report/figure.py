@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from deflow.report.drawing import dress
-from deflow.report.errors import ReportError
-from deflow.report.files import RunFiles, read_runs
-from deflow.report.panels import Panel, losses_panel, outcome_panel, price_panel, size_panel
+from ..errors import ReportError
+from .drawing import dress
+from .panels import Panel, losses_panel, outcome_panel, price_panel, size_panel
+from .reading import RunFiles, read_runs
 
 
 def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -> Path:

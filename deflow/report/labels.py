@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deflow.report.files import RunFiles
+from .reading import RunFiles
 
 TRAINED_WITH = (
     *("batch_size", "precision", "environments", "updates_per_step", "warmup", "update_after"),

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from deflow.report.drawing import BLUE, GREY, VERMILION
-from deflow.report.figure import save
+from .drawing import BLUE, GREY, VERMILION
+from .figure import save
 
 LEVELS = 14
 """Steps of the value in a frame."""

@@ -5,21 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 
-from deflow.report.curves import evaluation_curve, training_curve
-from deflow.report.drawing import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    band,
-    last_value,
-    legend_above,
-    line,
-    logarithmic,
-    phases,
-)
-from deflow.report.files import RunFiles
+from .curves import evaluation_curve, training_curve
+from .drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILION, band, last_value, legend_above, line, logarithmic, phases
+from .reading import RunFiles
 
 Panel = Callable[[Axes], None]
 

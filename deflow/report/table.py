@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from deflow.report.files import RunFiles, read_runs
-from deflow.report.statistics import Estimate, mean
+from .reading import RunFiles, read_runs
+from .statistics import Estimate, mean
 
 BEFORE = "before online"
 """Heading of a column that is there only if a run has something in it."""

@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from deflow.data.action_variance import EDGES, ActionVariance
-from deflow.report.drawing import BLUE, GREY, VERMILION
-from deflow.report.figure import save
+from ..data.action_variance import EDGES, ActionVariance
+from .drawing import BLUE, GREY, VERMILION
+from .figure import save
 
 
 def variance_figure(variance: ActionVariance, path: str | os.PathLike, *, title: str) -> Path:

@@ -1,25 +1,24 @@
-"""Run directories: configuration, metrics and checkpoints of one training run, written so that no crash spoils them."""
+"""Runs: a directory for one that is trained, written so that no crash spoils it, and back to what was trained."""
 
-from deflow.runs.best import Best
-from deflow.runs.checkpoints import Checkpoints
-from deflow.runs.errors import CheckpointError, RunError, RunWarning
-from deflow.runs.files import writable_directory
-from deflow.runs.group import RunGroup
-from deflow.runs.run import Run
-from deflow.runs.saver import Saver
-from deflow.runs.stopped import Stopped
-from deflow.runs.window import Window
+from .atomic_files import writable_directory
+from .checkpoints import Checkpoints
+from .group import RunGroup
+from .loading import create_run, create_runs, load, load_learner
+from .logs import Window
+from .run import Run, Stopped
+from .saving import Best, Saver
 
 __all__ = [
     "Best",
-    "CheckpointError",
     "Checkpoints",
     "Run",
-    "RunError",
     "RunGroup",
-    "RunWarning",
     "Saver",
     "Stopped",
     "Window",
+    "create_run",
+    "create_runs",
+    "load",
+    "load_learner",
     "writable_directory",
 ]

@@ -10,11 +10,10 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from deflow.runs import storage
-from deflow.runs.errors import CheckpointError, RunWarning, first_line
-from deflow.runs.leaves import compare, fill, flatten, from_host, within
-from deflow.runs.manifest import DamagedError, verify, write_manifest
-from deflow.runs.snapshot import Snapshot
+from ..errors import CheckpointError, DamagedError, RunWarning, first_line
+from . import storage
+from .pytrees import Snapshot, compare, fill, flatten, from_host, within
+from .storage import verify, write_manifest
 
 _UNFINISHED, _REMOVED = ".saving-", ".removing-"
 

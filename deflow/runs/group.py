@@ -2,21 +2,69 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import filelock
 from jaxtyping import PyTree
 
-from deflow.runs import stopped
-from deflow.runs.best import Best
-from deflow.runs.common_step import Like, Restored, restore_together
-from deflow.runs.errors import RunError, RunWarning, first_of
-from deflow.runs.patient_log import PatientLog
-from deflow.runs.run import Run, create_together
-from deflow.runs.saver import Saver
-from deflow.runs.stopped import Stopped
+from ..errors import CheckpointError, DamagedError, RunError, RunWarning, first_of
+from .checkpoints import Checkpoints
+from .run import STOPPED_FILE, Run, Stopped, create_together
+from .saving import Best, PendingRows, Saver
+
+Like = PyTree | Callable[[dict[str, Any]], PyTree]
+Restored = tuple[list[PyTree], list[dict[str, Any]], int]
+
+
+def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like) -> Restored | None:
+    """States, notes and step of the newest step of which every folder has a sound checkpoint.
+
+    `stopped` gives the step at which the run of a folder stopped. From there on it counts no more, and its state is
+    that of a sound checkpoint of its own, the newest up to the step if there is one, or else that of another folder.
+
+    `None` where there is no checkpoint, or only a first one that not all of them finished. Damaged checkpoints that
+    are newer than those used are named in a `RunWarning` each. Raises `CheckpointError` where no step is left.
+    """
+    have = [folder.steps() for folder in folders]
+    damage: dict[Path, str] = {}
+    absent: list[str] = []
+    for step in sorted(set[int]().union(*have), reverse=True):
+        going = [index for index in range(len(folders)) if step < stopped.get(index, step + 1)]
+        without = [str(folders[index].directory) for index in going if step not in have[index]]
+        if without or not going:
+            absent.append(f"step {step} is not in {', '.join(without)}")
+            continue
+        found = {index: _read(folders[index], [step], like, damage) for index in going}
+        if all(found.values()):
+            break
+    else:
+        if not damage and all(len(steps) <= 1 for steps in have):
+            return None
+        tried = "; ".join([*(f"{path}: {reason}" for path, reason in damage.items()), *absent])
+        raise CheckpointError(
+            f"There is no step of which all runs have a sound checkpoint ({tried}); train again or restore a copy."
+        )
+    for index in set(range(len(folders))).difference(going):
+        own = [at for at in reversed(have[index]) if at <= step] + [at for at in have[index] if at > step]
+        found[index] = _read(folders[index], own, like, damage) or _read(folders[going[0]], [step], like, damage)
+    for path, reason in damage.items():
+        warnings.warn(f"{path} is damaged ({reason}); using step {step} instead.", RunWarning, stacklevel=3)
+    states, notes = zip(*(found[index] for index in range(len(folders))), strict=True)
+    return list(states), list(notes), step
+
+
+def _read(
+    folder: Checkpoints, steps: Sequence[int], like: Like, damage: dict[Path, str]
+) -> tuple[PyTree, dict[str, Any]] | None:
+    """State and notes of the first of `steps` that is sound; the others go into `damage`."""
+    for step in steps:
+        try:
+            return folder.read(step, like)
+        except DamagedError as error:
+            damage[folder.directory / str(step)] = str(error)
+    return None
 
 
 class RunGroup:
@@ -39,7 +87,7 @@ class RunGroup:
         self.saver = Saver([run.checkpoints for run in self.runs], keep=keep)
         """Writes the checkpoints; it knows what they cost."""
         self._best: Best | None = None
-        self._logs = [PatientLog(run) for run in self.runs]
+        self._logs = [PendingRows(run) for run in self.runs]
         self._lost: list[str] = []
         self._lock = filelock.FileLock(self.runs[0].path / ".lock")
 
@@ -184,7 +232,7 @@ class RunGroup:
         """Runs that stopped after `step` go on."""
         for index in [index for index, record in self.stopped.items() if record.step > step]:
             try:
-                (self.runs[index].path / stopped.NAME).unlink(missing_ok=True)
+                (self.runs[index].path / STOPPED_FILE).unlink(missing_ok=True)
             except OSError as error:
                 raise RunError(f"Cannot remove {error.filename}: {error.strerror}; remove it by hand.") from error
             del self.stopped[index]
@@ -193,7 +241,7 @@ class RunGroup:
         """Write what says that runs stopped, where it is not there yet."""
         for index, record in self.stopped.items():
             path = self.runs[index].path
-            if not (path / stopped.NAME).exists():
+            if not (path / STOPPED_FILE).exists():
                 try:
                     record.write(path)
                 except RunError as error:

@@ -1,5 +1,6 @@
 """A run: one directory that says what was trained, on what, with what outcome, and holds what came of it."""
 
+import dataclasses
 import datetime
 import os
 import re
@@ -10,11 +11,43 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import PyTree
 
-from deflow.runs.checkpoints import Checkpoints
-from deflow.runs.errors import RunError
-from deflow.runs.files import read_json, writable_directory, write_json
-from deflow.runs.machine import describe_machine
-from deflow.runs.metric_log import MetricLog
+from ..errors import RunError
+from .atomic_files import read_json, writable_directory, write_json
+from .checkpoints import Checkpoints
+from .logs import MetricLog
+from .machine import describe_machine
+
+STOPPED_FILE = "stopped.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopped:
+    """When and why a run stopped."""
+
+    step: int
+    """The step at which it stopped: from there on it has no rows and no checkpoints."""
+
+    reason: str
+    """Why, as a part of a sentence."""
+
+    checkpoint: int | None
+    """Its last checkpoint, if it has one."""
+
+    @classmethod
+    def read(cls, directory: Path) -> "Stopped | None":
+        """What the run in `directory` says; `None` where it did not stop. Raises `RunError` for a damaged file."""
+        path = directory / STOPPED_FILE
+        try:
+            return cls(**read_json(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path} cannot be read ({error}); remove it to train this run again.") from error
+
+    def write(self, directory: Path) -> None:
+        """Say so in `directory`. Raises `RunError`."""
+        write_json(directory / STOPPED_FILE, dataclasses.asdict(self))
+
 
 SCHEMA_VERSION = 1
 """Version of `config.json`: raised when an older deflow could no longer read it right."""

@@ -1,6 +1,9 @@
-"""Named arrays and notes in one Orbax directory. Everything Orbax is here."""
+"""One checkpoint on disk: arrays and notes as Orbax writes them, and the manifest that verifies every byte."""
 
 import contextlib
+import dataclasses
+import hashlib
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,7 +13,9 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
-from deflow.runs.leaves import Leaf
+from ..errors import DamagedError
+from .atomic_files import read_json, write_json
+from .pytrees import Leaf
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -61,3 +66,72 @@ def _orbax() -> Iterator[ocp.Checkpointer]:
                 yield checkpointer
         finally:
             log.setLevel(level)
+
+
+MANIFEST_FILE = "manifest.json"
+MANIFEST_VERSION = 1
+
+
+def write_manifest(directory: Path, step: int, spec: Mapping[str, Leaf]) -> None:
+    """Record size and SHA-256 of every file below `directory`, and the state's arrays. Raises `RunError`, `OSError`."""
+    content = {
+        "version": MANIFEST_VERSION,
+        "step": step,
+        "files": {name: _fingerprint(path) for name, path in sorted(_files(directory).items())},
+        "leaves": {name: dataclasses.asdict(leaf) for name, leaf in spec.items()},
+    }
+    write_json(directory / MANIFEST_FILE, {"sha256": _digest(content), "manifest": content})
+
+
+def verify(directory: Path, step: int) -> dict[str, Leaf]:
+    """The spec of a checkpoint of which no file has changed since it was written; raises `DamagedError` otherwise."""
+    content = _read(directory)
+    if content["step"] != step:
+        raise DamagedError(f"it is the checkpoint of step {content['step']}")
+    present = _files(directory)
+    for name, expected in content["files"].items():
+        if name not in present:
+            raise DamagedError(f"{name} is missing")
+        try:
+            found = _fingerprint(present[name])
+        except OSError as error:
+            raise DamagedError(f"{name} cannot be read: {error.strerror or error}") from error
+        if found["bytes"] != expected["bytes"]:
+            raise DamagedError(f"{name} has {found['bytes']} bytes instead of {expected['bytes']}")
+        if found["sha256"] != expected["sha256"]:
+            raise DamagedError(f"{name} has changed since it was written")
+    return {name: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for name, leaf in content["leaves"].items()}
+
+
+def _read(directory: Path) -> dict[str, Any]:
+    try:
+        document = read_json(directory / MANIFEST_FILE)
+        content = document["manifest"]
+        if document["sha256"] != _digest(content):
+            raise DamagedError(f"{MANIFEST_FILE} has changed since it was written")
+        if content["version"] > MANIFEST_VERSION:
+            raise DamagedError(
+                f"{MANIFEST_FILE} has version {content['version']}, this deflow reads up to {MANIFEST_VERSION}"
+            )
+    except FileNotFoundError:
+        empty = directory.is_dir() and not any(directory.iterdir())
+        raise DamagedError("the directory is empty" if empty else f"{MANIFEST_FILE} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{MANIFEST_FILE} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{MANIFEST_FILE} is no manifest") from error
+    return content
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    found = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(directory).as_posix(): path for path in found if path != directory / MANIFEST_FILE}
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

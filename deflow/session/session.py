@@ -10,13 +10,13 @@ import jax
 from tqdm import tqdm
 
 from ..agent import Metrics
-from ..evaluation import EvaluationError, EvaluationInterrupted, Evaluator
-from ..interaction import InteractionError
+from ..errors import EvaluationError, EvaluationInterrupted, InteractionError
+from ..evaluation import Evaluator
 from ..keys import named_key
 from ..runs import RunGroup, Window
 from ..training import Learner
 from ..training.faults import Fault, first_faults, metric_faults, parameter_faults
-from .pace import Pace
+from .progress import Pace
 from .schedule import Schedule, crossed
 from .state import Online, TrainingState, blank, sizes, with_key
 

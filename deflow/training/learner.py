@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key
 
-from ..agent import Agent, Metrics
-from ..composition import AgentConfig
+from ..agent import Agent, AgentConfig, Metrics
 from ..keys import named_key
 from ..types import Batch, Spec, trainable
 

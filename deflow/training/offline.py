@@ -39,7 +39,7 @@ def train_offline(
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
-    source = Dataset(learner.agent.transitions(data).on_device())
+    source = Dataset(learner.agent.with_returns(data).on_device())
     done = int(jnp.max(learner.step))
     while done < steps:
         count = min(updates_per_dispatch, steps - done)

@@ -66,7 +66,7 @@ def train_online(
         if at_once:
             metrics = updates(replay.source(batch_size, plan.keys(done), expected=environments), count, key)
         step = actors.receive()
-        replay.insert(transitions(step))
+        replay.insert(step_batch(step))
         if learns and not at_once:
             metrics = updates(replay.source(batch_size, plan.keys(done)), count, key)
         done += per_round * learns
@@ -74,7 +74,7 @@ def train_online(
         yield replay.inserted, learner, {**metrics, **_episodes(step, learner.seeds)}
 
 
-def transitions(step: Step) -> Batch:
+def step_batch(step: Step) -> Batch:
     """What the environments did, as transitions with leading axes (S, E)."""
     return Batch(
         observation=step.observation,

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from deflow import Batch, Spec, trust_regions
-from deflow.examples import example_context
+from deflow.testing import example_context
 from deflow.types import build
 
 BLUE, ORANGE, DARK, GREY = "#2f6fb0", "#d9731a", "#2b2f36", "#9aa0a6"

@@ -1,0 +1,264 @@
+"""The agent: a product of small parts. It knows their abstract kinds only, never a member.
+
+    field x solver x refiner x trust region x constraint x critic   (and an encoder before each network)
+
+The flow (field and solver) carries noise to a proposal, the refiner displaces it, the constraint holds the
+displacement inside the trust region, the critic says what is better (arXiv 2601.10471).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ..constraints.base import AbstractConstraint, AbstractHardConstraint
+from ..critics.base import AbstractCritic
+from ..data.n_step import n_step_returns
+from ..fields.base import AbstractField
+from ..keys import named_key
+from ..refiners.base import (
+    AbstractDirectRefiner,
+    AbstractLearnedRefiner,
+    AbstractRefiner,
+    AbstractThroughSolverRefiner,
+    Inquiry,
+)
+from ..solvers.base import AbstractSolver
+from ..trust_regions.base import AbstractTrustRegion
+from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
+
+Metrics = dict[str, Scalar]
+
+_SMALLEST_SCALE = 1e-6  # guards the division by mean |q|
+
+
+class Agent(eqx.Module):
+    """A stochastic policy and the loss that trains it. `agent(observation, key=key)` acts."""
+
+    field: AbstractField
+    solver: AbstractSolver
+    refiner: AbstractRefiner
+    trust_region: AbstractTrustRegion
+    constraint: AbstractConstraint
+    critic: AbstractCritic
+    spec: Spec
+    discount: float
+    n_step: int
+    candidates: int
+    target_candidates: int
+    normalize_value: bool
+    flow_weight: float
+    field_frozen: bool = False
+    """Whether the flow is a fixed anchor: nothing moves the field, and its matching loss is not computed."""
+
+    def __call__(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
+        """The action to execute, of shape (A,) in [-1, 1]: the best of `candidates`, each refined and clipped."""
+        noises = jax.random.normal(key, (self.candidates, self.spec.action_size))
+        features = self.field.encode(observation)
+        proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None
+        return self._choose(observation, noises, proposals)
+
+    def with_returns(self, data: Batch) -> Batch:
+        """A dataset as the loss wants it: with rewards of `n_step` steps. Training does this itself."""
+        return n_step_returns(data, self.n_step, discount=self.discount)
+
+    def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
+        """Everything that is trained, as one sum (arXiv 2601.10471, section 4): the critic's loss, flow matching, the
+        refiner's and the multiplier's.
+
+        `batch` has a leading axis B. The metrics are the batch means of the terms, of the displacement's size, and of
+        whatever the critic reports.
+        """
+        size = len(batch)
+        noise = jax.random.normal(named_key(key, "noise"), (size, self.spec.action_size))
+        next_noise = jax.random.normal(
+            named_key(key, "next noise"),
+            (size, self.critic.next_actions, self.target_candidates, self.spec.action_size),
+        )
+        proposal, next_proposal = self._proposals(batch, noise, next_noise)
+        critic_loss, critic_metrics = self._critic_loss(batch, next_noise, next_proposal, key=named_key(key, "critic"))
+        total, terms = critic_loss, {"critic_loss": critic_loss}
+        if not self.field_frozen:
+            terms["flow_loss"] = self._flow_loss(batch, key=named_key(key, "flow matching"))
+            total = total + self.flow_weight * terms["flow_loss"]
+        refiner_loss, refiner_metrics = self._refiner_loss(batch, noise, proposal)
+        total = total + refiner_loss
+        return total, {"loss": total, **terms, **critic_metrics, **refiner_metrics}
+
+    def trained(self) -> Any:
+        """A filter (the same tree with booleans for leaves): what gradients move."""
+        everything = trainable(self)
+        if not self.field_frozen:
+            return everything
+        return eqx.tree_at(lambda agent: agent.field, everything, jax.tree.map(lambda _: False, everything.field))
+
+    def advance(self, metrics: Metrics) -> "Agent":
+        """The agent after an update of its parameters: targets and control laws follow, given that update's metrics."""
+        constraint = self.constraint
+        if "size" in metrics:
+            constraint = constraint.advance(metrics["size"], self.trust_region.limit)
+        return dataclasses.replace(self, constraint=constraint, critic=self.critic.advance())
+
+    # --- from noise to the executed action, one sample at a time
+
+    @property
+    def _acting_solves(self) -> bool:
+        """Whether acting needs the flow's proposal."""
+        return not isinstance(self.refiner, AbstractDirectRefiner) or isinstance(
+            self.constraint, AbstractHardConstraint
+        )
+
+    def _propose(self, features: Features, noise: Action) -> Action:
+        """clip(ODE(v, noise), -1, 1)."""
+        point = self.solver(lambda time, action: self._velocity(features, action, time), noise)
+        return jnp.clip(_shaped(point, noise.shape, self.solver, "proposal"), -1.0, 1.0)
+
+    def _velocity(self, features: Features, action: Action, time: Scalar) -> Action:
+        return _shaped(self.field(features, action, time), action.shape, self.field, "velocity")
+
+    def _displace(self, observation: Observation, noise: Action, proposal: Action) -> Action:
+        """The displacement that is executed and that the loss sees."""
+        critic = _held(self.critic)
+        inquiry = Inquiry(
+            value=lambda action: critic.value(observation, jnp.clip(action, -1.0, 1.0)),
+            size=lambda displacement: self.trust_region.size(displacement, observation),
+            project=lambda displacement: self.trust_region.project(displacement, observation),
+        )
+        displacement = self.refiner(observation, noise, proposal, inquiry)
+        displacement = _shaped(displacement, noise.shape, self.refiner, "displacement")
+        return self.constraint.restrict(displacement, inquiry.project)
+
+    def _execute(self, observation: Observation, noise: Action, proposal: Action | None) -> Action:
+        """The action that the environment would get."""
+        if proposal is not None:
+            return jnp.clip(proposal + self._displace(observation, noise, proposal), -1.0, 1.0)
+        assert isinstance(self.refiner, AbstractDirectRefiner)  # the only kind that acts without a proposal
+        return jnp.clip(self.refiner.act(observation, noise), -1.0, 1.0)
+
+    def _choose(
+        self,
+        observation: Observation,
+        noises: Float[Array, "candidates action"],
+        proposals: Float[Array, "candidates action"] | None,
+    ) -> Action:
+        """Of the actions as they would be executed, the one that the critic scores highest."""
+        actions = jax.vmap(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
+        if len(noises) == 1:
+            return actions[0]
+        scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)
+        return actions[jnp.argmax(scores)]
+
+    def proposals_and_actions(
+        self, observation: Observation, count: int, *, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "count action"], Float[Array, "count action"]]:
+        """What a picture of the policy shows: `count` proposals of the flow, and the action that each one becomes."""
+        noises = jax.random.normal(key, (count, self.spec.action_size))
+        features = self.field.encode(observation)
+        proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises)
+        return proposals, jax.vmap(lambda *drawn: self._execute(observation, *drawn))(noises, proposals)
+
+    # --- the terms of the loss, on a batch
+
+    def _proposals(
+        self,
+        batch: Batch,
+        noise: Float[Array, "batch action"],
+        next_noise: Float[Array, "batch next_actions candidates action"],
+    ) -> tuple[Float[Array, "batch action"] | None, Float[Array, "batch next_actions candidates action"] | None]:
+        """Proposals at s and at s' (None where nothing needs them). One solve serves both, without a gradient."""
+        held = _held(self)
+        rows = []
+        if isinstance(self.refiner, AbstractLearnedRefiner) and not self.gradient_enters_solver:
+            rows.append((batch.observation, noise[:, None]))
+        if next_noise.size > 0 and self._acting_solves:
+            rows.append((batch.next_observation, next_noise.reshape(len(batch), -1, self.spec.action_size)))
+        solved = []
+        if rows:
+            features = jax.vmap(held.field.encode)(jnp.concatenate([observation for observation, _ in rows]))
+            repeated = [
+                jnp.repeat(part, noises.shape[1], axis=0)
+                for part, (_, noises) in zip(jnp.split(features, len(rows)), rows, strict=True)
+            ]
+            flat = [noises.reshape(-1, self.spec.action_size) for _, noises in rows]
+            points = jax.vmap(held._propose)(jnp.concatenate(repeated), jnp.concatenate(flat))
+            solved = jnp.split(points, [len(flat[0])]) if len(rows) == 2 else [points]
+        next_proposal = None
+        if next_noise.size > 0 and self._acting_solves:
+            next_proposal = solved.pop().reshape(next_noise.shape)
+        if self.gradient_enters_solver:
+            features = jax.vmap(self.field.encode)(batch.observation)
+            return jax.vmap(self._propose)(features, noise), next_proposal
+        return (solved.pop() if solved else None), next_proposal
+
+    @property
+    def gradient_enters_solver(self) -> bool:
+        """Whether the refiner's loss trains the flow itself."""
+        return isinstance(self.refiner, AbstractThroughSolverRefiner)
+
+    def _critic_loss(
+        self,
+        batch: Batch,
+        next_noise: Float[Array, "batch next_actions candidates action"],
+        next_proposal: Float[Array, "batch next_actions candidates action"] | None,
+        *,
+        key: Key[Array, ""],
+    ) -> tuple[Scalar, Metrics]:
+        """The critic's loss, given the policy's actions at s'."""
+        choose = jax.vmap(jax.vmap(_held(self)._choose, in_axes=(None, 0, 0)))
+        if next_noise.size > 0:
+            next_actions = choose(batch.next_observation, next_noise, next_proposal)
+        else:
+            next_actions = jnp.zeros((len(batch), 0, self.spec.action_size))
+        keys = jax.random.split(key, len(batch))
+        losses, metrics = jax.vmap(lambda *row: self.critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
+        return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
+
+    def _flow_loss(self, batch: Batch, *, key: Key[Array, ""]) -> Scalar:
+        """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data."""
+        start = jax.random.normal(named_key(key, "noise"), batch.action.shape)
+        time = jax.random.uniform(named_key(key, "time"), (len(batch),))
+
+        def error(observation, action, start, time):
+            point = (1.0 - time) * start + time * action
+            return self._velocity(self.field.encode(observation), point, time) - (action - start)
+
+        return jnp.mean(jnp.square(jax.vmap(error)(batch.observation, batch.action, start, time)))
+
+    def _refiner_loss(
+        self, batch: Batch, noise: Float[Array, "batch action"], proposal: Float[Array, "batch action"] | None
+    ) -> tuple[Scalar, Metrics]:
+        """-mean q / mean |q|, plus the constraint on the batch mean of the size; zero where nothing is refined."""
+        if proposal is None:
+            return jnp.zeros(()), {}
+        critic = _held(self.critic)
+
+        def refine(observation, noise, proposal):
+            displacement = self._displace(observation, noise, proposal)
+            size = _shaped(self.trust_region.size(displacement, observation), (), self.trust_region, "size")
+            return critic.value(observation, jnp.clip(proposal + displacement, -1.0, 1.0)), size
+
+        values, sizes = jax.vmap(refine)(batch.observation, noise, proposal)
+        value, size = jnp.mean(values), jnp.mean(sizes)
+        scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
+        constraint_loss = self.constraint.loss(size, self.trust_region.limit)
+        loss = -value / jax.lax.stop_gradient(scale) + constraint_loss
+        metrics = {"refiner_loss": loss, "value": value, "size": size}
+        if math.isfinite(self.trust_region.limit):
+            metrics["bound"] = jnp.asarray(self.trust_region.limit)
+        return loss, {**metrics, "multiplier": self.constraint.multiplier()}
+
+
+def _held(tree: Any) -> Any:
+    """The same tree; no gradient flows to its arrays."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def _shaped(array: Array, shape: tuple[int, ...], part: object, what: str) -> Array:
+    """The array, if it has the shape that its part owes."""
+    if jnp.shape(array) != shape:
+        raise ValueError(f"{type(part).__name__} must give a {what} of shape {shape}, got {jnp.shape(array)}.")
+    return array

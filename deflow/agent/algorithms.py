@@ -1,0 +1,147 @@
+"""The algorithms, as rows of one table: which part each takes, and what changes from task to task."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
+from ..errors import UnknownNameError
+from ..registry import suggestion
+from .configuration import AgentConfig
+from .settings import TaskSettings, task_settings
+
+
+def deflow(settings: TaskSettings) -> AgentConfig:
+    """A residual refiner inside a mean-square trust region, held by a multiplier (arXiv 2601.10471)."""
+    return AgentConfig(
+        encoder=encoders.Identity(),
+        field=fields.MLPFieldConfig(),
+        solver=solvers.Euler(),
+        refiner=refiners.ResidualRefinerConfig(),
+        trust_region=trust_regions.MeanSquare(settings.bound),
+        constraint=constraints.DualConstraintConfig(),
+        critic=critics.EnsembleCriticConfig(aggregation=settings.aggregation),
+        discount=settings.discount,
+    )
+
+
+def deflow_best(settings: TaskSettings) -> AgentConfig:
+    """DeFlow with a categorical critic (arXiv 2403.03950), whose target has three of the data's own rewards."""
+    critic = critics.CategoricalCriticConfig(reward_min=settings.reward_min, aggregation=settings.aggregation)
+    return dataclasses.replace(deflow(settings), critic=critic, n_step=3)
+
+
+def deflow_flow_critic(settings: TaskSettings) -> AgentConfig:
+    """DeFlow with a critic that is a flow, too (floq, arXiv 2509.06863)."""
+    critic = critics.FlowCriticConfig(
+        reward_min=settings.reward_min, aggregation=settings.flow_aggregation, depth=settings.flow_depth
+    )
+    return dataclasses.replace(deflow(settings), critic=critic)
+
+
+def deflow_projected(settings: TaskSettings) -> AgentConfig:
+    """DeFlow in which each displacement is projected into a ball, instead of their mean being held by a multiplier.
+
+    The ball's radius is where displacements have DeFlow's mean square: sqrt(A * bound) for A action coordinates.
+    """
+    return dataclasses.replace(
+        deflow(settings),
+        trust_region=trust_regions.Ball(math.sqrt(settings.action_size * settings.bound)),
+        constraint=constraints.Projection(),
+    )
+
+
+def fql(settings: TaskSettings) -> AgentConfig:
+    """A one-step policy, distilled from the flow with a fixed weight (FQL, arXiv 2502.02538)."""
+    return dataclasses.replace(
+        deflow(settings),
+        refiner=refiners.OneStepRefinerConfig(),
+        constraint=constraints.Penalty(settings.fql_weight),
+        normalize_value=False,
+    )
+
+
+def fbrac(settings: TaskSettings) -> AgentConfig:
+    """The value's gradient trains the flow through the solver, beside its matching loss (arXiv 2502.02538, baseline).
+
+    The matching loss has FQL's weight of the task.
+    """
+    return dataclasses.replace(
+        _bare(settings),
+        refiner=refiners.ThroughSolver(),
+        critic=critics.EnsembleCriticConfig(aggregation=settings.aggregation),
+        normalize_value=False,
+        flow_weight=settings.fql_weight,
+    )
+
+
+def ifql(settings: TaskSettings) -> AgentConfig:
+    """The behaviour flow's best of 32 by the values of implicit Q-learning (arXiv 2502.02538, baseline)."""
+    return dataclasses.replace(_bare(settings), critic=critics.ExpectileCriticConfig(), candidates=32)
+
+
+def bfn(settings: TaskSettings) -> AgentConfig:
+    """The behaviour flow's best of 4, in acting and in the critic's target (arXiv 2507.07969, baseline)."""
+    critic = critics.EnsembleCriticConfig(aggregation=settings.aggregation)
+    return dataclasses.replace(_bare(settings), critic=critic, candidates=4, target_candidates=4)
+
+
+def flow_bc(settings: TaskSettings) -> AgentConfig:
+    """The behaviour flow alone: it imitates the data and knows nothing of reward (arXiv 2502.02538, baseline)."""
+    return dataclasses.replace(_bare(settings), critic=critics.NoCritic())  # pyright: ignore[reportCallIssue]
+
+
+ALGORITHMS: dict[str, Callable[[TaskSettings], AgentConfig]] = {
+    "deflow": deflow,
+    "deflow-best": deflow_best,
+    "deflow-flow-critic": deflow_flow_critic,
+    "deflow-projected": deflow_projected,
+    "fql": fql,
+    "fbrac": fbrac,
+    "ifql": ifql,
+    "bfn": bfn,
+    "flow-bc": flow_bc,
+}
+"""Name -> the row's parts with a task's settings, at the paper's sizes."""
+
+
+def agent_config(
+    algorithm: str = "deflow",
+    *,
+    settings: TaskSettings | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+    **parts: Any,
+) -> AgentConfig:
+    """A row of the table, with a task's settings (those of cube-single if not given), other network sizes, and any part
+    or number of one's own.
+
+    `parts` are fields of `AgentConfig`, such as `solver=deflow.solvers.Heun(steps=5)`; what is given wins.
+
+    **Raises:** `UnknownNameError` for a name that is no row.
+    """
+    if algorithm not in ALGORITHMS:
+        raise UnknownNameError(suggestion("algorithm", algorithm, ALGORITHMS))
+    config = ALGORITHMS[algorithm](settings or task_settings("cube-single-play-singletask-v0"))
+    sizes = {name: size for name, size in (("width", width), ("depth", depth)) if size is not None}
+    for name in ("field", "refiner", "critic"):
+        config = dataclasses.replace(config, **{name: resized(getattr(config, name), sizes)})
+    return dataclasses.replace(config, **parts)
+
+
+def resized(part: Any, sizes: dict[str, int]) -> Any:
+    """The part, and the parts that it wraps, with those of the sizes that they have fields for."""
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    wrapped = {name: resized(value, sizes) for name, value in values.items() if dataclasses.is_dataclass(value)}
+    return dataclasses.replace(part, **wrapped, **{name: size for name, size in sizes.items() if name in values})
+
+
+def _bare(settings: TaskSettings) -> AgentConfig:
+    """No displacement, hence no region and no constraint."""
+    return dataclasses.replace(
+        deflow(settings),
+        refiner=refiners.NoRefiner(),
+        trust_region=trust_regions.NoTrustRegion(),  # pyright: ignore[reportCallIssue]
+        constraint=constraints.NoConstraint(),
+    )

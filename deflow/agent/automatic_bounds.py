@@ -1,0 +1,86 @@
+"""Bounds that the data says: `auto` becomes a number, one rule for every shape of trust region.
+
+The intrinsic action variance V (`deflow.data.action_variance`) times a factor, 1 for navigation and 0.1 for fine
+manipulation (arXiv 2601.10471: "about"), is the mean square m that a displacement may have per dimension. A region's
+bound is the size that it gives such displacements, every coordinate sqrt(m) or -sqrt(m): m itself for mean-square,
+sqrt(A m) for a ball, sqrt(m) for a box, and for others the mean over the data's states.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..data import Task
+from ..data.action_variance import task_action_variance
+from ..trust_regions import registry
+from ..types import Context, build
+from .configuration import AgentConfig
+
+_STATES = 1_000  # evenly spaced rows of the data that a size is averaged over
+
+_NAVIGATION = ("antmaze", "humanoidmaze", "antsoccer", "pointmaze")
+
+
+def resolve_bound(config: AgentConfig, task: Task, *, workers: int | None = None, progress: bool = True) -> AgentConfig:
+    """The configuration with a number where the trust region's bound is `auto`; any other as it is.
+
+    The intrinsic action variance is read from beside the task's data; if it is not there, it is computed now (a
+    million states take minutes) and kept there. **Raises:** `DataError` where it cannot be.
+    """
+    return resolve_bound_with_reason(config, task, workers=workers, progress=progress)[0]
+
+
+def resolve_bound_with_reason(
+    config: AgentConfig, task: Task, *, workers: int | None = None, progress: bool = True
+) -> tuple[AgentConfig, str | None]:
+    """The same, and why: `mean-square, bound 0.0011 (auto: 0.1 x IAV 0.011)`; None where the bound was a number."""
+    if not has_automatic_bound(config):
+        return config, None
+    variance = task_action_variance(task, workers=workers, progress=progress).value
+    factor = variance_factor(task.name)
+    bound = suggested_bound(config, task, variance)
+    name = registry.name_of(config.trust_region)
+    reason = f"{name}, bound {bound:g} (auto: {factor:g} x IAV {variance:.4g})"
+    return _with_bound(config, bound), reason
+
+
+def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
+    """The bound for the configuration's trust region at this intrinsic action variance, to four digits."""
+    square = variance_factor(task.name) * variance
+    if not square > 0:
+        raise ValueError(
+            f"The intrinsic action variance is {variance}: where states are alike so are actions, and no bound "
+            "follows: give the trust region's bound as a number."
+        )
+    choice = with_placeholder_bound(config).trust_region
+    context = Context(task.spec, task.train, config.encoder, config.solver, config.discount)
+    region = build(choice, context, key=jax.random.key(0))
+    rows = np.linspace(0, len(task.train) - 1, min(len(task.train), _STATES)).astype(int)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), task.spec.action_size))
+    displacements = jnp.asarray(math.sqrt(square) * signs, jnp.float32)
+    sizes = jax.jit(jax.vmap(region.size))(displacements, jnp.asarray(task.train.observation[rows]))
+    return float(f"{float(np.mean(sizes)):.4g}")
+
+
+def variance_factor(task: str) -> float:
+    """The factor of a task, by its name: 1 for navigation (mazes, ant soccer), else 0.1."""
+    return 1.0 if task.removeprefix("visual-").startswith(_NAVIGATION) else 0.1
+
+
+def has_automatic_bound(config: AgentConfig) -> bool:
+    """Whether the trust region's bound is still to be found in the data."""
+    return getattr(config.trust_region, "bound", None) == "auto"
+
+
+def with_placeholder_bound(config: AgentConfig) -> AgentConfig:
+    """The configuration with the bound 1 in place of `auto`, to build an agent before there is data."""
+    return _with_bound(config, 1.0) if has_automatic_bound(config) else config
+
+
+def _with_bound(config: AgentConfig, bound: float) -> AgentConfig:
+    region: Any = config.trust_region
+    return dataclasses.replace(config, trust_region=dataclasses.replace(region, bound=bound))

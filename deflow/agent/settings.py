@@ -1,0 +1,118 @@
+"""The published settings of each task (arXiv 2601.10471: the reference's commands)."""
+
+import dataclasses
+import fnmatch
+from typing import Any
+
+from ..critics.aggregation import Aggregation
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSettings:
+    """What changes from task to task."""
+
+    discount: float
+    """Discount factor."""
+
+    aggregation: Aggregation
+    """How the critic's members become the target."""
+
+    bound: float
+    """The paper's delta: the largest mean squared displacement per action dimension."""
+
+    steps: int
+    """Gradient updates."""
+
+    fql_weight: float = 300.0
+    """FQL's alpha (arXiv 2502.02538): the factor of its distillation loss, the value not being normalised."""
+
+    reward_min: float = -1.0
+    """Lowest reward of a step; the highest is 0 (OGBench: the number of goals that are not met, negated)."""
+
+    action_size: int = 5
+    """Number of action coordinates, for bounds whose unit depends on it."""
+
+    flow_aggregation: Aggregation = "mean"
+    """How the members of a flow critic become the target (arXiv 2509.06863)."""
+
+    flow_depth: int = 4
+    """Hidden layers of a flow critic."""
+
+    flow_batch_size: int = 256
+    """Transitions per update with a flow critic."""
+
+    borrowed_from: str | None = None
+    """The nearest published family, where the task itself has no published settings."""
+
+
+_ANT: dict[str, Any] = {"fql_weight": 10.0, "action_size": 8}
+_HUMANOID: dict[str, Any] = {"fql_weight": 30.0, "action_size": 21}
+_CUBE: dict[str, Any] = {"flow_depth": 2}
+_PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
+
+_PUBLISHED = {
+    "antmaze-large-navigate": TaskSettings(0.99, "min", 0.01, 1_000_000, **_ANT),
+    "antmaze-giant-navigate": TaskSettings(
+        0.995, "min", 0.01, 1_000_000, **_ANT, flow_aggregation="min", flow_batch_size=512
+    ),
+    "humanoidmaze-medium-navigate": TaskSettings(0.995, "mean", 0.001, 1_000_000, **_HUMANOID),
+    "humanoidmaze-large-navigate": TaskSettings(0.995, "mean", 0.001, 1_000_000, **_HUMANOID, flow_batch_size=512),
+    "antsoccer-arena-navigate": TaskSettings(0.995, "mean", 0.01, 1_000_000, **_ANT),
+    "cube-single-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, **_CUBE),
+    "cube-double-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, **_CUBE, reward_min=-2.0),
+    "scene-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, reward_min=-5.0),
+    "puzzle-3x3-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-9.0),
+    "puzzle-4x4-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-16.0),
+    "visual-cube-single-play": TaskSettings(0.99, "mean", 0.001, 500_000, **_CUBE),
+    "visual-cube-double-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -2.0, **_CUBE),
+    "visual-scene-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -5.0),
+    "visual-puzzle-3x3-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -9.0),
+    "visual-puzzle-4x4-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -16.0),
+}
+"""OGBench tasks, by the part of their name before `-singletask`."""
+
+_PUBLISHED_D4RL = {
+    "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0, action_size=8),
+    "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0, action_size=8),
+    "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, action_size=24, flow_aggregation="min"),
+    "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=28, flow_aggregation="min"),
+    "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26, flow_aggregation="min"),
+    "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30, flow_aggregation="min"),
+}
+"""D4RL tasks, by pattern; the first that fits counts. FQL's alpha for the adroit sets is between 3,000 and 30,000 and
+differs from set to set: here it is one number per task."""
+
+_NEAREST = {
+    "pointmaze": "antmaze-large-navigate",
+    "antmaze-giant": "antmaze-giant-navigate",
+    "antmaze": "antmaze-large-navigate",
+    "humanoidmaze-giant": "humanoidmaze-large-navigate",
+    "humanoidmaze": "humanoidmaze-medium-navigate",
+    "antsoccer": "antsoccer-arena-navigate",
+    "cube": "cube-double-play",
+    "scene": "scene-play",
+    "puzzle": "puzzle-4x4-play",
+    "visual-antmaze": "antmaze-large-navigate",
+    "visual-humanoidmaze": "humanoidmaze-medium-navigate",
+    "visual-cube": "visual-cube-double-play",
+    "visual-scene": "visual-scene-play",
+    "visual-puzzle": "visual-puzzle-4x4-play",
+}
+"""Beginnings of the names of tasks without published settings -> the family whose settings they take."""
+
+_DEFAULT = "cube-single-play"
+
+
+def task_settings(name: str) -> TaskSettings:
+    """The settings published for a task; else those of the nearest family, with `borrowed_from` saying so."""
+    family, singletask, _ = name.partition("-singletask")
+    if singletask and family in _PUBLISHED:
+        return _PUBLISHED[family]
+    if not singletask:
+        for pattern, settings in _PUBLISHED_D4RL.items():
+            if fnmatch.fnmatch(name, pattern):
+                return settings
+    beginnings = [beginning for beginning in _NEAREST if name.startswith(beginning)]
+    nearest = _NEAREST[max(beginnings, key=len)] if beginnings else _DEFAULT
+    size = 2 if name.startswith("pointmaze") else _PUBLISHED[nearest].action_size
+    return dataclasses.replace(_PUBLISHED[nearest], borrowed_from=nearest, action_size=size)

@@ -1,0 +1,39 @@
+"""The command line: a recipe's arguments, its mistakes in one sentence, and how it is continued. Only here is tyro."""
+
+from .arguments import peek
+from .parsing import Command, Import, parse
+from .part_help import field_docstrings
+from .program import USAGE_ERROR, fail, import_files, one_sentence, print_facts, run, run_plain
+from .resuming import (
+    check_data,
+    check_unchanged,
+    data_file,
+    describe_options,
+    open_runs,
+    recorded_options,
+    recorded_task,
+    restore_options,
+)
+
+__all__ = [
+    "USAGE_ERROR",
+    "Command",
+    "Import",
+    "check_data",
+    "check_unchanged",
+    "data_file",
+    "describe_options",
+    "fail",
+    "field_docstrings",
+    "import_files",
+    "one_sentence",
+    "open_runs",
+    "parse",
+    "peek",
+    "print_facts",
+    "recorded_options",
+    "recorded_task",
+    "restore_options",
+    "run",
+    "run_plain",
+]

@@ -1,0 +1,142 @@
+"""Arguments before they are parsed: mistakes answered with the nearest name, and an order that the parser takes."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..agent import KINDS
+from ..errors import UsageError
+from ..registry import Registry, suggestion
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Refuses a kind or a member that does not exist."""
+    kinds = {registry.choice: registry for registry in KINDS.values()}
+    for argument in arguments:
+        if (choice := _choice(argument)) is None:
+            continue
+        kind, name = choice[0].partition(".")[0], choice[1]
+        if kind not in kinds:
+            raise UsageError(suggestion("kind of part", kind, kinds))
+        if name not in kinds[kind]:
+            raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The same arguments in the order that tyro wants: plain flags, choices, the parts' flags. The last one wins."""
+    plain: dict[str, list[str]] = {"": []}
+    choices: dict[str, list[str]] = {}
+    owned: dict[str, list[str]] = {}
+    kinds = {registry.choice for registry in KINDS.values()}
+    group = plain[""]
+    for argument in arguments:
+        choice = _choice(argument)
+        name = argument.partition("=")[0].replace("_", "-")
+        if choice is not None and choice[0].partition(".")[0] in kinds:
+            choices[choice[0]] = [argument]
+        elif name.startswith("--"):
+            groups = owned if name[2:].partition(".")[0] in kinds else plain
+            group = groups[name] = [argument]
+        else:
+            group.append(argument)
+    ordered = {name: choices[name] for name in sorted(choices, key=lambda name: name.count("."))}  # what wraps, first
+    return [argument for groups in (plain, ordered, owned) for group in groups.values() for argument in group]
+
+
+def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:
+    """Refuses a choice or a flag of a part that is not there, the parts being those chosen (from these defaults on)."""
+    said = dict(filter(None, map(_choice, arguments)))
+    places = _places(said, defaults)
+    available = plain | {flag for place, (_, part) in places.items() for flag in _flags(place, part)}
+    for path, name in said.items():
+        if path not in places:
+            _refuse_place(f"{path}:{name}", path, places)
+        if "." in path and wrapped(places[path][1]):
+            raise UsageError(f"{path}:{name} wraps a part, and is to be wrapped itself: choose another {path}.")
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if not flag.startswith("--") or flag in available:
+            continue
+        for place, (registry, part) in places.items():
+            names = [name for name in registry if flag in _flags(place, registry[name]())]
+            if names:
+                raise UsageError(
+                    f"{flag} belongs to {' or '.join(f'{place}:{name}' for name in names)}, but the choice is "
+                    f"{place}:{registry.name_of(part)}: add {place}:{names[0]}."
+                )
+        path = flag[2:].rpartition(".")[0]
+        if "." in path and path not in places:
+            _refuse_place(flag, path, places)
+        raise UsageError(suggestion("flag", flag, sorted(available)))
+
+
+def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[Registry, Any]]:
+    """Where a part is chosen (`refiner`, and `refiner.inner` if it wraps one) -> the registry, and what is chosen."""
+    places: dict[str, tuple[Registry, Any]] = {}
+    for kind, default in defaults.items():
+        registry = KINDS[kind]
+        part = registry[said[registry.choice]]() if registry.choice in said else default
+        places[registry.choice] = registry, part
+        for field, inner in wrapped(part).items():
+            path = f"{registry.choice}.{field.replace('_', '-')}"
+            places[path] = registry, registry[said[path]]() if path in said else inner
+    return places
+
+
+def _refuse_place(argument: str, path: str, places: dict[str, tuple[Registry, Any]]) -> None:
+    """Says that no chosen part wraps one at this path."""
+    kind, _, field = path.partition(".")
+    registry, part = places.get(kind, (None, None))
+    names = [] if registry is None else [n for n in registry if field.replace("-", "_") in wrapped(registry[n]())]
+    if registry is not None and names:
+        raise UsageError(
+            f"{argument} is about a part that {kind}:{names[0]} wraps, but the choice is "
+            f"{kind}:{registry.name_of(part)}: add {kind}:{names[0]}."
+        )
+    raise UsageError(suggestion("place of a part", path, places))
+
+
+def wrapped(part: Any) -> dict[str, Any]:
+    """The parts of its own kind that a part is made around, by field."""
+    bases = tuple(base for registry in KINDS.values() if isinstance(part, registry.bases) for base in registry.bases)
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {name: value for name, value in values.items() if isinstance(value, bases)}
+
+
+def _choice(argument: str) -> tuple[str, str] | None:
+    """(kind, member) of an argument such as `solver:heun`; `refiner.inner:residual` is a part that another wraps."""
+    match = re.fullmatch(r"([a-z][\w.-]*):([\w-]+)", argument)
+    return None if match is None else (match[1].replace("_", "-"), match[2])
+
+
+def _flags(place: str, part: Any) -> set[str]:
+    names = {field.name for field in dataclasses.fields(part)} - set(wrapped(part))
+    return {f"--{place}.{name.replace('_', '-')}" for name in names}
+
+
+def flags_of(options: Any) -> set[str]:
+    """The flags of a dataclass of options."""
+    fields = {field.name.rstrip("_").replace("_", "-"): field.type for field in dataclasses.fields(options)}
+    negated = {f"no-{name}" for name, annotation in fields.items() if annotation is bool}
+    return {f"--{name}" for name in {*fields, *negated} - {registry.choice for registry in KINDS.values()}}
+
+
+def _until_flag(arguments: Sequence[str]) -> list[str]:
+    values = []
+    for argument in arguments:
+        if argument.startswith("-") or _choice(argument) is not None:
+            break
+        values.append(argument)
+    return values
+
+
+def peek(arguments: Sequence[str], flag: str) -> list[str]:
+    """The values given to a flag so far, before anything is parsed: some options decide what the defaults are."""
+    values: list[str] = []
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == flag:
+            following = [value] if equals else _until_flag(arguments[index + 1 :])
+            values = following
+    return values

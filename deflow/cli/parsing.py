@@ -1,0 +1,130 @@
+"""Arguments become a recipe's options and an agent: every registry is a choice. Only this package imports tyro.
+
+A recipe is a frozen dataclass of options. `parse` turns the arguments into it and the configuration:
+
+    python recipes/offline.py [ALGORITHM] --env NAME ... solver:heun --solver.steps 5 trust-region:none
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, Union
+
+import tyro
+
+from ..agent import KINDS, AgentConfig, resized
+from ..registry import Registry
+from .arguments import arranged, check_choices, check_flags, flags_of, wrapped
+from .part_help import field_docstrings, print_parts
+
+Options = TypeVar("Options")
+
+
+Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE", help_behavior_hint="")]
+"""Type of an option `--import FILE`: Python files with parts of the user's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command(Generic[Options]):
+    """Arguments, parsed."""
+
+    options: Options
+    agent: AgentConfig
+
+
+def parse(
+    options: Options, agent: AgentConfig, arguments: Sequence[str], *, program: str, description: str
+) -> Command[Options]:
+    """The options and the agent that the arguments ask for, starting from these defaults.
+
+    **Raises:** `UsageError` for a part, a kind or a flag that does not exist. Ends the program (0) after `--help`,
+    and (2) after a value that does not fit its flag.
+    """
+    defaults = {name: getattr(agent, name) for name in KINDS}
+    if not {"-h", "--help"} & set(arguments):
+        check_choices(arguments)
+        check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
+    choices = _agent_options(agent)
+    annotated: Any = dataclasses.make_dataclass(
+        "Command",
+        [
+            ("options", Annotated[type(options), tyro.conf.arg(name="")]),
+            ("agent", Annotated[choices, tyro.conf.arg(name="")]),
+        ],
+        frozen=True,
+    )
+    parts = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
+    default = annotated(options=options, agent=choices(**parts))
+    try:
+        parsed = tyro.cli(
+            annotated,
+            default=default,
+            args=arranged(arguments),
+            prog=program,
+            description=description,
+            config=(tyro.conf.CascadeSubcommandArgs,),
+        )
+    except SystemExit as stop:
+        if stop.code == 0:
+            print_parts()
+        raise
+    values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
+    return Command(parsed.options, AgentConfig(**values))
+
+
+def _agent_options(agent: AgentConfig) -> type:
+    """AgentConfig as tyro reads it: its fields, each part a choice among the members of its registry."""
+    documentation = field_docstrings(AgentConfig)
+    sizes = {name: getattr(agent.field, name) for name in ("width", "depth") if hasattr(agent.field, name)}
+    options = []
+    for field in dataclasses.fields(AgentConfig):
+        annotation: Any = field.type
+        keywords: dict[str, Any] = {"help": documentation[field.name]}
+        if field.name in KINDS:
+            annotation = Any
+            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name), sizes)
+        options.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
+    return dataclasses.make_dataclass("Agent", options, frozen=True)
+
+
+def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner: bool = False) -> Callable[[], Any]:
+    """The choice among a registry's members, whose networks have these sizes unless flags say otherwise; as the `inner`
+    part of another, among those that wrap nothing."""
+
+    def union() -> Any:
+        chosen = registry.name_of(default)
+        members = []
+        for name in registry:
+            instance = default if name == chosen else resized(registry[name](), sizes)
+            parts = wrapped(instance)
+            if parts and not inner:
+                instance = _stand_in(registry, instance, parts, sizes)
+            if not (parts and inner):
+                members.append(Annotated[type(instance), tyro.conf.subcommand(name, default=instance)])
+        if len(members) == 1:  # a union of one would be no choice at all
+            members.append(Annotated[None, tyro.conf.subcommand("-"), tyro.conf.Suppress])
+        return Union[tuple(members)]  # noqa: UP007
+
+    return union
+
+
+def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: dict[str, int]) -> Any:
+    """What tyro reads for a member that wraps other parts: the same fields, those parts being choices."""
+    member, documentation = type(instance), field_docstrings(type(instance))
+    fields = []
+    for field in dataclasses.fields(member):
+        annotation: Any = field.type
+        keywords: dict[str, Any] = {"help": documentation.get(field.name, "")}
+        if field.name in parts:
+            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], sizes, inner=True)
+        fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
+    stand_in = dataclasses.make_dataclass(member.__name__, fields, frozen=True, namespace={"stands_for": member})
+    stand_in.__doc__ = member.__doc__
+    return stand_in(**{field.name: getattr(instance, field.name) for field in dataclasses.fields(member)})
+
+
+def _member_of(parsed: Any) -> Any:
+    """The member that was parsed, also where something stood in for it."""
+    if not hasattr(parsed, "stands_for"):
+        return parsed
+    return parsed.stands_for(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)})

@@ -1,0 +1,111 @@
+"""A recipe as a program: what it prints, the user's own files, and how its mistakes end it."""
+
+import contextlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..agent import AgentConfig
+from ..errors import EvaluationError, InteractionError, ReportError, RunError, UnknownNameError, UsageError
+from .arguments import check_flags, flags_of
+from .parsing import parse
+
+USAGE_ERROR = 2
+"""Exit code for a user's mistake."""
+
+
+def import_files(paths: Sequence[str | Path]) -> None:
+    """Runs the user's own Python files, so that the parts they register can be chosen.
+
+    **Raises:** `UsageError` where a file is missing or fails; it gives the file's own error.
+    """
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UsageError(f"--import {path}: there is no such file.")
+        name = re.sub(r"\W", "_", path.stem)
+        specification = importlib.util.spec_from_file_location(name, path)
+        if specification is None or specification.loader is None:
+            raise UsageError(f"--import {path}: not a Python file (its name must end in .py).")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module
+        try:
+            specification.loader.exec_module(module)
+        except Exception as error:
+            line = next((f.lineno for f in reversed(inspect.trace()) if f.filename == str(path)), "?")
+            raise UsageError(f"--import {path}: line {line}: {type(error).__name__}: {error}") from error
+
+
+def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
+    """Prints one sentence to stderr and ends the program, without a traceback."""
+    _say("error", "bold red", message)
+    raise SystemExit(code)
+
+
+def _say(what: str, style: str, message: object) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
+
+
+def run(
+    main: Callable[..., None],
+    defaults: Callable[[list[str]], tuple[Any, AgentConfig, str]],
+    *,
+    program: str,
+    description: str | None,
+) -> None:
+    """A recipe's whole program: defaults, arguments, `main(options, agent, algorithm)`; mistakes in one sentence."""
+    with one_sentence():
+        arguments = sys.argv[1:]
+        options, agent, algorithm = defaults(arguments)
+        if arguments[:1] == [algorithm]:
+            arguments = arguments[1:]
+        command = parse(options, agent, arguments, program=program, description=description or "")
+        main(command.options, command.agent, algorithm)
+
+
+def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:
+    """The whole program of a recipe that composes no agent: `main(options)`; mistakes in one sentence."""
+    with one_sentence():
+        if not {"-h", "--help"} & set(sys.argv[1:]):
+            check_flags(sys.argv[1:], flags_of(options), {})
+        main(tyro.cli(options, description=description))
+
+
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Within: a user's mistake ends the program with its sentence and code 2, Ctrl-C with code 130.
+
+    With the environment variable DEFLOW_TRACEBACK set, errors keep their traceback.
+    """
+    if os.environ.get("DEFLOW_TRACEBACK"):
+        yield
+        return
+    warnings.showwarning = lambda message, *_, **__: _say("warning", "yellow", message)
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        fail(interruption if str(interruption) else "interrupted.", 130)
+    except (ValueError, UnknownNameError, RunError) as error:
+        fail(error)
+    except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
+        fail(error, 1)
+
+
+def print_facts(title: str, facts: dict[str, str]) -> None:
+    """A first screen: one line per fact."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(f"[cyan]{name}[/]", escape(fact))
+    Console(highlight=False).print(table)

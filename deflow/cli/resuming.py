@@ -1,0 +1,148 @@
+"""Options of a recipe as its runs remember them, and which of them may change when these are continued."""
+
+import dataclasses
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from ..agent import AgentConfig, describe_agent, restore_agent
+from ..data import Task, UserFile, load_task
+from ..environments import Environment
+from ..errors import RunError
+from ..runs import Run, RunGroup
+from ..runs.loading import create_runs
+from ..training import Learner
+
+Options = TypeVar("Options")
+
+
+def describe_options(options: Any) -> dict[str, Any]:
+    """A dataclass of options as JSON-able data; paths are absolute."""
+    return {field.name: _plain(getattr(options, field.name)) for field in dataclasses.fields(options)}
+
+
+def restore_options(kind: type[Options], described: Mapping[str, Any]) -> Options:
+    """The inverse of `describe_options`. Options that were not there when the run was made take their defaults."""
+    hints = get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**{name: _typed(value, hints[name]) for name, value in described.items() if name in names})
+
+
+def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Options, AgentConfig]:
+    """The options and the agent that a run was made with.
+
+    **Raises:** `RunError` for a run that another recipe made, or none at all.
+    """
+    made_by = run.config.get("recipe")
+    if made_by is None:
+        raise RunError(f"{run.path} was made from Python, not by a recipe: go on with its program, from `deflow.load`.")
+    if made_by != recipe:
+        raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with python recipes/resume.py {run.path}")
+    return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
+
+
+def open_runs(
+    options: Any,
+    config: AgentConfig,
+    algorithm: str,
+    task: Task,
+    learner: Learner,
+    *,
+    recipe: str,
+    **more: object,
+) -> RunGroup:
+    """A new run directory for each of `options.seeds`, or those of `options.resume`.
+
+    **Raises:** `ValueError` where the data is another, `RunError` where a directory cannot be read or written.
+    """
+    if options.resume is not None:
+        group = RunGroup.open(options.resume, keep=options.keep)
+        check_data(group.runs[0], task)
+        return group
+    return create_runs(
+        options.output_dir,
+        task,
+        config,
+        learner,
+        algorithm=algorithm,
+        seeds=options.seeds,
+        keep=options.keep,
+        recipe=recipe,
+        options=describe_options(options),
+        evaluation={"episodes": options.episodes},
+        imports=[
+            {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in options.import_
+        ],
+        **more,
+    )
+
+
+def data_file(run: Run, data_dir: Path | None = None) -> Path:
+    """Where the run's training file is, or would be below another folder of data."""
+    data = run.config["data"]
+    recorded = Path(data["path"])
+    if data_dir is None or data["source"] == "user":
+        return recorded
+    below = Path("official") if data["source"] == "official" else Path("collected", recorded.parent.name)
+    return data_dir / below / recorded.name
+
+
+def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
+    """The task that the run was trained on. **Raises:** `DataError` and `ValueError` where its data is not there."""
+    environment = Environment(**run.config["environment"])
+    source = UserFile(data_file(run, data_dir))
+    task = load_task(environment.name, source, success_timing=environment.success_timing)
+    check_data(run, task)
+    return task
+
+
+def check_data(run: Run, task: Task) -> None:
+    """**Raises:** `ValueError` where the task's data is not what the run was trained on."""
+    wanted, got = run.config["data"]["sha256"], task.provenance.sha256
+    if wanted != got:
+        raise ValueError(
+            f"{run.path} was trained on data with sha256 {wanted[:12]}, but {task.provenance.path} has {got[:12]}: "
+            "restore that file, or start a new run."
+        )
+
+
+def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
+    """**Raises:** `ValueError` where an option or a part differs from that of the run to be continued and may not."""
+    if options.resume is None:
+        return
+    run = Run.open(options.resume)
+    recorded = run.config["options"]
+    for name, value in describe_options(options).items():
+        if name not in may_change and name in recorded and value != recorded[name]:
+            flag = name.rstrip("_").replace("_", "-")
+            raise ValueError(
+                f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, or "
+                "start a new run."
+            )
+    # Through this version's parts and back: a field that was added since has its default, not a difference.
+    agent = describe_agent(restore_agent(run.config["agent"]))
+    for kind, part in describe_agent(config).items():
+        if part != agent[kind]:
+            raise ValueError(
+                f"The {kind.replace('_', ' ')} differs from that of the run to be continued: leave its flags out, or "
+                "start a new run."
+            )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    arguments = get_args(hint)
+    if isinstance(value, list):
+        return tuple(_typed(entry, arguments[0]) for entry in value)
+    return Path(value) if isinstance(value, str) and (hint is Path or Path in arguments) else value
+
+
+def _said(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

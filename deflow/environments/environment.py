@@ -1,0 +1,166 @@
+"""Environments: a picklable recipe, checked spaces, and actions in [-1, 1] whatever the machine behind them wants."""
+
+import dataclasses
+import functools
+from typing import Any, Literal, SupportsFloat
+
+import gymnasium
+import numpy as np
+
+from ..errors import DataError, SpaceError
+from ..types import Spec
+from .task_names import TaskName, parse_task_name
+from .third_party_warnings import quiet_imports, quiet_spaces
+
+SuccessTiming = Literal["pre", "post"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """How to make an environment: what a worker process is given instead of the environment itself."""
+
+    name: str
+    """An OGBench single-task dataset name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id."""
+
+    success_timing: SuccessTiming = "pre"
+    """Whether OGBench judges success on the state before the step (its default since 1.2.0) or after it (`post`, behind
+    the published numbers). Other environments have no such setting."""
+
+    def __post_init__(self):
+        if self.success_timing not in ("pre", "post"):
+            raise DataError(f"success_timing must be 'pre' or 'post', got {self.success_timing!r}.")
+
+    @property
+    def task(self) -> TaskName | None:
+        """The parts of the name if it is one of OGBench's.
+
+        Raises:
+            UnknownTaskError: nothing has this name.
+        """
+        return parse_task_name(self.name)
+
+    def make(self) -> "Adapter":
+        """The environment: takes actions in [-1, 1], gives observations of the type `spec` says.
+
+        Raises:
+            UnknownTaskError: nothing has this name.
+            SpaceError: the actions are not continuous or the observations not one array.
+        """
+        return Adapter(self._make())
+
+    def spec(self) -> Spec:
+        """The sizes of the problem (makes the environment once per process to look)."""
+        return _spec(self)
+
+    def _make(self) -> gymnasium.Env:
+        task = self.task
+        with quiet_imports(), quiet_spaces():
+            try:
+                if task is not None:
+                    return gymnasium.make(
+                        task.environment_id, success_timing=self.success_timing, disable_env_checker=True
+                    )
+                return gymnasium.make(self.name, disable_env_checker=True)
+            except (gymnasium.error.Error, ImportError) as error:
+                reason = str(error).splitlines()[0]
+                raise DataError(f"The environment {self.name!r} cannot be made: {reason}") from error
+
+
+@functools.cache
+def _spec(environment: Environment) -> Spec:
+    made = environment.make()
+    try:
+        return spec_of(made)
+    finally:
+        made.close()
+
+
+class Adapter(gymnasium.Wrapper):
+    """Actions of shape (A,) in [-1, 1] in, observations as float32 (uint8 where the environment gives bytes) out."""
+
+    observation_space: gymnasium.spaces.Box
+    action_space: gymnasium.spaces.Box
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        with quiet_spaces():
+            observations = check_observations(name, env.observation_space)
+            actions = check_actions(name, env.action_space)
+        self._low, self._high = actions.low.astype(np.float32), actions.high.astype(np.float32)
+        self._rescales = bool(np.any(self._low != -1) or np.any(self._high != 1))
+        dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
+        low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
+        self.observation_space = gymnasium.spaces.Box(low, high, observations.shape, dtype)  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, actions.shape, np.float32)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode; the observation has the spec's type."""
+        with quiet_spaces():
+            observation, info = self.env.reset(seed=seed, options=options)
+        return np.asarray(observation, self.observation_space.dtype), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        """One step with an action in [-1, 1]; values beyond are cut off."""
+        action = np.clip(action, -1.0, 1.0)
+        if self._rescales:
+            action = from_unit(action, self._low, self._high)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return np.asarray(observation, self.observation_space.dtype), reward, terminated, truncated, info
+
+    def to_unit(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (N, A) in the environment's own units -> [-1, 1]."""
+        if not self._rescales:
+            return actions
+        return (2 * (actions - self._low) / (self._high - self._low) - 1).astype(np.float32)
+
+
+def spec_of(made: Adapter) -> Spec:
+    """The sizes of an environment."""
+    horizon = made.spec.max_episode_steps if made.spec is not None else None
+    return Spec(
+        observation_shape=tuple(made.observation_space.shape),
+        action_size=made.action_space.shape[0],
+        observation_dtype=str(made.observation_space.dtype),
+        horizon=horizon or 1000,
+    )
+
+
+def from_unit(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Actions in [-1, 1] -> [low, high]."""
+    return np.asarray(low + (action + 1) / 2 * (high - low), np.float32)
+
+
+def check_observations(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
+    """The observation space, if it is one array of numbers; else SpaceError."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        raise SpaceError(
+            f"{name} gives dictionary observations with keys {sorted(space.spaces)}, but DeFlow reads one array: wrap "
+            "it in gymnasium.wrappers.FlattenObservation and register that environment under a name of its own."
+        )
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise SpaceError(
+            f"{name} gives observations of {type(space).__name__}, but DeFlow reads one array of numbers: wrap it in "
+            "gymnasium.wrappers.FlattenObservation and register that environment under a name of its own."
+        )
+    return space
+
+
+def check_actions(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
+    """The action space, if it is one vector with finite bounds; else SpaceError."""
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise SpaceError(
+            f"{name} takes actions of {type(space).__name__}, but DeFlow acts in continuous spaces only: choose an "
+            "environment whose action space is a Box."
+        )
+    if len(space.shape) != 1:
+        raise SpaceError(
+            f"{name} takes actions of shape {space.shape}, but DeFlow acts with one vector: flatten the action space "
+            "with a wrapper and register that environment under a name of its own."
+        )
+    if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+        raise SpaceError(
+            f"{name} has actions without finite bounds, so that they cannot be scaled to [-1, 1]: bound them with "
+            "gymnasium.wrappers.RescaleAction and register that environment under a name of its own."
+        )
+    return space

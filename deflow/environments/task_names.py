@@ -1,0 +1,99 @@
+"""Names: a task's name -> the environment it is played in and the dataset it is learned from.
+
+`cube-single-play-singletask-task2-v0` is task 2 in the environment `cube-single-singletask-task2-v0`, learned from the
+dataset `cube-single-play-v0`. The five tasks of an environment share one dataset.
+"""
+
+import dataclasses
+import difflib
+import functools
+
+import gymnasium
+
+from ..errors import UnknownTaskError
+from .third_party_warnings import quiet_imports
+
+with quiet_imports():
+    pass  # registers the environments
+
+DATASET_TYPES = {
+    "pointmaze": ("navigate", "stitch"),
+    "antmaze": ("navigate", "stitch", "explore"),
+    "humanoidmaze": ("navigate", "stitch"),
+    "antsoccer": ("navigate", "stitch"),
+    "cube": ("play", "noisy"),
+    "scene": ("play", "noisy"),
+    "puzzle": ("play", "noisy"),
+}
+"""The kinds of dataset OGBench publishes, by family."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskName:
+    """The parts of an OGBench single-task name."""
+
+    environment_id: str
+    """The Gymnasium id, such as `cube-single-singletask-task2-v0`."""
+
+    dataset: str
+    """The dataset's name, such as `cube-single-play-v0`."""
+
+    base_id: str
+    """The Gymnasium id without a task, such as `cube-single-v0`: where data is collected."""
+
+    kind: str
+    """What the dataset holds: play, noisy, navigate, stitch or explore."""
+
+    @property
+    def family(self) -> str:
+        """The kind of environment: cube, scene, puzzle, pointmaze, antmaze, humanoidmaze or antsoccer."""
+        return _family(self.base_id)
+
+
+@functools.cache
+def task_names(*, pixels: bool = False) -> tuple[str, ...]:
+    """Names of OGBench's single-task problems, sorted; those seen through a camera only if `pixels`."""
+    names = []
+    for identifier in gymnasium.registry:
+        parts = identifier.split("-")
+        if "singletask" not in parts or (parts[0] == "visual" and not pixels):
+            continue
+        place = parts.index("singletask")
+        names += [
+            "-".join([*parts[:place], kind, *parts[place:]]) for kind in DATASET_TYPES.get(_family(identifier), ())
+        ]
+    return tuple(sorted(names))
+
+
+def parse_task_name(name: str) -> TaskName | None:
+    """The parts of an OGBench single-task name; None for another Gymnasium id.
+
+    Raises:
+        UnknownTaskError: there is neither such a task nor such an environment; the nearest names are given.
+    """
+    if name in task_names(pixels=True):
+        parts = name.split("-")
+        place = parts.index("singletask")
+        return TaskName(
+            environment_id="-".join([*parts[: place - 1], *parts[place:]]),
+            dataset="-".join([*parts[:place], parts[-1]]),
+            base_id="-".join([*parts[: place - 1], parts[-1]]),
+            kind=parts[place - 1],
+        )
+    try:
+        gymnasium.spec(name)
+    except (gymnasium.error.Error, ImportError, ValueError) as error:
+        raise UnknownTaskError(_unknown(name)) from error
+    return None
+
+
+def _family(identifier: str) -> str:
+    parts = identifier.split("-")
+    return parts[1] if parts[0] == "visual" else parts[0]
+
+
+def _unknown(name: str) -> str:
+    known = [*task_names(), *(identifier for identifier in gymnasium.registry if "singletask" not in identifier)]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"; did you mean {near[0]!r}?" if near else "."
+    return f"There is no task named {name!r}{guess} All names: python recipes/collect.py --list"

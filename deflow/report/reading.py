@@ -1,0 +1,114 @@
+"""Read what runs left on disk. A report imports nothing of the runs' own code, so it can be made anywhere."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ReportError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """A run as its files tell it."""
+
+    path: Path
+    """The run's directory."""
+
+    environment: str
+    """Name of the environment or task."""
+
+    algorithm: str
+    """Name of the algorithm."""
+
+    seed: int
+    """The run's seed."""
+
+    online_from: int | None
+    """Step at which training went online: the gradient updates made offline. `None` for a run that is offline only."""
+
+    train: dict[str, np.ndarray]
+    """Columns of train.csv, each of shape (rows,); blanks are NaN, without the file there are none."""
+
+    evaluation: dict[str, np.ndarray]
+    """Columns of eval.csv, as above."""
+
+    config: dict[str, Any]
+    """What the run was made with, as config.json tells it: the agent's parts, the data, the options."""
+
+    commit: str
+    """The commit that it was made at, `+` behind it where files differed; empty where nobody wrote it down."""
+
+    @property
+    def steps(self) -> int:
+        """Where training was at the last logged row: gradient updates made offline, and environment steps since."""
+        return int(
+            max((table["step"].max() for table in (self.train, self.evaluation) if len(table["step"])), default=0)
+        )
+
+
+def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
+    """The runs in these directories, by task, algorithm and seed. Raises `ReportError` for what is no run, or none."""
+    runs = [read_run(path) for path in paths]
+    if not runs:
+        raise ReportError("There is no run to report on; give at least one run directory.")
+    return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
+
+
+def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """The run directories among these folders and below them, each once. Raises `ReportError` for a folder without."""
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        below: list[Path] = []
+        for folder, names, files in os.walk(path):
+            if "config.json" in files:
+                below.append(Path(folder))
+                names.clear()  # what is in a run is no other run
+            names.sort()
+        if not below:
+            what = "There is no run in it or below it" if path.is_dir() else "There is no such folder"
+            raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
+        for run in below:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def read_run(path: str | os.PathLike) -> RunFiles:
+    """The run in a directory. Raises `ReportError` where its config.json or its CSV files cannot be read."""
+    path = Path(path)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        names = str(config["environment"]), str(config["algorithm"]), int(config["seed"])
+        made_with = dict(config.get("config", {}))
+        online_from = made_with.get("online_from")
+        online_from = None if online_from is None else int(online_from)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
+    tables = _read_table(path / "train.csv"), _read_table(path / "eval.csv")
+    return RunFiles(path, *names, online_from, *tables, made_with, _read_commit(path / "environment.json"))
+
+
+def _read_commit(path: Path) -> str:
+    try:
+        git = json.loads(path.read_text(encoding="utf-8"))["git"]
+        return str(git["commit"]) + "+" * bool(git["dirty"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # made outside a checkout, or the file is gone: the numbers are none the worse
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else "step\n"
+        # What follows the last line's end is a row that is being written, or never was to the end.
+        names, *lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))) or [["step"]]
+        rows = [[float(cell or "nan") for cell in line] for line in lines]
+        table = dict(zip(names, np.array(rows, float).reshape(len(rows), len(names)).T, strict=True))
+        return table | {"step": table["step"].astype(int)}
+    except (OSError, ValueError, KeyError) as error:
+        raise ReportError(f"{path} cannot be read ({error}); remove or mend the damaged lines.") from error

@@ -1,0 +1,82 @@
+"""Files written whole or not at all, and directories known to be writable before any long work."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+
+TRIAL_BYTES = 1 << 20
+"""What `writable_directory` writes and removes again: enough for a full disk to show."""
+
+
+def writable_directory(path: str | os.PathLike, trial_bytes: int = TRIAL_BYTES) -> Path:
+    """Make `path` with its parents, prove that `trial_bytes` bytes can be written there, and return it absolute.
+
+    Raises `RunError` where it cannot be made (a parent is a file, no permission) or written to (a full disk).
+    """
+    directory = Path(path).expanduser().absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        obstacle = next((part for part in (directory, *directory.parents) if part.exists()), directory)
+        reason = f"{obstacle} is a file" if not obstacle.is_dir() else (error.strerror or str(error))
+        raise RunError(f"Cannot make the directory {directory}: {reason}; choose another directory.") from error
+    try:
+        with tempfile.TemporaryFile(dir=directory) as trial:
+            trial.write(bytes(trial_bytes))
+            trial.flush()
+            os.fsync(trial.fileno())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"Cannot write to {directory}: {reason}; free space there or choose another.") from error
+    return directory
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+
+    Raises `OSError` and leaves the old file as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as JSON, whole or not at all.
+
+    Raises `RunError` where a value is none that JSON knows, or where the file cannot be written.
+    """
+    try:
+        text = json.dumps(content, indent=2)
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"Cannot write {path.name}: {error}; give plain numbers, strings, booleans, lists and dictionaries."
+        ) from error
+    try:
+        write_text(path, text + "\n")
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {path}: {error.strerror or error}; free space or choose another place."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The dictionary in a JSON file. Raises `OSError` where it cannot be read, `ValueError` where it is not one."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object, got {type(content).__name__}")
+    return content

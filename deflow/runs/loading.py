@@ -1,0 +1,89 @@
+"""Runs of agents: a directory for one that is trained, and from the directory back to what was trained."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+
+from ..agent import Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec
+from ..data import Task
+from ..training import Learner
+from .group import RunGroup
+from .run import Run
+
+Step = int | Literal["best"] | None
+"""Which checkpoint: the newest sound one (None), that of a step, or the best by success."""
+
+
+def load(run: str | os.PathLike | Run, *, step: Step = None) -> Agent:
+    """The trained policy of a run: `action = load(run)(observation, key=key)`.
+
+    `run` is a run or its directory. Nothing in the directory is executed: parts of the user's own must be imported
+    before.
+
+    **Raises:** `RunError` where there is no run, `CheckpointError` where no checkpoint is sound or it is of another
+    agent, `SerializationError` where a part is not registered here.
+    """
+    return load_learner(run, step=step)[0].agent
+
+
+def load_learner(run: str | os.PathLike | Run, *, step: Step = None) -> tuple[Learner, int]:
+    """The learner of a run and the step it was saved at. **Raises:** as `load`."""
+    run = run if isinstance(run, Run) else Run.open(run)
+    config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
+    rate = run.config["learning_rate"]
+    like = eqx.filter_eval_shape(lambda: Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0)))
+    # What recipes save is more than the learner: see `deflow.session.TrainingState`.
+    part = "learner" if "recipe" in run.config else ""
+    checkpoints, step = (run.best, None) if step == "best" else (run.checkpoints, step)
+    learner, _, saved = checkpoints.restore(like, step, part=part)
+    return learner, saved
+
+
+def create_run(
+    output_dir: str | os.PathLike,
+    task: Task,
+    config: AgentConfig,
+    learner: Learner,
+    *,
+    algorithm: str = "deflow",
+    seed: int = 0,
+    **more: object,
+) -> Run:
+    """A new run directory that holds what `load` and `recipes/evaluate.py` need, and whatever JSON-able is in `more`.
+
+    **Raises:** `RunError` where it cannot be written.
+    """
+    described = {**_described(task, config, learner), **more}
+    return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)
+
+
+def create_runs(
+    output_dir: str | os.PathLike,
+    task: Task,
+    config: AgentConfig,
+    learner: Learner,
+    *,
+    algorithm: str,
+    seeds: Sequence[int],
+    keep: int,
+    **more: object,
+) -> RunGroup:
+    """The same for seeds that are trained together: a directory for each, `keep` checkpoints in it."""
+    described = {**_described(task, config, learner), **more}
+    return RunGroup.create(
+        output_dir, environment=task.name, algorithm=algorithm, seeds=seeds, config=described, keep=keep
+    )
+
+
+def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, Any]:
+    return {
+        "agent": describe_agent(config),
+        "spec": describe_spec(task.spec),
+        "learning_rate": learner.learning_rate,
+        "environment": dataclasses.asdict(task.environment),
+        "data": task.provenance.to_json(),
+    }

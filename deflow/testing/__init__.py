@@ -1,0 +1,29 @@
+"""Testing parts: the laws of each kind as functions, and a small problem to try parts on."""
+
+from ..errors import LawError
+from .example import SPEC, example_context, example_data
+from .laws import (
+    check_constraint,
+    check_critic,
+    check_encoder,
+    check_field,
+    check_refiner,
+    check_solver,
+    check_trust_region,
+    measured_order,
+)
+
+__all__ = [
+    "SPEC",
+    "LawError",
+    "check_constraint",
+    "check_critic",
+    "check_encoder",
+    "check_field",
+    "check_refiner",
+    "check_solver",
+    "check_trust_region",
+    "example_context",
+    "example_data",
+    "measured_order",
+]

@@ -1,0 +1,79 @@
+"""Processes that are given jobs: the one executor behind collection, evaluation and searches."""
+
+import concurrent.futures
+import signal
+import tempfile
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, Self
+
+from .spawning import Context, Process, end_with_parent
+
+
+class WorkerPool:
+    """Fresh processes of one thread each that run jobs until `close`, `kill`, or the end of `with`.
+
+    They start when the first job is submitted. At an error within `with`, Ctrl-C included, they end at once.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        start: Callable[..., None] | None = None,
+        arguments: tuple = (),
+        main: bool = False,
+        scratch: Path | None = None,
+    ):
+        """`start(*arguments)` runs first in each process; `main` says whether jobs need the parent's script. Temporary
+        files go to `scratch`, which is removed should the parent be killed; to a folder of the pool's own if not given.
+        """
+        self._own = tempfile.TemporaryDirectory(prefix="deflow-workers-") if scratch is None else None
+        folder = scratch or Path(self._own.name)  # pyright: ignore[reportOptionalMemberAccess]
+        self._context = Context(scratch=folder, main=main)
+        self._executor = concurrent.futures.ProcessPoolExecutor(
+            workers, self._context, _start, (folder, start, arguments)
+        )
+
+    def submit(self, job: Callable, *arguments: Any) -> concurrent.futures.Future:
+        """Ask for a job, to be done by whichever process is free. Raises `BrokenProcessPool` once one has died."""
+        return self._executor.submit(job, *arguments)
+
+    def map(self, job: Callable, values: Any, *, chunksize: int = 1) -> Any:
+        """The job's result for each value, in order."""
+        return self._executor.map(job, values, chunksize=chunksize)
+
+    def dead(self) -> list[Process]:
+        """The processes that died, once the pool is broken: those that ended by themselves, if there are some."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        ended = [process for process in self._context.processes if process.exitcode]
+        # The executor ends the others by SIGTERM.
+        return [process for process in ended if process.exitcode != -signal.SIGTERM] or ended
+
+    def kill(self) -> None:
+        """End all processes now, whatever they run, and remove their temporary files."""
+        for process in self._context.processes:
+            process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the jobs that were submitted, then end the processes and remove their temporary files."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._own is not None:
+            self._own.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close() if kind is None else self.kill()
+
+
+def _start(scratch: Path, start: Callable[..., None] | None, arguments: tuple) -> None:
+    end_with_parent(scratch)
+    if start is not None:
+        start(*arguments)
+
+
+__all__ = ["BrokenProcessPool", "WorkerPool"]

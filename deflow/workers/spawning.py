@@ -1,0 +1,116 @@
+"""How worker processes start (fresh, on the CPU, with one thread, Ctrl-C blocked) and how they end."""
+
+import contextlib
+import multiprocessing.context
+import os
+import shutil
+import signal
+import sys
+import threading
+import types
+from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Within: these environment variables, which a process that is started inherits; then the parent's own again."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Block Ctrl-C in this thread, and so for good in a process that it starts: the parent alone answers it."""
+    resource_tracker.ensure_running()  # started within, by the start of a process, it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Hide the parent's script, so that a spawned process does not run it again and it needs no `__name__` guard."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class Process(multiprocessing.context.SpawnProcess):
+    """A spawned process. `main` says whether it needs the parent's script, which spawning would run once more."""
+
+    def __init__(self, *, scratch: Path, main: bool, **kwargs):
+        super().__init__(**kwargs)
+        self._scratch = scratch
+        self._main = main
+
+    def start(self):
+        """Start with the surroundings of a worker, and put the parent's own back."""
+        hidden = contextlib.nullcontext() if self._main else without_main()
+        with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
+            super().start()
+
+
+class Context(multiprocessing.context.SpawnContext):
+    """The spawn context of one pool, which remembers the processes it started."""
+
+    def __init__(self, *, scratch: Path, main: bool):
+        self.processes: list[Process] = []
+        self._settings = {"scratch": scratch, "main": main}
+
+    def Process(self, **kwargs) -> Process:  # noqa: N802 # pyright: ignore[reportIncompatibleVariableOverride]
+        """A process not yet started: the name and the arguments are the executor's."""
+        self.processes.append(Process(**self._settings, **kwargs))
+        return self.processes[-1]
+
+
+def end_with_parent(scratch: Path):
+    """Leave no orphan and no files however the parent ends: a killed one leaves its workers waiting for work for ever.
+
+    To be called in a worker, with the folder of its temporary files.
+    """
+    threading.Thread(target=_wait_for_end, args=(scratch,), daemon=True).start()
+
+
+def _wait_for_end(scratch: Path):
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(1)
+
+
+def _variables(scratch: Path) -> dict[str, str]:
+    """The environment variables a worker must find before it imports JAX.
+
+    The accelerator stays the trainer's. One thread each: the processes are the parallelism, and sums in another order
+    would make results depend on the number of cores. Temporary files that environments leave behind go with the pool.
+    """
+    return {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
+        "NPROC": "1",  # the size of XLA's thread pool
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TMPDIR": str(scratch),
+    }
