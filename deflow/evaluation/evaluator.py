@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import usable_cores
+from .exported_policy import Exporter
 from .pool import EvaluationPool
-from .program import Exporter
 from .result import Evaluation
 from .worker import Outcome, Worker
 

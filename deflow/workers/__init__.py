@@ -1,7 +1,7 @@
 """Workers: how processes start, end and hear Ctrl-C. Nothing here knows of reinforcement learning."""
 
+from .executor import BrokenProcessPool, WorkerPool
 from .interrupts import Interrupt, patient_interrupts
-from .pool import BrokenProcessPool, WorkerPool
 from .spawning import Process, end_with_parent, usable_cores
 
 __all__ = [
