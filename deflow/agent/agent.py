@@ -7,6 +7,7 @@ displacement inside the trust region, the critic says what is better (arXiv 2601
 """
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -170,29 +171,31 @@ class Agent(eqx.Module):
         next_noise: Float[Array, "batch next_actions candidates action"],
     ) -> tuple[Float[Array, "batch action"] | None, Float[Array, "batch next_actions candidates action"] | None]:
         """Proposals at s and at s' (None where nothing needs them). One solve serves both, without a gradient."""
-        held = _held(self)
-        rows = []
-        if isinstance(self.refiner, AbstractLearnedRefiner) and not self.gradient_enters_solver:
-            rows.append((batch.observation, noise[:, None]))
-        if next_noise.size > 0 and self._acting_solves:
-            rows.append((batch.next_observation, next_noise.reshape(len(batch), -1, self.spec.action_size)))
-        solved = []
-        if rows:
-            features = jax.vmap(held.field.encode)(jnp.concatenate([observation for observation, _ in rows]))
-            repeated = [
-                jnp.repeat(part, noises.shape[1], axis=0)
-                for part, (_, noises) in zip(jnp.split(features, len(rows)), rows, strict=True)
-            ]
-            flat = [noises.reshape(-1, self.spec.action_size) for _, noises in rows]
-            points = jax.vmap(held._propose)(jnp.concatenate(repeated), jnp.concatenate(flat))
-            solved = jnp.split(points, [len(flat[0])]) if len(rows) == 2 else [points]
-        next_proposal = None
-        if next_noise.size > 0 and self._acting_solves:
-            next_proposal = solved.pop().reshape(next_noise.shape)
+        at_next = next_noise.size > 0 and self._acting_solves
         if self.gradient_enters_solver:
-            features = jax.vmap(self.field.encode)(batch.observation)
-            return jax.vmap(self._propose)(features, noise), next_proposal
-        return (solved.pop() if solved else None), next_proposal
+            next_proposal = _held(self)._solve((batch.next_observation, next_noise))[0] if at_next else None
+            return self._solve((batch.observation, noise))[0], next_proposal
+        refined = isinstance(self.refiner, AbstractLearnedRefiner)
+        wanted = [(batch.observation, noise)] * refined + [(batch.next_observation, next_noise)] * at_next
+        solved = iter(_held(self)._solve(*wanted))
+        return next(solved) if refined else None, next(solved) if at_next else None
+
+    def _solve(self, *wanted: tuple[Any, Array]) -> list[Array]:
+        """Proposals for pairs of observations (B, *observation) and noises (B, ..., A), which have the noises' shapes.
+
+        All are carried in one solve: fewer, larger products. Each observation is encoded once.
+        """
+        if not wanted:
+            return []
+        features = jax.vmap(self.field.encode)(jnp.concatenate([observation for observation, _ in wanted]))
+        rows = [
+            (jnp.repeat(part, noise.size // (len(noise) * noise.shape[-1]), axis=0), noise.reshape(-1, noise.shape[-1]))
+            for part, (_, noise) in zip(jnp.split(features, len(wanted)), wanted, strict=True)
+        ]
+        repeated, flat = (jnp.concatenate(parts) for parts in zip(*rows, strict=True))
+        proposals = jax.vmap(self._propose)(repeated, flat)
+        ends = list(itertools.accumulate(len(noise) for _, noise in rows))[:-1]
+        return [part.reshape(noise.shape) for part, (_, noise) in zip(jnp.split(proposals, ends), wanted, strict=True)]
 
     @property
     def gradient_enters_solver(self) -> bool:

@@ -1,7 +1,7 @@
 """When something is due, and what is done about numbers that are not finite."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 OnNonfinite = Literal["stop", "rollback"]
 """stop: the seed stops; rollback: it goes back to the last sound checkpoint and on from there with another key."""
@@ -29,7 +29,23 @@ class Schedule:
     rollbacks: int = 3
     """How often a seed may go back before it stops."""
 
+    def due(self, before: int, step: int, last: int) -> "Due":
+        """What is due at `step`, the step before it having been `before`; at the `last` step everything is."""
 
-def crossed(every: int, before: int, step: int) -> bool:
-    """Whether a multiple of `every` lies in (before, step]."""
-    return step // every > before // every
+        def crossed(every: int) -> bool:
+            return step >= last or step // every > before // every
+
+        return Due(crossed(self.log_every), crossed(self.eval_every), crossed(self.save_every))
+
+
+class Due(NamedTuple):
+    """What is due at a step."""
+
+    log: bool
+    """A row of train.csv."""
+
+    evaluation: bool
+    """A row of eval.csv."""
+
+    save: bool
+    """A checkpoint."""

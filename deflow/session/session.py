@@ -1,6 +1,7 @@
 """A session: follows a training loop and keeps what it gives: rows, evaluations, checkpoints. And it ends it."""
 
 import contextlib
+import dataclasses
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from ..agent import Metrics
 from ..errors import EvaluationError, EvaluationInterrupted, InteractionError
 from ..evaluation import Evaluator
 from ..keys import named_key
-from ..runs import RunGroup, Window
+from ..runs import RunGroup
 from ..training import Learner
-from ..training.faults import Fault, first_faults, metric_faults, parameter_faults
+from ..training.faults import Fault, first_faults, parameter_faults
+from .metrics import PendingMetrics
 from .progress import Pace
-from .schedule import Schedule, crossed
+from .schedule import Schedule
 from .state import Online, TrainingState, blank, sizes, with_key
 
 Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
@@ -26,13 +28,15 @@ Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
 Capture = Callable[[], tuple[Online, ...]]
 """Gives what is online at the moment."""
 
-EXPLORATION = {
-    "episode_count": "exploration/episodes",
-    "episode_success": "exploration/success",
-    "episode_return": "exploration/episode.return",
-    "episode_length": "exploration/episode.length",
-}
-"""Metrics of episodes that ended (NaN for a seed in which none did), and their columns in train.csv."""
+
+@dataclasses.dataclass(frozen=True)
+class _Phase:
+    """A training loop and how far it goes: the arguments of `Session.follow`."""
+
+    loop: Loop
+    last: int
+    capture: Capture
+    one_by_one: Loop | None
 
 
 class Session:
@@ -48,8 +52,7 @@ class Session:
         self._interrupt = interrupt
         self._seeds = [run.seed for run in group.runs]
         self._rollbacks = [0] * len(self._seeds)
-        self._window = self._new_window()
-        self._pending: list[tuple[int, Metrics]] = []
+        self._metrics = PendingMetrics(len(self._seeds))
         self._saved = -1
         self._owes_evaluation = False
         self._start: tuple[int, TrainingState]
@@ -82,15 +85,15 @@ class Session:
         """
         if self.step >= last and not self._owes_evaluation:
             return state
+        stretch = _Phase(loop, last, capture, one_by_one)
         with tqdm(total=last, initial=self.step, desc=phase, unit="step", smoothing=0.05) as bar:
             if self._owes_evaluation and not self._ends():  # a start, or it was due when training was interrupted
                 self._evaluate(state, bar)
                 self._save(state, state.online)
-            going = self.step < last
-            while going and not self._ends():
+            finished = self.step >= last
+            while not (finished or self._ends()):
                 try:
-                    state = self._follow(loop, state, last, bar, capture, one_by_one)
-                    going = False
+                    state, finished = self._train(stretch, state, bar), True
                 except _WentBack as back:
                     state = back.state
                     bar.reset(last)
@@ -118,46 +121,41 @@ class Session:
 
     # --- one stretch of the loop
 
-    def _follow(
-        self, loop: Loop, state: TrainingState, last: int, bar: tqdm, capture: Capture, one_by_one: Loop | None
-    ) -> TrainingState:
-        pace = Pace(bar, last)
-        before = state
+    def _train(self, phase: _Phase, state: TrainingState, bar: tqdm) -> TrainingState:
+        """Follows the loop to its end, or to an interrupt. Raises `_WentBack` where training goes on from before."""
+        before, pace = state, Pace(bar, phase.last)
         try:
-            for step, learner, metrics in loop(state):
-                earlier, self.step = self.step, step
-                state = TrainingState(learner, state.key)
-                self._pending.append((step, metrics))
+            for step, learner, metrics in phase.loop(state):
+                due = self.schedule.due(self.step, step, phase.last)
+                self.step, state = step, TrainingState(learner, state.key)
+                self._metrics.add(step, metrics)
                 bar.update(step - bar.n)
-                due = {
-                    name: step >= last or crossed(getattr(self.schedule, f"{name}_every"), earlier, step)
-                    for name in ("log", "eval", "save")
-                }
-                ends = self._ends()
-                if one_by_one or ends or any(due.values()):
-                    self._collect(before, state, bar, one_by_one, parameters=ends or any(due.values()))
+                ends = self._ends()  # asked once: what is saved below must have been looked at
+                look = ends or any(due)
+                if look or phase.one_by_one:
+                    self._check(phase, before, state, bar, parameters=look)
                 pace.tell(step)
-                if due["log"]:
-                    self._log(step)
-                if due["eval"]:
+                if due.log:
+                    self.group.log(step, self._metrics.rows())
+                if due.evaluation:
                     self._owes_evaluation = True
                     if not ends:
                         self._evaluate(state, bar)
                         ends = self._ends()
-                if due["save"] or ends:
-                    self._save(state, capture())
+                if due.save or ends:
+                    self._save(state, phase.capture())
                 if ends:
                     break
                 before = state
-            else:  # where the loop ends before `last`
-                self._collect(before, state, bar, one_by_one, parameters=True)
-                self._save(state, capture())
+            else:  # the loop may end before `last`
+                self._check(phase, before, state, bar, parameters=True)
+                self._save(state, phase.capture())
         except _WentBack:
             raise
         except Exception:
             with contextlib.suppress(FloatingPointError, InteractionError, _WentBack):
-                self._collect(before, state, bar, None, parameters=True)
-                self._save(state, capture())
+                self._check(dataclasses.replace(phase, one_by_one=None), before, state, bar, parameters=True)
+                self._save(state, phase.capture())
             raise
         return state
 
@@ -165,27 +163,22 @@ class Session:
         self.interrupted = self.interrupted or self._interrupt.is_set()
         return self.interrupted
 
-    def _collect(
-        self, before: TrainingState, state: TrainingState, bar: tqdm, one_by_one: Loop | None, *, parameters: bool
+    # --- numbers that are not finite
+
+    def _check(
+        self, phase: _Phase, before: TrainingState, state: TrainingState, bar: tqdm, *, parameters: bool
     ) -> None:
-        """Takes the metrics since the last time, and looks at every number (and at all `parameters`, if wanted)."""
-        count = len(self._seeds)
-        faults: dict[int, Fault] = {}
-        pending, self._pending = jax.device_get(self._pending), []
-        for step, metrics in pending:
-            ended = {name: metrics.pop(name) for name in EXPLORATION if name in metrics}
-            faults = metric_faults(step, metrics, count) | faults
-            self._window.add({f"training/{name}": values for name, values in metrics.items()})
-            self._window.add({EXPLORATION[name]: values for name, values in ended.items()}, skip_nan=True)
+        """Takes the metrics since the last time, and answers numbers that are not finite: in the metrics, and in all
+        parameters if wanted."""
+        faults = self._metrics.take()
         if parameters or faults:
             faults = parameter_faults(self.step, state.learner) | faults
         faults = {seed: fault for seed, fault in faults.items() if seed not in self.group.stopped}
-        if not faults:
-            return
-        if one_by_one is not None:
-            made = ((step, learner, metrics) for step, learner, metrics in one_by_one(before) if step <= self.step)
-            faults |= {seed: fault for seed, fault in first_faults(made, count).items() if seed in faults}
-        self._answer(faults, bar)
+        if faults and phase.one_by_one is not None:  # which of the dispatch's updates was the first?
+            again = (made for made in phase.one_by_one(before) if made[0] <= self.step)
+            faults |= {seed: fault for seed, fault in first_faults(again, len(self._seeds)).items() if seed in faults}
+        if faults:
+            self._answer(faults, bar)
 
     def _answer(self, faults: dict[int, Fault], bar: tqdm) -> None:
         """Goes back, or stops the seeds whose numbers are not finite."""
@@ -210,9 +203,6 @@ class Session:
             bar.write(sentence)
 
     # --- what is kept
-
-    def _log(self, step: int) -> None:
-        self.group.log(step, self._window.rows())
 
     def _evaluate(self, state: TrainingState, bar: tqdm) -> None:
         """A row of eval.csv per seed, all of them or none. Every evaluation of a run plays the same episodes."""
@@ -249,15 +239,12 @@ class Session:
 
     def _notes(self, online: tuple[Online, ...]) -> list[dict[str, Any]]:
         notes = {
-            "window": self._window.to_json(),
+            "window": self._metrics.to_json(),
             "owes_evaluation": self._owes_evaluation,
             "rollbacks": self._rollbacks,
             "online": sizes(online),
         }
         return [notes] * len(self._seeds)
-
-    def _new_window(self) -> Window:
-        return Window(len(self._seeds), totals=["exploration/episodes"])
 
     def _restore(self) -> TrainingState:
         """The newest state that is sound for all seeds, with the keys that their going back so far calls for."""
@@ -265,13 +252,14 @@ class Session:
         like = fresh.split()[0]
         spec = fresh.learner.agent.spec
         found = self.group.restore(lambda notes: TrainingState(like.learner, like.key, blank(notes["online"], spec)))
-        self._pending, self._window, state = [], self._new_window(), fresh
+        state = fresh
+        self._metrics.restore(None)
         self._owes_evaluation, self._saved = step > 0, -1
         if found is not None:
             states, every, step = found
             state = TrainingState.join(states, together=fresh.learner.seeds is not None)
             notes = next(notes for index, notes in enumerate(every) if index not in self.group.stopped)
-            self._window = Window.from_json(notes["window"])
+            self._metrics.restore(notes["window"])
             self._owes_evaluation = notes["owes_evaluation"]
             self._rollbacks = [max(pair) for pair in zip(self._rollbacks, notes["rollbacks"], strict=True)]
             self._saved = step

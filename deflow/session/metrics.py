@@ -1,0 +1,56 @@
+"""Metrics between two rows of the log: kept on the device until a look is worth the wait, then averaged."""
+
+from typing import Any
+
+import jax
+
+from ..agent import Metrics
+from ..runs import Window
+from ..training.faults import Fault, metric_faults
+
+EXPLORATION = {
+    "episode_count": "exploration/episodes",
+    "episode_success": "exploration/success",
+    "episode_return": "exploration/episode.return",
+    "episode_length": "exploration/episode.length",
+}
+"""Metrics of episodes that ended (NaN for a seed in which none did), and their columns in train.csv."""
+
+
+class PendingMetrics:
+    """The metrics of `seeds` seeds since the last row."""
+
+    def __init__(self, seeds: int):
+        self._seeds = seeds
+        self._window = Window(seeds, totals=["exploration/episodes"])
+        self._pending: list[tuple[int, Metrics]] = []
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Remember what a dispatch gave; it may still be being computed."""
+        self._pending.append((step, metrics))
+
+    def take(self) -> dict[int, Fault]:
+        """Wait for what was added, average it, and give each seed's first number that is not finite."""
+        faults: dict[int, Fault] = {}
+        pending, self._pending = jax.device_get(self._pending), []
+        for step, metrics in pending:
+            ended = {name: metrics.pop(name) for name in EXPLORATION if name in metrics}
+            faults = metric_faults(step, metrics, self._seeds) | faults
+            self._window.add({f"training/{name}": values for name, values in metrics.items()})
+            self._window.add({EXPLORATION[name]: values for name, values in ended.items()}, skip_nan=True)
+        return faults
+
+    def rows(self) -> list[dict[str, float]]:
+        """A row per seed of what was taken since the last call."""
+        return self._window.rows()
+
+    def to_json(self) -> dict[str, Any]:
+        """What was taken and is in no row yet, for a checkpoint's notes."""
+        return self._window.to_json()
+
+    def restore(self, content: dict[str, Any] | None) -> None:
+        """Go on from what `to_json` gave, or from nothing."""
+        self._pending = []
+        self._window = (
+            Window(self._seeds, totals=["exploration/episodes"]) if content is None else Window.from_json(content)
+        )
