@@ -94,7 +94,7 @@ def test_failure_names_the_episode_and_the_next_call_works(evaluator, action, wo
 def test_a_worker_killed_between_evaluations_is_reported_and_replaced(evaluator):
     evaluator(Still(), episodes=2, seed=0)
     scratch = Path(evaluator._scratch.name)  # the other worker may still be starting
-    victim = next(p for p in evaluator._pool._context.processes if (scratch / f"worker-{p.pid}").exists())
+    victim = next(p for p in evaluator._pool._pool._context.processes if (scratch / f"worker-{p.pid}").exists())
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
 
@@ -145,7 +145,7 @@ from deflow.evaluation import Evaluator
 from test_evaluation_failures import Doomed, Still
 evaluator = Evaluator(Doomed(), workers=2)  # no __main__ guard
 evaluator(Still(), episodes=2, seed=0)
-print(*[process.pid for process in evaluator._pool._context.processes], flush=True)
+print(*[process.pid for process in evaluator._pool._pool._context.processes], flush=True)
 with evaluator:
     evaluator(Still(1.0), episodes=1, seed=0)  # for ever, while the other worker waits
 """

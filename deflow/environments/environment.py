@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
-from typing import Any, Literal, SupportsFloat
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 import gymnasium
 import numpy as np
 
 from ..errors import DataError, SpaceError
-from ..types import Spec
 from .task_names import TaskName, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
+
+if TYPE_CHECKING:  # a process that only steps an environment needs no JAX
+    from ..types import Spec
 
 SuccessTiming = Literal["pre", "post"]
 
@@ -48,7 +50,7 @@ class Environment:
         """
         return Adapter(self._make())
 
-    def spec(self) -> Spec:
+    def spec(self) -> "Spec":
         """The sizes of the problem (makes the environment once per process to look)."""
         return _spec(self)
 
@@ -67,7 +69,7 @@ class Environment:
 
 
 @functools.cache
-def _spec(environment: Environment) -> Spec:
+def _spec(environment: Environment) -> "Spec":
     made = environment.make()
     try:
         return spec_of(made)
@@ -115,8 +117,10 @@ class Adapter(gymnasium.Wrapper):
         return (2 * (actions - self._low) / (self._high - self._low) - 1).astype(np.float32)
 
 
-def spec_of(made: Adapter) -> Spec:
+def spec_of(made: Adapter) -> "Spec":
     """The sizes of an environment."""
+    from ..types import Spec
+
     horizon = made.spec.max_episode_steps if made.spec is not None else None
     return Spec(
         observation_shape=tuple(made.observation_space.shape),

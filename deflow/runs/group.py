@@ -27,44 +27,72 @@ def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int],
     `None` where there is no checkpoint, or only a first one that not all of them finished. Damaged checkpoints that
     are newer than those used are named in a `RunWarning` each. Raises `CheckpointError` where no step is left.
     """
-    have = [folder.steps() for folder in folders]
-    damage: dict[Path, str] = {}
-    absent: list[str] = []
-    for step in sorted(set[int]().union(*have), reverse=True):
-        going = [index for index in range(len(folders)) if step < stopped.get(index, step + 1)]
-        without = [str(folders[index].directory) for index in going if step not in have[index]]
-        if without or not going:
-            absent.append(f"step {step} is not in {', '.join(without)}")
-            continue
-        found = {index: _read(folders[index], [step], like, damage) for index in going}
-        if all(found.values()):
-            break
-    else:
-        if not damage and all(len(steps) <= 1 for steps in have):
-            return None
-        tried = "; ".join([*(f"{path}: {reason}" for path, reason in damage.items()), *absent])
-        raise CheckpointError(
-            f"There is no step of which all runs have a sound checkpoint ({tried}); train again or restore a copy."
-        )
-    for index in set(range(len(folders))).difference(going):
-        own = [at for at in reversed(have[index]) if at <= step] + [at for at in have[index] if at > step]
-        found[index] = _read(folders[index], own, like, damage) or _read(folders[going[0]], [step], like, damage)
-    for path, reason in damage.items():
+    search = _Search(folders, stopped, like)
+    step = search.newest_common_step()
+    if step is None:
+        return None
+    for index in search.stopped_by(step):
+        search.found[index] = search.own_or_borrowed(index, step)
+    for path, reason in search.damage.items():
         warnings.warn(f"{path} is damaged ({reason}); using step {step} instead.", RunWarning, stacklevel=3)
-    states, notes = zip(*(found[index] for index in range(len(folders))), strict=True)
+    states, notes = zip(*(search.found[index] for index in range(len(folders))), strict=True)
     return list(states), list(notes), step
 
 
-def _read(
-    folder: Checkpoints, steps: Sequence[int], like: Like, damage: dict[Path, str]
-) -> tuple[PyTree, dict[str, Any]] | None:
-    """State and notes of the first of `steps` that is sound; the others go into `damage`."""
-    for step in steps:
-        try:
-            return folder.read(step, like)
-        except DamagedError as error:
-            damage[folder.directory / str(step)] = str(error)
-    return None
+class _Search:
+    """What `restore_together` has read so far: by folder what was found, and what was damaged."""
+
+    def __init__(self, folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like):
+        self.found: dict[int, tuple[PyTree, dict[str, Any]]] = {}
+        self.damage: dict[Path, str] = {}
+        self._folders, self._stopped, self._like = folders, stopped, like
+        self._steps = [folder.steps() for folder in folders]
+
+    def newest_common_step(self) -> int | None:
+        """Reads the newest step that is sound in every folder that had not stopped by then.
+
+        Returns:
+            The step; None where training was killed before its first checkpoint was whole.
+
+        Raises:
+            CheckpointError: There are checkpoints, and no step is sound in all folders.
+        """
+        absent: list[str] = []
+        for step in sorted(set[int]().union(*self._steps), reverse=True):
+            going = sorted(set(range(len(self._folders))).difference(self.stopped_by(step)))
+            without = [str(self._folders[index].directory) for index in going if step not in self._steps[index]]
+            if without or not going:
+                absent.append(f"step {step} is not in {', '.join(without)}")
+                continue
+            read = {index: self._first_sound(index, [step]) for index in going}
+            if all(read.values()):
+                self.found = {index: each for index, each in read.items() if each is not None}
+                return step
+        if not self.damage and all(len(steps) <= 1 for steps in self._steps):
+            return None
+        tried = "; ".join([*(f"{path}: {reason}" for path, reason in self.damage.items()), *absent])
+        raise CheckpointError(
+            f"There is no step of which all runs have a sound checkpoint ({tried}); train again or restore a copy."
+        )
+
+    def stopped_by(self, step: int) -> list[int]:
+        """The folders whose run had stopped when training was at `step`."""
+        return [index for index, at in self._stopped.items() if at <= step]
+
+    def own_or_borrowed(self, index: int, step: int) -> tuple[PyTree, dict[str, Any]]:
+        """A sound checkpoint of a stopped run, the newest up to `step` if there is one; or else another run's."""
+        steps = self._steps[index]
+        own = [at for at in reversed(steps) if at <= step] + [at for at in steps if at > step]
+        return self._first_sound(index, own) or next(iter(self.found.values()))
+
+    def _first_sound(self, index: int, steps: Sequence[int]) -> tuple[PyTree, dict[str, Any]] | None:
+        """State and notes of the first of `steps` that is sound; the others are noted as damaged."""
+        for step in steps:
+            try:
+                return self._folders[index].read(step, self._like)
+            except DamagedError as error:
+                self.damage[self._folders[index].directory / str(step)] = str(error)
+        return None
 
 
 class RunGroup:
