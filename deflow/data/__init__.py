@@ -1,22 +1,8 @@
-"""Data: a task's transitions, from OGBench's files, OGBench's oracles or the user, checked before use."""
+"""Data: a task's transitions, from OGBench's files, OGBench's oracles or the user, checked before use.
 
-from .collection import Collected, collect
-from .n_step import n_step_returns
-from .provenance import Provenance
-from .relabelling import task_successes
-from .sources import Official, Source, UserFile, named_source
-from .tasks import Task, load_task
+What is listed in `__init__.pyi` is imported when it is first used.
+"""
 
-__all__ = [
-    "Collected",
-    "Official",
-    "Provenance",
-    "Source",
-    "Task",
-    "UserFile",
-    "collect",
-    "load_task",
-    "n_step_returns",
-    "named_source",
-    "task_successes",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

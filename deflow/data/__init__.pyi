@@ -1,0 +1,11 @@
+from .collection import Collected as Collected
+from .collection import collect as collect
+from .n_step import n_step_returns as n_step_returns
+from .provenance import Provenance as Provenance
+from .relabelling import task_successes as task_successes
+from .sources import Official as Official
+from .sources import Source as Source
+from .sources import UserFile as UserFile
+from .sources import named_source as named_source
+from .tasks import Task as Task
+from .tasks import load_task as load_task
