@@ -48,8 +48,10 @@ class Registry(Mapping[str, type], Generic[T]):
     def register(self, name: str) -> Callable[[C], C]:
         """Class decorator: adds the class under `name` (lower case, words joined by hyphens).
 
-        **Raises:** `RegistrationError` if the name is taken or malformed, or if the class is of another kind or
-        still abstract. The same class defined again (a notebook cell run twice) replaces the first.
+        The same class defined again (a notebook cell run twice) replaces the first.
+
+        Raises:
+            RegistrationError: If the name is taken or malformed, or if the class is of another kind or still abstract.
         """
         return lambda cls: self._add(name, cls, cls.__module__.partition(".")[0])
 

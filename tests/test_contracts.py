@@ -1,12 +1,16 @@
 """The rules of the house: abstract or final, documented, and checked while the tests run."""
 
 import ast
+import builtins
 import importlib
 import inspect
 import pkgutil
+import re
+from concurrent.futures import process
 from pathlib import Path
 
 import equinox as eqx
+import griffe
 import jax
 import jax.numpy as jnp
 import pytest
@@ -22,6 +26,7 @@ from deflow.types import Context
 
 ROOT = Path(deflow.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
+EXCEPTION = re.compile("Error$|Interrupt|Exit|Exception|Warning|Broken")
 
 
 def modules():
@@ -122,6 +127,77 @@ def test_public_names_have_docstrings(path):
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+RECIPES = sorted(ROOT.parent.glob("recipes/*.py"))
+SECTIONS = {"Args", "Returns", "Yields", "Raises"}
+LOOKS_LIKE_A_SECTION = re.compile(
+    r"^\s*(\**)(Arg\w*|Param\w*|Keyword\w*|Return\w*|Yield\w*|Raise\w*|Except\w*)(:?\1:?)\s*$"
+)
+OTHER_STYLES = re.compile(r"\*\*\w+:\*\*|:(param|raises?|returns?)\b|\b[Rr]aises\s+(`|\w*(Error|Exit|Interrupt))")
+
+
+def docstrings(path):
+    """Name and docstring of a module and of everything in it, private functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield getattr(node, "name", path.stem), ast.get_docstring(node) or ""
+
+
+def faults_of_style(text, known):
+    """What is wrong with a docstring's sections; `known` are the names of exceptions that its module knows."""
+    faults = [f"another style: {match.group()}" for match in OTHER_STYLES.finditer(text)]
+    titles = [match for match in map(LOOKS_LIKE_A_SECTION.match, text.splitlines()) if match]
+    faults += [f"not a section: {m.group()}" for m in titles if m.group().strip().rstrip(":") not in SECTIONS]
+    sections = griffe.Docstring(text, parser="google").parse(warnings=False)
+    kinds = [section.kind.value for section in sections]
+    faults += ["a section in the text"] * (
+        len(titles) - sum(kind in ("parameters", "returns", "yields", "raises") for kind in kinds)
+    )
+    for entry in (entry for section in sections if section.kind.value == "raises" for entry in section.value):
+        sentence = entry.description
+        if str(entry.annotation) not in known:
+            faults.append(f"no exception: {entry.annotation}")
+        if not sentence[:1].isupper() or not sentence.endswith("."):
+            faults.append(f"no sentence: {sentence}")
+    return faults
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *RECIPES], ids=lambda path: str(path.relative_to(ROOT.parent)))
+def test_docstrings_have_sections_of_one_style(path):
+    """Google's, which mkdocs.yml names, so that the pages show them as sections."""
+    tree = ast.parse(path.read_text())
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    known = {
+        name
+        for name in {*vars(builtins), *vars(deflow.errors), *vars(process), *used, *classes}
+        if EXCEPTION.search(name)
+    }
+    for name, text in docstrings(path):
+        assert not faults_of_style(text, known), name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A run. Raises `RunError` where there is none.",
+        "A run; raises RunError where there is none.",
+        "A run.\n\n**Raises:** `RunError` where there is none.",
+        "A run.\n\nRaises:\n    RunError: where there is none",
+        "A run.\n\nRaises:\n    RnError: Where there is none.",
+        "A run.\n\nRaises:\n    RunError, ValueError: Where there is none.",
+        "A run.\n\nArguments:\n    path: Where it is.",
+        "A run.\n\nRaises\n    RunError: Where there is none.",
+    ],
+)
+def test_other_styles_are_refused(text):
+    assert faults_of_style(text, {"RunError", "ValueError"})
+
+
+def test_the_refinement_loss_is_found_by_its_number():
+    found = {path.name for path in SOURCES if "arXiv 2601.10471, equation 3" in path.read_text()}
+    assert {"agent.py", "residual.py"} <= found
 
 
 def documented_fields(cls):

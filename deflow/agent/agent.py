@@ -68,8 +68,8 @@ class Agent(eqx.Module):
         return n_step_returns(data, self.n_step, discount=self.discount)
 
     def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
-        """Everything that is trained, as one sum (arXiv 2601.10471, section 4): the critic's loss, flow matching, the
-        refiner's and the multiplier's.
+        """Everything that is trained, as one sum: the critic's loss, flow matching, the refiner's and the multiplier's
+        (arXiv 2601.10471, section 4; the refiner's is its equation 3).
 
         `batch` has a leading axis B. The metrics are the batch means of the terms, of the displacement's size, and of
         whatever the critic reports.
@@ -221,7 +221,9 @@ class Agent(eqx.Module):
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
 
     def _flow_loss(self, batch: Batch, *, key: Key[Array, ""]) -> Scalar:
-        """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data."""
+        """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data
+        (arXiv 2601.10471, section 4).
+        """
         start = jax.random.normal(named_key(key, "noise"), batch.action.shape)
         time = jax.random.uniform(named_key(key, "time"), (len(batch),))
 
@@ -234,7 +236,10 @@ class Agent(eqx.Module):
     def _refiner_loss(
         self, batch: Batch, noise: Float[Array, "batch action"], proposal: Float[Array, "batch action"] | None
     ) -> tuple[Scalar, Metrics]:
-        """-mean q / mean |q|, plus the constraint on the batch mean of the size; zero where nothing is refined."""
+        """-mean q / mean |q|, plus the constraint on the batch mean of the size (arXiv 2601.10471, equation 3).
+
+        Zero where nothing is refined.
+        """
         if proposal is None:
             return jnp.zeros(()), {}
         critic = _held(self.critic)

@@ -119,7 +119,8 @@ def agent_config(
 
     `parts` are fields of `AgentConfig`, such as `solver=deflow.solvers.Heun(steps=5)`; what is given wins.
 
-    **Raises:** `UnknownNameError` for a name that is no row.
+    Raises:
+        UnknownNameError: For a name that is no row of the table.
     """
     if algorithm not in ALGORITHMS:
         raise UnknownNameError(suggestion("algorithm", algorithm, ALGORITHMS))

@@ -29,7 +29,10 @@ def resolve_bound(config: AgentConfig, task: Task, *, workers: int | None = None
     """The configuration with a number where the trust region's bound is `auto`; any other as it is.
 
     The intrinsic action variance is read from beside the task's data; if it is not there, it is computed now (a
-    million states take minutes) and kept there. **Raises:** `DataError` where it cannot be.
+    million states take minutes) and kept there.
+
+    Raises:
+        DataError: Where the variance cannot be computed.
     """
     return resolve_bound_with_reason(config, task, workers=workers, progress=progress)[0]
 

@@ -82,7 +82,8 @@ class AgentConfig(eqx.Module):
         `data` is the dataset, for parts that fit statistics to it. Without it only the shapes count, as where a
         checkpoint is about to be restored.
 
-        **Raises:** `ValueError` if the parts do not fit together: it is found by tracing one update, before any work.
+        Raises:
+            ValueError: If the parts do not fit together. Tracing one update finds it, before any work.
         """
         context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
 

@@ -22,8 +22,9 @@ def describe_agent(config: AgentConfig) -> dict[str, Any]:
 def restore_agent(description: Mapping[str, Any]) -> AgentConfig:
     """The configuration that was described.
 
-    **Raises:** `SerializationError` where a part is not registered here (it names the part and the package it came
-    from), or where its values do not fit.
+    Raises:
+        SerializationError: Where a part is not registered here (the message names the part and the package it came
+            from), or its values do not fit.
     """
     missing = [
         (f"the {registry.kind} {part['name']!r} of {part['from']}", part["from"])

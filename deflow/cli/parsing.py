@@ -37,8 +37,9 @@ def parse(
 ) -> Command[Options]:
     """The options and the agent that the arguments ask for, starting from these defaults.
 
-    **Raises:** `UsageError` for a part, a kind or a flag that does not exist. Ends the program (0) after `--help`,
-    and (2) after a value that does not fit its flag.
+    Raises:
+        UsageError: For a part, a kind or a flag that does not exist.
+        SystemExit: With code 0 after `--help`, with code 2 after a value that does not fit its flag.
     """
     defaults = {name: getattr(agent, name) for name in KINDS}
     if not {"-h", "--help"} & set(arguments):

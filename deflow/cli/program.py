@@ -28,7 +28,8 @@ USAGE_ERROR = 2
 def import_files(paths: Sequence[str | Path]) -> None:
     """Runs the user's own Python files, so that the parts they register can be chosen.
 
-    **Raises:** `UsageError` where a file is missing or fails; it gives the file's own error.
+    Raises:
+        UsageError: Where a file is missing or fails. The message gives the file's own error.
     """
     for path in map(Path, paths):
         if not path.is_file():

@@ -32,7 +32,8 @@ def restore_options(kind: type[Options], described: Mapping[str, Any]) -> Option
 def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Options, AgentConfig]:
     """The options and the agent that a run was made with.
 
-    **Raises:** `RunError` for a run that another recipe made, or none at all.
+    Raises:
+        RunError: Where there is no run, or one that another recipe made.
     """
     made_by = run.config.get("recipe")
     if made_by is None:
@@ -54,7 +55,9 @@ def open_runs(
 ) -> RunGroup:
     """A new run directory for each of `options.seeds`, or those of `options.resume`.
 
-    **Raises:** `ValueError` where the data is another, `RunError` where a directory cannot be read or written.
+    Raises:
+        ValueError: Where the data is not what the runs were trained on.
+        RunError: Where a directory cannot be read or written.
     """
     if options.resume is not None:
         group = RunGroup.open(options.resume, keep=options.keep)
@@ -90,7 +93,12 @@ def data_file(run: Run, data_dir: Path | None = None) -> Path:
 
 
 def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
-    """The task that the run was trained on. **Raises:** `DataError` and `ValueError` where its data is not there."""
+    """The task that the run was trained on.
+
+    Raises:
+        DataError: Where its data is not there.
+        ValueError: Where its data is not what the run was trained on.
+    """
     environment = Environment(**run.config["environment"])
     source = UserFile(data_file(run, data_dir))
     task = load_task(environment.name, source, success_timing=environment.success_timing)
@@ -99,7 +107,11 @@ def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
 
 
 def check_data(run: Run, task: Task) -> None:
-    """**Raises:** `ValueError` where the task's data is not what the run was trained on."""
+    """Compare the task's data with what the run was trained on.
+
+    Raises:
+        ValueError: Where it is other data.
+    """
     wanted, got = run.config["data"]["sha256"], task.provenance.sha256
     if wanted != got:
         raise ValueError(
@@ -109,7 +121,11 @@ def check_data(run: Run, task: Task) -> None:
 
 
 def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
-    """**Raises:** `ValueError` where an option or a part differs from that of the run to be continued and may not."""
+    """Compare what was asked for with what the run to be continued was made with.
+
+    Raises:
+        ValueError: Where an option or a part differs that may not.
+    """
     if options.resume is None:
         return
     run = Run.open(options.resume)

@@ -14,6 +14,7 @@ from .base import AbstractConstraintConfig, AbstractSoftConstraint, check_bounde
 class DualConstraint(AbstractSoftConstraint):
     """loss = alpha * size - log_alpha * (size - bound), with alpha = exp(log_alpha) and log_alpha = speed * parameter.
 
+    The first term is the constraint's in the refinement loss (arXiv 2601.10471, equation 3).
     The gradient of the first term reaches the refiner only, that of the second log_alpha only: the multiplier rises
     if and only if the size is above the bound. (The paper prints alpha where its code, like this one, has log_alpha.)
     Adam moves the parameter by at most its rate, whatever the loss: `speed` is what makes log_alpha move faster.

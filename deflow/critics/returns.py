@@ -27,7 +27,11 @@ class AbstractReturnsConfig(AbstractMembersConfig):
             raise ValueError(f"{part}: reward_min must be below reward_max, got {lowest} and {highest}.")
 
     def rewards(self, part: str, context: Context) -> Fixed:
-        """The array [r_min, r_max]. **Raises:** `ValueError` for a discount at which returns have no range."""
+        """The array [r_min, r_max].
+
+        Raises:
+            ValueError: For a discount at which returns have no range.
+        """
         if not context.discount < 1:
             raise ValueError(f"{part}: returns have a range only if discount is below 1, got {context.discount}.")
         return reward_range(context, self.reward_min, self.reward_max)

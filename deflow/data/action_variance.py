@@ -75,7 +75,7 @@ def action_variance(
         progress: Whether to show a bar.
 
     Raises:
-        DataError: Too few rows or neighbours, numbers that are not finite, or observations that are pixels.
+        DataError: For too few rows or neighbours, numbers that are not finite, and pixels.
     """
     observations, actions = np.asarray(observations), np.asarray(actions)
     _check(observations, actions, neighbours)
@@ -106,7 +106,10 @@ def task_action_variance(
     """That of a task's training data: read from the sidecar beside its file, or computed now and written there.
 
     A sidecar counts only if it was made from this very file, with as many neighbours. A folder that cannot be written
-    is a warning. **Raises:** `DataError` as `action_variance`.
+    is a warning.
+
+    Raises:
+        DataError: As `action_variance`.
     """
     path, provenance = sidecar(task), task.provenance
     if (known := _read(path)) and (known.sha256, known.neighbours) == (provenance.sha256, neighbours):
@@ -143,7 +146,11 @@ def _read(path: str | os.PathLike) -> ActionVariance | None:
 
 
 def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> None:
-    """**Raises:** `DataError` for what no variance can be computed from."""
+    """Look for what no variance can be computed from.
+
+    Raises:
+        DataError: For too few rows or neighbours, numbers that are not finite, and pixels.
+    """
     if neighbours < 2:
         raise DataError(f"A variance needs at least 2 neighbours, got {neighbours}: give more of them.")
     if observations.ndim != 2:

@@ -105,10 +105,10 @@ def collect(
         progress: Whether to show a bar.
 
     Raises:
-        UnknownTaskError: no task has this name.
-        CollectionError: there is no oracle for this task, or a worker failed.
-        FolderError: the folder cannot be written, or its disk is full.
-        CollectionInterrupted: Ctrl-C; a second call continues.
+        UnknownTaskError: If no task has this name.
+        CollectionError: If there is no oracle for this task, or a worker failed.
+        FolderError: If the folder cannot be written, or its disk is full.
+        CollectionInterrupted: On Ctrl-C. A second call continues.
     """
     plan = make_plan(name, settings, data_dir)
     if workers is not None and workers < 1:
@@ -126,7 +126,11 @@ def collect(
 
 
 def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike | None) -> Plan:
-    """What `collect` would play; raises before any work if it cannot."""
+    """What `collect` would play.
+
+    Raises:
+        DataError: If it cannot be collected. No work has been done by then.
+    """
     task = Environment(name).task
     if task is None:
         raise CollectionError(

@@ -43,8 +43,8 @@ def download(url: str, path: pathlib.Path, *, progress: bool = True, patience: P
     """Fetch a file to `path`, unless it is there; what an earlier attempt left in `<path>.part` is continued.
 
     Raises:
-        DownloadError: it cannot be fetched; the message has no full stop, so that a caller can add what to do instead.
-        FolderError: there is no room for it.
+        DownloadError: If it cannot be fetched. The message has no full stop: a caller adds what to do instead.
+        FolderError: If there is no room for it.
     """
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():  # another process was faster
@@ -71,7 +71,11 @@ def download(url: str, path: pathlib.Path, *, progress: bool = True, patience: P
 
 
 def _attempt(url: str, part: pathlib.Path, progress: bool, timeout: float) -> None:
-    """Fetch what `part` still lacks; raises _InterruptedError if the connection ends early."""
+    """Fetch what `part` still lacks.
+
+    Raises:
+        _InterruptedError: If the connection ends early.
+    """
     start, tag = _size(part), _read_tag(part, url)
     headers = {"User-Agent": "deflow", "Accept-Encoding": "identity"}
     if start and tag:

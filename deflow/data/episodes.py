@@ -20,7 +20,7 @@ def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, ste
     """Play one episode of `steps` transitions: columns of steps + 1 rows, in OGBench's types.
 
     Raises:
-        CollectionError: the behaviour refused every attempt.
+        CollectionError: If the behaviour refused every attempt.
     """
     for attempt in range(ATTEMPTS):
         words = np.random.SeedSequence([seed, SPLITS.index(split), index, attempt]).generate_state(2)

@@ -6,7 +6,7 @@ from ..types import Batch
 
 
 def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
-    """The same N transitions, each followed for up to `steps` steps of its trajectory (Sutton and Barto, 2018,
+    """The same N transitions, each followed for up to `steps` steps of its trajectory (Sutton and Barto 2018,
     equation 7.1). Row t, followed for k steps, has
 
         reward            r_t + discount * r_(t+1) + ... + discount^(k-1) * r_(t+k-1)
@@ -22,7 +22,8 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         steps: n, at least 1; 1 returns the data as it is.
         discount: Discount factor per step.
 
-    **Raises:** `ValueError` where the data does not say where trajectories end.
+    Raises:
+        ValueError: Where the data does not say where trajectories end.
     """
     if steps == 1:
         return data

@@ -14,7 +14,7 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
     """Those of the named columns that the file has.
 
     Raises:
-        DatasetFileError: the file is truncated, damaged, no npz file at all, or holds Python objects.
+        DatasetFileError: If the file is truncated, damaged, no npz file at all, or holds Python objects.
     """
     try:
         with open(path, "rb") as raw:

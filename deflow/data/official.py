@@ -17,9 +17,9 @@ def official_files(
     """The training and the validation file of a task, downloaded if they are nowhere.
 
     Raises:
-        DownloadError: they are nowhere and cannot be downloaded; the sentence says what to run instead.
-        DatasetFileError: a file is no longer what it was at first use.
-        FolderError: the data directory cannot be written.
+        DownloadError: If they are nowhere and cannot be downloaded. The message says what to run instead.
+        DatasetFileError: If a file is no longer what it was at first use.
+        FolderError: If the data directory cannot be written.
     """
     task = Environment(name).task
     assert task is not None

@@ -78,8 +78,8 @@ def load_task(
         progress: Whether to show bars.
 
     Raises:
-        DataError: unknown task, unfit spaces, damaged or missing file, folder that cannot be written.
-        CollectionInterrupted: Ctrl-C during a collection; a second call continues.
+        DataError: For an unknown task, unfit spaces, a damaged or missing file, and a folder that cannot be written.
+        CollectionInterrupted: On Ctrl-C during a collection. A second call continues.
     """
     environment = Environment(name, success_timing)
     made = environment.make()

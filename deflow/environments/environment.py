@@ -37,7 +37,7 @@ class Environment:
         """The parts of the name if it is one of OGBench's.
 
         Raises:
-            UnknownTaskError: nothing has this name.
+            UnknownTaskError: If nothing has this name.
         """
         return parse_task_name(self.name)
 
@@ -45,8 +45,8 @@ class Environment:
         """The environment: takes actions in [-1, 1], gives observations of the type `spec` says.
 
         Raises:
-            UnknownTaskError: nothing has this name.
-            SpaceError: the actions are not continuous or the observations not one array.
+            UnknownTaskError: If nothing has this name.
+            SpaceError: If the actions are not continuous or the observations not one array.
         """
         return Adapter(self._make())
 

@@ -69,7 +69,7 @@ def parse_task_name(name: str) -> TaskName | None:
     """The parts of an OGBench single-task name; None for another Gymnasium id.
 
     Raises:
-        UnknownTaskError: there is neither such a task nor such an environment; the nearest names are given.
+        UnknownTaskError: If there is neither such a task nor such an environment. The message gives the nearest names.
     """
     if name in task_names(pixels=True):
         parts = name.split("-")

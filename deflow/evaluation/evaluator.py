@@ -29,7 +29,9 @@ class Evaluator:
     def __init__(self, environment, *, workers: int | None = None):
         """Start `workers` (default: one per core) for a task, or anything picklable with `make() -> gymnasium.Env`.
 
-        Raises `EvaluationError` for an environment that cannot be sent to another process, `ValueError` for no workers.
+        Raises:
+            EvaluationError: For an environment that cannot be sent to another process.
+            ValueError: For no workers.
         """
         environment = getattr(environment, "environment", environment)
         self._workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
@@ -60,9 +62,12 @@ class Evaluator:
     ) -> Evaluation:
         """Run `policy(observation, *, key) -> action` for so many episodes, each from its own seeds.
 
-        The result is the same for any number of workers. Raises `EvaluationError` when an episode fails or a worker
-        dies (the next call starts new ones), `EvaluationInterrupted` soon after `interrupt` is set, `ValueError` for no
-        episodes or a negative seed.
+        The result is the same for any number of workers.
+
+        Raises:
+            EvaluationError: When an episode fails or a worker dies. The next call starts new workers.
+            EvaluationInterrupted: Soon after `interrupt` is set.
+            ValueError: For no episodes or a negative seed.
         """
         if self._closed:
             raise EvaluationError(f"This evaluator of {self._name} is closed. Make another.")

@@ -27,7 +27,8 @@ class Exporter:
     def __call__(self, policy: Callable, sizes: Sizes, seed: int) -> Job:
         """Write what running `policy` in such an environment takes; the weights' file is the caller's to remove.
 
-        Raises `EvaluationError` for a policy that does not map one observation and a key to one action.
+        Raises:
+            EvaluationError: For a policy that does not map one observation and a key to one action.
         """
         arrays, static = eqx.partition(policy, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(arrays)

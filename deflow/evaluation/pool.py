@@ -29,7 +29,7 @@ class EvaluationPool:
         """Ask for one of `Worker`'s methods, to be run by whichever process is free.
 
         Raises:
-            EvaluationError: A worker has died before.
+            EvaluationError: If a worker has died before.
         """
         try:
             return self._pool.submit(call, method, *arguments)
@@ -40,7 +40,7 @@ class EvaluationPool:
         """The futures and their results as they arrive; `asked` says what each of them is.
 
         Raises:
-            EvaluationError: Something failed inside a worker, or a worker died.
+            EvaluationError: If something failed inside a worker, or a worker died.
         """
         for future in concurrent.futures.as_completed(asked):
             try:

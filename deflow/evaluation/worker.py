@@ -53,7 +53,8 @@ class Outcome(NamedTuple):
 def read_sizes(environment: gymnasium.Env) -> Sizes:
     """The sizes of an environment, after a look at what a policy of flat float actions in [-1, 1] can serve.
 
-    Raises `EvaluationError` for other spaces.
+    Raises:
+        EvaluationError: For other spaces.
     """
     observations, actions = environment.observation_space, environment.action_space
     if not isinstance(observations, gymnasium.spaces.Box):

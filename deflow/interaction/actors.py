@@ -48,7 +48,8 @@ class Step(NamedTuple):
 def checked_actions(actions: np.ndarray, expected: tuple[int, ...]) -> np.ndarray:
     """The actions as they are executed: float32, clipped to [-1, 1].
 
-    Raises `InteractionError` for another shape than expected, and for numbers that are not finite.
+    Raises:
+        InteractionError: For another shape than expected, and for numbers that are not finite.
     """
     actions = np.asarray(actions, np.float32)
     if actions.shape != expected:
@@ -72,8 +73,9 @@ class Actors:
     def __init__(self, environment, *, seeds: Sequence[int], environments: int = 1):
         """Start `environments` for each seed, of a task or anything picklable with `make() -> gymnasium.Env`.
 
-        Raises `InteractionError` for an environment that cannot be sent to another process, `ValueError` for no
-        environments, no seeds or negative ones.
+        Raises:
+            InteractionError: For an environment that cannot be sent to another process.
+            ValueError: For no environments, no seeds or negative ones.
         """
         if not seeds or min(seeds) < 0 or environments < 1:
             raise ValueError(
@@ -100,7 +102,8 @@ class Actors:
     def send(self, action: np.ndarray) -> None:
         """Start a step with actions (S, E, A), which are clipped to [-1, 1]; returns at once.
 
-        Raises `InteractionError`, before anything is sent, for another shape and for numbers that are not finite.
+        Raises:
+            InteractionError: For another shape and for numbers that are not finite. Nothing has been sent by then.
         """
         self._check_idle()
         action = checked_actions(action, (*self._shape, self._ready.action_size))
@@ -110,7 +113,8 @@ class Actors:
     def receive(self) -> Step:
         """Wait for the step that was sent; afterwards `observation` is the next one.
 
-        Raises `InteractionError` when an environment fails or gives what is not finite, and when a process died.
+        Raises:
+            InteractionError: When an environment fails or gives what is not finite, and when a process died.
         """
         if self._sent is None:
             raise InteractionError("No step is under way: send actions first.")
@@ -144,7 +148,8 @@ class Actors:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a `state`, padded or not: all running episodes are played again, side by side.
 
-        Raises `InteractionError` for a state of other environments, and where an observation does not come back.
+        Raises:
+            InteractionError: For a state of other environments, and where an observation does not come back.
         """
         self._check_idle()
         actions, lengths, saved = state["actions"], state["length"], state["observation"]

@@ -51,7 +51,11 @@ class Actor:
             raise InteractionError(self._epitaph()) from error
 
     def answer(self) -> Any:
-        """The result of what was asked. Raises `InteractionError` for a failure there, and for a process that died."""
+        """The result of what was asked.
+
+        Raises:
+            InteractionError: For a failure there, and for a process that died.
+        """
         try:
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -112,7 +116,11 @@ class Group:
                 actor.ask(method, *own)
 
     def answers(self) -> list[Any]:
-        """What the processes answer, in their order. Raises `InteractionError` for the first failure."""
+        """What the processes answer, in their order.
+
+        Raises:
+            InteractionError: For the first failure.
+        """
         with self._end_on_failure():
             return [actor.answer() for actor in self.actors]
 

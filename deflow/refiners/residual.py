@@ -9,7 +9,10 @@ from .base import AbstractLearnedRefiner, AbstractRefinerConfig, Inquiry, regist
 
 
 class ResidualRefiner(AbstractLearnedRefiner):
-    """displacement = f(o, proposal): neither the time nor the noise, and not zero at the start."""
+    """displacement = f(o, proposal): neither the time nor the noise, and not zero at the start.
+
+    What it minimises is the refinement loss (arXiv 2601.10471, equation 3).
+    """
 
     encoder: Encoder
     network: MLP

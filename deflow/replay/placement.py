@@ -31,7 +31,8 @@ def make_replay(
 ) -> AbstractReplay:
     """A replay for at most `steps` online transitions per seed; on the device where it fits (or as `placement` says).
 
-    **Raises:** `ValueError` for a capacity that is smaller than the dataset.
+    Raises:
+        ValueError: For a capacity that is smaller than the dataset.
     """
     check_capacity(len(dataset), capacity, sampling)
     if capacity < 1 or steps < 1:
@@ -44,7 +45,11 @@ def make_replay(
 
 
 def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:
-    """**Raises:** `ValueError` where a ring of this capacity cannot start with a dataset of so many rows."""
+    """Check the capacity of a ring that starts with a dataset of so many rows.
+
+    Raises:
+        ValueError: Where it is smaller than the dataset.
+    """
     if sampling == "uniform" and capacity < rows:
         raise ValueError(
             f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {rows:,}: raise it, or "

@@ -122,7 +122,8 @@ class Comparison:
 def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
     """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
 
-    Raises `ReportError` where no run has a value of the metric.
+    Raises:
+        ReportError: Where no run has a value of the metric.
     """
     groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
     missing = []

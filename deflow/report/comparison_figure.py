@@ -23,7 +23,10 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike) -> Path:
     """Draw the lines of a comparison over training into the PNG `path`, and return it.
 
     Curves are means over seeds, at the steps that all of them have; bands are 95% intervals over seeds, or over
-    episodes for a single seed. Raises `ReportError` for a file that cannot be written.
+    episodes for a single seed.
+
+    Raises:
+        ReportError: Where the file cannot be written.
     """
     lines = comparison.lines
     tasks = list(dict.fromkeys(line.task for line in lines))

@@ -19,8 +19,11 @@ def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -
     """Draw the runs in these directories, the seeds of one algorithm on one task, into the PNG `path`, and return it.
 
     An offline and an online phase follow each other in one picture, the switch marked. Panels without data are left
-    out. No display is needed and no global state of matplotlib is touched. Raises `ReportError` for runs of several
-    algorithms or tasks, runs that went online at different steps, runs without rows, or a file that cannot be written.
+    out. No display is needed and no global state of matplotlib is touched.
+
+    Raises:
+        ReportError: For runs of several algorithms or tasks, runs that went online at different steps, runs without
+            rows, or a file that cannot be written.
     """
     files = read_runs(runs)
     kinds = sorted({(run.environment, run.algorithm) for run in files})
@@ -61,7 +64,11 @@ def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -
 
 
 def save(figure: Figure, path: str | os.PathLike) -> Path:
-    """Write a PNG. Raises `ReportError` where it cannot be written."""
+    """Write a PNG.
+
+    Raises:
+        ReportError: Where it cannot be written.
+    """
     path = Path(path)
     try:
         figure.savefig(path, format="png")

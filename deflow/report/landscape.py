@@ -82,7 +82,10 @@ class Landscape:
 def landscape_figure(landscape: Landscape, path: str | os.PathLike, *, title: str, subtitles: tuple[str, str]) -> Path:
     """Draw the PNG `path` and return it: all proposals on the left, one of them and its trust region on the right.
 
-    `subtitles` say of which slice each side shows the value. Raises `ReportError` for a file that cannot be written.
+    `subtitles` say of which slice each side shows the value.
+
+    Raises:
+        ReportError: Where the file cannot be written.
     """
     figure = Figure(
         figsize=(11.4, 5.6), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.1), facecolor="white"

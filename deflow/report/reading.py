@@ -54,7 +54,11 @@ class RunFiles:
 
 
 def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
-    """The runs in these directories, by task, algorithm and seed. Raises `ReportError` for what is no run, or none."""
+    """The runs in these directories, by task, algorithm and seed.
+
+    Raises:
+        ReportError: For a directory that is no run, and for none at all.
+    """
     runs = [read_run(path) for path in paths]
     if not runs:
         raise ReportError("There is no run to report on; give at least one run directory.")
@@ -62,7 +66,11 @@ def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
 
 
 def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """The run directories among these folders and below them, each once. Raises `ReportError` for a folder without."""
+    """The run directories among these folders and below them, each once.
+
+    Raises:
+        ReportError: For a folder without a run.
+    """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         below: list[Path] = []
@@ -80,7 +88,11 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def read_run(path: str | os.PathLike) -> RunFiles:
-    """The run in a directory. Raises `ReportError` where its config.json or its CSV files cannot be read."""
+    """The run in a directory.
+
+    Raises:
+        ReportError: Where its config.json or its CSV files cannot be read.
+    """
     path = Path(path)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))

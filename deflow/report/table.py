@@ -79,7 +79,8 @@ class ResultRow:
 def result_rows(runs: Iterable[str | os.PathLike]) -> list[ResultRow]:
     """The lines for the runs in these directories; each algorithm on a task ends with its mean where it has two seeds.
 
-    Raises `ReportError` for what is no run.
+    Raises:
+        ReportError: For a directory that is no run.
     """
     rows: list[ResultRow] = []
     for _, group in itertools.groupby(read_runs(runs), key=lambda run: (run.environment, run.algorithm)):

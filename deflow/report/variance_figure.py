@@ -16,7 +16,8 @@ from .figure import save
 def variance_figure(variance: ActionVariance, path: str | os.PathLike, *, title: str) -> Path:
     """Draw the histogram over states, the mean marked, into the PNG `path`, and return it.
 
-    Raises `ReportError` where it cannot be written.
+    Raises:
+        ReportError: Where it cannot be written.
     """
     figure = Figure(figsize=(7.0, 3.6), dpi=130, layout=ConstrainedLayoutEngine(), facecolor="white")
     FigureCanvasAgg(figure)

@@ -17,7 +17,8 @@ TRIAL_BYTES = 1 << 20
 def writable_directory(path: str | os.PathLike, trial_bytes: int = TRIAL_BYTES) -> Path:
     """Make `path` with its parents, prove that `trial_bytes` bytes can be written there, and return it absolute.
 
-    Raises `RunError` where it cannot be made (a parent is a file, no permission) or written to (a full disk).
+    Raises:
+        RunError: Where it cannot be made (a parent is a file, no permission) or written to (a full disk).
     """
     directory = Path(path).expanduser().absolute()
     try:
@@ -40,7 +41,8 @@ def writable_directory(path: str | os.PathLike, trial_bytes: int = TRIAL_BYTES) 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
 
-    Raises `OSError` and leaves the old file as it was.
+    Raises:
+        OSError: Where it cannot be written. The old file is as it was.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -58,7 +60,8 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as JSON, whole or not at all.
 
-    Raises `RunError` where a value is none that JSON knows, or where the file cannot be written.
+    Raises:
+        RunError: Where a value is none that JSON knows, or the file cannot be written.
     """
     try:
         text = json.dumps(content, indent=2)
@@ -75,7 +78,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The dictionary in a JSON file. Raises `OSError` where it cannot be read, `ValueError` where it is not one."""
+    """The dictionary in a JSON file.
+
+    Raises:
+        OSError: Where it cannot be read.
+        ValueError: Where it does not hold a dictionary.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")

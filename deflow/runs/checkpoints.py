@@ -34,7 +34,8 @@ class Checkpoints:
     def save(self, step: int, state: PyTree, notes: Mapping[str, Any]) -> Path:
         """Save the arrays of `state` and the JSON-able `notes`, and give the directory. An older one of this step goes.
 
-        Raises `CheckpointError` and leaves no trace where that fails; the checkpoints there were stay.
+        Raises:
+            CheckpointError: Where that fails. It leaves no trace, and the checkpoints there were stay.
         """
         return self.write(step, Snapshot.of(state, notes))
 
@@ -62,7 +63,11 @@ class Checkpoints:
         return target
 
     def remove(self, step: int) -> None:
-        """Remove a checkpoint. It is none any more before its first file goes. Raises `OSError`."""
+        """Remove a checkpoint. It is none any more before its first file goes.
+
+        Raises:
+            OSError: Where a file cannot be removed.
+        """
         away = self.directory / f"{_REMOVED}{step}"
         shutil.rmtree(away, ignore_errors=True)
         (self.directory / str(step)).rename(away)
@@ -77,8 +82,11 @@ class Checkpoints:
         are kept. Where shapes depend on how far the run had come, it is a function (`def` or `lambda`) of the notes.
         With `part`, a path such as `agent`, only that part of the saved state is read, and `like` is like it.
 
-        Damaged checkpoints newer than the one used are named in a `RunWarning` each. Raises `CheckpointError` where no
-        sound one is left, the one of `step` is damaged, or the checkpoint's arrays are not those of `like`.
+        Damaged checkpoints newer than the one used are named in a `RunWarning` each.
+
+        Raises:
+            CheckpointError: Where no sound one is left, the one of `step` is damaged, or the checkpoint's arrays
+                are not those of `like`.
         """
         steps = self.steps()
         if step is not None and step not in steps:
@@ -105,7 +113,9 @@ class Checkpoints:
     ) -> tuple[PyTree, dict[str, Any]]:
         """State and notes of one checkpoint: see `restore`.
 
-        Raises `DamagedError`, and `CheckpointError` for another state.
+        Raises:
+            DamagedError: Where its files are not what was written.
+            CheckpointError: Where it is of another state.
         """
         directory = self.directory / str(step)
         spec = {name: leaf for name, leaf in verify(directory, step).items() if within(name, part)}
@@ -123,7 +133,11 @@ class Checkpoints:
         return fill(like, {name: from_host(arrays[name], leaf) for name, leaf in spec.items()}, part), notes
 
     def notes(self, step: int) -> dict[str, Any]:
-        """The notes of a checkpoint, which is verified as a whole. Raises `DamagedError`."""
+        """The notes of a checkpoint, which is verified as a whole.
+
+        Raises:
+            DamagedError: Where its files are not what was written.
+        """
         verify(self.directory / str(step), step)
         return _reading(storage.read_notes, self.directory / str(step))
 

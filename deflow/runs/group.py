@@ -25,7 +25,10 @@ def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int],
     that of a sound checkpoint of its own, the newest up to the step if there is one, or else that of another folder.
 
     `None` where there is no checkpoint, or only a first one that not all of them finished. Damaged checkpoints that
-    are newer than those used are named in a `RunWarning` each. Raises `CheckpointError` where no step is left.
+    are newer than those used are named in a `RunWarning` each.
+
+    Raises:
+        CheckpointError: Where no step is left.
     """
     search = _Search(folders, stopped, like)
     step = search.newest_common_step()
@@ -130,7 +133,11 @@ class RunGroup:
         config: Mapping[str, Any],
         keep: int = 3,
     ) -> "RunGroup":
-        """A new run per seed: see `Run.create`. The last `keep` checkpoints are kept. Raises `RunError`."""
+        """A new run per seed: see `Run.create`. The last `keep` checkpoints are kept.
+
+        Raises:
+            RunError: Where a directory cannot be made or written.
+        """
         described = create_together(
             output_dir, environment=environment, algorithm=algorithm, seeds=seeds, config=config
         )
@@ -138,7 +145,11 @@ class RunGroup:
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, keep: int = 3) -> "RunGroup":
-        """The run in a directory and all that are trained with it. Raises `RunError`, also where one is missing."""
+        """The run in a directory and all that are trained with it.
+
+        Raises:
+            RunError: Where one of them is missing or cannot be read.
+        """
         run = Run.open(path)
         if len(run.together) == 1:
             return cls([run], keep=keep)
@@ -153,7 +164,8 @@ class RunGroup:
     def lock(self) -> None:
         """Keep other processes from training these runs until `close`, or until this process ends.
 
-        Raises `RunError` where another one does, or where the lock cannot be written.
+        Raises:
+            RunError: Where another process trains them, or the lock cannot be written.
         """
         path = self.runs[0].path
         try:
@@ -172,8 +184,11 @@ class RunGroup:
         sound checkpoint of its own, so of an earlier step, or else those of another run. One that stopped later has
         not stopped yet.
 
-        Damaged checkpoints that are newer are named in a `RunWarning` each. Raises `CheckpointError` where no step is
-        left, or the checkpoints are of another state, and `RunError`.
+        Damaged checkpoints that are newer are named in a `RunWarning` each.
+
+        Raises:
+            CheckpointError: Where no step is left, or the checkpoints are of another state.
+            RunError: Where a run cannot be read.
         """
         self.wait()
         folders = [run.checkpoints for run in self.runs]
@@ -182,14 +197,19 @@ class RunGroup:
         return restored
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged beyond `step`, before training goes on from there. Raises `RunError`."""
+        """Forget what was logged beyond `step`, before training goes on from there.
+
+        Raises:
+            RunError: Where a log cannot be read or written.
+        """
         for log in self._logs:
             log.drop_after(step)
 
     def log(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log a row for each run: see `Run.log`. What cannot be written waits in memory and is written later, in order.
 
-        Raises `RunError` for a metric that is not one number.
+        Raises:
+            RunError: For a metric that is not one number.
         """
         for index, (log, row) in enumerate(zip(self._logs, rows, strict=True)):
             if index not in self.stopped:

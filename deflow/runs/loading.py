@@ -24,14 +24,22 @@ def load(run: str | os.PathLike | Run, *, step: Step = None) -> Agent:
     `run` is a run or its directory. Nothing in the directory is executed: parts of the user's own must be imported
     before.
 
-    **Raises:** `RunError` where there is no run, `CheckpointError` where no checkpoint is sound or it is of another
-    agent, `SerializationError` where a part is not registered here.
+    Raises:
+        RunError: Where there is no run.
+        CheckpointError: Where no checkpoint is sound, or it is of another agent.
+        SerializationError: Where a part is not registered here.
     """
     return load_learner(run, step=step)[0].agent
 
 
 def load_learner(run: str | os.PathLike | Run, *, step: Step = None) -> tuple[Learner, int]:
-    """The learner of a run and the step it was saved at. **Raises:** as `load`."""
+    """The learner of a run and the step it was saved at.
+
+    Raises:
+        RunError: Where there is no run.
+        CheckpointError: Where no checkpoint is sound, or it is of another agent.
+        SerializationError: Where a part is not registered here.
+    """
     run = run if isinstance(run, Run) else Run.open(run)
     config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
     rate = run.config["learning_rate"]
@@ -55,7 +63,8 @@ def create_run(
 ) -> Run:
     """A new run directory that holds what `load` and `recipes/evaluate.py` need, and whatever JSON-able is in `more`.
 
-    **Raises:** `RunError` where it cannot be written.
+    Raises:
+        RunError: Where it cannot be written.
     """
     described = {**_described(task, config, learner), **more}
     return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)

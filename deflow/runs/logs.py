@@ -23,7 +23,8 @@ class MetricLog:
     def append(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add a row. Names not seen before become new columns, blank in the rows above.
 
-        Raises `RunError` for a metric that is not one number, or where the file cannot be written.
+        Raises:
+            RunError: For a metric that is not one number, or where the file cannot be written.
         """
         row = {"step": str(int(step))} | {name: as_text(name, value) for name, value in metrics.items()}
         try:
@@ -44,7 +45,8 @@ class MetricLog:
     def read(self) -> dict[str, np.ndarray]:
         """Columns by name, each of shape (rows,): `step` as int64, the others as float64 with NaN for blanks.
 
-        Raises `RunError` where the file cannot be read or a cell is no number.
+        Raises:
+            RunError: Where the file cannot be read or a cell is no number.
         """
         try:
             lines, rows = self._lines(), self._rows()
@@ -94,7 +96,8 @@ def _csv(lines: Iterable[Iterable[str]]) -> str:
 def as_text(name: str, value: Any) -> str:
     """A number as the shortest text that reads back the same; `nan` and `inf` as such.
 
-    Raises `RunError` for what is not one number.
+    Raises:
+        RunError: For what is not one number.
     """
     array = np.asarray(value)
     try:
@@ -123,9 +126,12 @@ class Window:
         self._counts: dict[str, np.ndarray] = {}
 
     def add(self, metrics: Mapping[str, ArrayLike], *, skip_nan: bool = False) -> None:
-        """Add metrics, each of shape (seeds,), or () where it is the same for all. Raises `ValueError`.
+        """Add metrics, each of shape (seeds,), or () where it is the same for all.
 
         With `skip_nan`, NaN says that a seed has no value this time, and does not count.
+
+        Raises:
+            ValueError: For another shape.
         """
         for name, values in metrics.items():
             array = np.asarray(values).astype(np.float64)

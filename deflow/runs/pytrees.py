@@ -55,7 +55,11 @@ def within(name: str, part: str) -> bool:
 
 
 def describe(leaf: Any) -> Leaf:
-    """The description of an array or a `jax.ShapeDtypeStruct`. Raises `TypeError` for text, objects and dates."""
+    """The description of an array or a `jax.ShapeDtypeStruct`.
+
+    Raises:
+        TypeError: For text, objects and dates.
+    """
     shape, dtype = tuple(leaf.shape), str(leaf.dtype)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         concrete = isinstance(leaf, jax.Array)
@@ -107,7 +111,11 @@ def fill(like: PyTree, arrays: Mapping[str, Any], part: str = "") -> PyTree:
 
 
 def named_arrays(state: PyTree) -> tuple[dict[str, Leaf], dict[str, np.ndarray]]:
-    """Descriptions and values on the host of all arrays in `state`, by path. Raises `CheckpointError` for objects."""
+    """Descriptions and values on the host of all arrays in `state`, by path.
+
+    Raises:
+        CheckpointError: For objects among the arrays.
+    """
     leaves, spec = flatten(state), {}
     for name, leaf in leaves.items():
         try:
@@ -145,7 +153,8 @@ class Snapshot:
     def of(cls, state: PyTree, notes: Mapping[str, Any]) -> "Snapshot":
         """The state as it is now; it may share memory with it, see `copy`.
 
-        Raises `CheckpointError` for objects among the arrays, and notes that are not JSON-able.
+        Raises:
+            CheckpointError: For objects among the arrays, and notes that are not JSON-able.
         """
         try:
             plain = json.loads(json.dumps(dict(notes)))

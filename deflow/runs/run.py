@@ -35,7 +35,11 @@ class Stopped:
 
     @classmethod
     def read(cls, directory: Path) -> "Stopped | None":
-        """What the run in `directory` says; `None` where it did not stop. Raises `RunError` for a damaged file."""
+        """What the run in `directory` says; `None` where it did not stop.
+
+        Raises:
+            RunError: For a damaged file.
+        """
         path = directory / STOPPED_FILE
         try:
             return cls(**read_json(path))
@@ -45,7 +49,11 @@ class Stopped:
             raise RunError(f"{path} cannot be read ({error}); remove it to train this run again.") from error
 
     def write(self, directory: Path) -> None:
-        """Say so in `directory`. Raises `RunError`."""
+        """Say so in `directory`.
+
+        Raises:
+            RunError: Where it cannot be written.
+        """
         write_json(directory / STOPPED_FILE, dataclasses.asdict(self))
 
 
@@ -93,13 +101,18 @@ class Run:
     ) -> "Run":
         """A new directory of its own below `output_dir`, with `config.json` and `environment.json`.
 
-        Raises `RunError` where it cannot be made or written, or `config` is not JSON-able.
+        Raises:
+            RunError: Where it cannot be made or written, or `config` is not JSON-able.
         """
         return create_together(output_dir, environment=environment, algorithm=algorithm, seeds=[seed], config=config)[0]
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "Run":
-        """The run in a directory. Raises `RunError` where it is none, or one that this deflow cannot read."""
+        """The run in a directory.
+
+        Raises:
+            RunError: Where there is none, or one that this deflow cannot read.
+        """
         path = Path(path).expanduser().absolute()
         try:
             description = read_json(path / "config.json")
@@ -128,27 +141,44 @@ class Run:
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add `evaluation/...` to eval.csv and everything else to train.csv, as one row each, on disk at the return.
 
-        Raises `RunError` for a metric that is not one number, or where the file cannot be written.
+        Raises:
+            RunError: For a metric that is not one number, or where the file cannot be written.
         """
         for split, row in by_file(metrics).items():
             self._logs[split].append(step, row)
 
     def read(self, split: Literal["train", "eval"]) -> dict[str, np.ndarray]:
-        """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN. Raises `RunError`."""
+        """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN.
+
+        Raises:
+            RunError: Where the file cannot be read or a cell is no number.
+        """
         return self._logs[split].read()
 
     def rewind(self, step: int, split: Literal["train", "eval"] | None = None) -> None:
-        """Forget what was logged beyond `step`, in one file or both, before training goes on. Raises `RunError`."""
+        """Forget what was logged beyond `step`, in one file or both, before training goes on.
+
+        Raises:
+            RunError: Where a file cannot be read or written.
+        """
         for name, log in self._logs.items():
             if split in (None, name):
                 log.drop_after(step)
 
     def save(self, step: int, state: PyTree, notes: Mapping[str, Any] | None = None) -> Path:
-        """Save a checkpoint: see `Checkpoints.save`. Raises `CheckpointError`."""
+        """Save a checkpoint: see `Checkpoints.save`.
+
+        Raises:
+            CheckpointError: Where that fails.
+        """
         return self.checkpoints.save(step, state, notes or {})
 
     def restore(self, like: PyTree, step: int | None = None, *, part: str = "") -> tuple[PyTree, dict[str, Any], int]:
-        """State, notes and step of a sound checkpoint: see `Checkpoints.restore`. Raises `CheckpointError`."""
+        """State, notes and step of a sound checkpoint: see `Checkpoints.restore`.
+
+        Raises:
+            CheckpointError: Where no checkpoint is sound, or it is of another state.
+        """
         return self.checkpoints.restore(like, step, part=part)
 
     def __repr__(self) -> str:

@@ -31,14 +31,14 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def start(self, what: str, job: Callable[[], None]) -> None:
-        """Run `job` in the thread once the one before has ended; `what` begins the sentence said where it raises."""
+        """Run `job` in the thread once the one before has ended; `what` begins the sentence about its failure."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(what, job), name="deflow-save")
         self._thread.start()
 
     @contextlib.contextmanager
     def guard(self, what: str) -> Iterator[None]:
-        """Within, what raises is said and remembered as well: no memory, no threads, a state that cannot be saved."""
+        """Within, an error is said and remembered as well: no memory, no threads, a state that cannot be saved."""
         try:
             yield
         except Exception as error:
@@ -221,7 +221,11 @@ class PendingRows:
         """Steps and rows, each of one file, that are not on disk."""
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """A row that is to be written. Raises `RunError` for a metric that is not one number: it never could be."""
+        """A row that is to be written.
+
+        Raises:
+            RunError: For a metric that is not one number: it never could be written.
+        """
         for name, value in metrics.items():
             as_text(name, value)
         self.waiting += [(step, row) for row in by_file(metrics).values()]
@@ -237,6 +241,10 @@ class PendingRows:
         return None
 
     def drop_after(self, step: int) -> None:
-        """Forget the rows beyond `step`, on disk and here. Raises `RunError`."""
+        """Forget the rows beyond `step`, on disk and here.
+
+        Raises:
+            RunError: Where the file cannot be read or written.
+        """
         self.run.rewind(step)
         self.waiting = [(at, row) for at, row in self.waiting if at <= step]

@@ -21,7 +21,11 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def write(directory: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-    """Write to the new `directory`: items `state` (arrays) and `notes` (JSON). Raises whatever Orbax raises."""
+    """Write to the new `directory`: items `state` (arrays) and `notes` (JSON).
+
+    Raises:
+        Exception: Any error of Orbax.
+    """
     # Orbax refuses arrays without entries and states without arrays; the spec says all there is to know of them.
     state = {name: array for name, array in arrays.items() if array.size}
     items: dict[str, Any] = {"notes": ocp.args.JsonSave(notes)}
@@ -32,13 +36,21 @@ def write(directory: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str,
 
 
 def read_notes(directory: Path) -> dict[str, Any]:
-    """The notes, of which shapes of the arrays may depend. Raises whatever Orbax raises."""
+    """The notes, of which shapes of the arrays may depend.
+
+    Raises:
+        Exception: Any error of Orbax.
+    """
     with _orbax() as orbax:
         return orbax.restore(directory, ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
 
 
 def read_arrays(directory: Path, spec: Mapping[str, Leaf]) -> dict[str, np.ndarray]:
-    """The arrays in `spec`, others not being read. Raises whatever Orbax raises."""
+    """The arrays in `spec`, others not being read.
+
+    Raises:
+        Exception: Any error of Orbax.
+    """
     wanted = {name: np.empty(()) for name, leaf in spec.items() if 0 not in leaf.shape}
     empty = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in spec.items() if name not in wanted}
     if not wanted:
@@ -73,7 +85,12 @@ MANIFEST_VERSION = 1
 
 
 def write_manifest(directory: Path, step: int, spec: Mapping[str, Leaf]) -> None:
-    """Record size and SHA-256 of every file below `directory`, and the state's arrays. Raises `RunError`, `OSError`."""
+    """Record size and SHA-256 of every file below `directory`, and the state's arrays.
+
+    Raises:
+        OSError: Where a file cannot be read.
+        RunError: Where the record cannot be written.
+    """
     content = {
         "version": MANIFEST_VERSION,
         "step": step,
@@ -84,7 +101,11 @@ def write_manifest(directory: Path, step: int, spec: Mapping[str, Leaf]) -> None
 
 
 def verify(directory: Path, step: int) -> dict[str, Leaf]:
-    """The spec of a checkpoint of which no file has changed since it was written; raises `DamagedError` otherwise."""
+    """The spec of a checkpoint of which no file has changed since it was written.
+
+    Raises:
+        DamagedError: Where one has changed, is missing or cannot be read.
+    """
     content = _read(directory)
     if content["step"] != step:
         raise DamagedError(f"it is the checkpoint of step {content['step']}")

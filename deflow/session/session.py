@@ -58,10 +58,10 @@ class Session:
         self._start: tuple[int, TrainingState]
 
     def begin(self, fresh: TrainingState, step: int = 0) -> TrainingState:
-        """What the newest sound checkpoint holds, or `fresh` at `step` where there is none yet. The logs forget what
-        came after it. A start beyond step 0 is evaluated first.
+        """The newest sound checkpoint, or `fresh` at `step`, evaluated first beyond step 0. The logs forget later rows.
 
-        **Raises:** `CheckpointError` where checkpoints are there and none is sound, or they are of another agent.
+        Raises:
+            CheckpointError: Where checkpoints are there and none is sound, or they are of another agent.
         """
         self._start = step, fresh
         return self._restore()
@@ -78,10 +78,11 @@ class Session:
     ) -> TrainingState:
         """Runs the loop until step `last`, an interrupt, or until no seed is left whose numbers are finite.
 
-        `capture` gives what belongs into a checkpoint beside the learner. `one_by_one` is the same loop with one
-        update per dispatch: it finds the update in which a dispatch went wrong.
+        `capture` gives what else belongs into a checkpoint. `one_by_one` is the same loop with one update per dispatch:
+        it finds the update in which a dispatch went wrong. Whatever is raised, what was computed is saved.
 
-        **Raises:** `FloatingPointError` where no seed is left. What was computed is saved, whatever is raised.
+        Raises:
+            FloatingPointError: Where no seed is left.
         """
         if self.step >= last and not self._owes_evaluation:
             return state

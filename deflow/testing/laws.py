@@ -3,8 +3,8 @@
     def test_diamond():
         deflow.testing.check_trust_region(Diamond(bound=0.1))
 
-Each function takes a part or its configuration, tries it at small sizes, and raises `LawError` for the first law that
-does not hold.
+Each function takes a part or its configuration and tries it at small sizes. The first law that does not hold is
+said in a `LawError`.
 """
 
 import dataclasses

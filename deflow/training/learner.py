@@ -72,7 +72,8 @@ class Learner(eqx.Module):
         """The learner with the flow as a fixed anchor: no gradient and no momentum moves the field, and nothing is
         spent on it. The optimizer's state keeps its layout, with the field's entries as they are.
 
-        **Raises:** `ValueError` where the refiner trains the flow itself.
+        Raises:
+            ValueError: Where the refiner trains the flow itself.
         """
         if self.agent.gradient_enters_solver:
             raise ValueError(

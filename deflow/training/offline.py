@@ -30,7 +30,8 @@ def train_offline(
     `key` and i alone, so that the result does not depend on `updates_per_dispatch`. For a learner of S seeds, `key`
     is a vector of S keys, and each metric has shape (S,).
 
-    **Raises:** `ValueError` for sizes below 1, data of another shape than the agent's, or keys that do not match.
+    Raises:
+        ValueError: For sizes below 1, data of another shape than the agent's, or keys that do not match.
     """
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         if value < 1:

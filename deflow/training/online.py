@@ -48,7 +48,9 @@ def train_online(
     The mask of a transition is 0 where the environment terminated; a time limit does not end the bootstrap
     (arXiv 2601.10471, section 5).
 
-    **Raises:** `ValueError` for sizes below 1 or arguments that do not match; `InteractionError` from the actors.
+    Raises:
+        ValueError: For sizes below 1 or arguments that do not match.
+        InteractionError: From the actors.
     """
     environments = actors.observation.shape[1]
     _check(learner, replay, actors, key, batch_size, updates_per_step, warmup, update_after)

@@ -33,7 +33,11 @@ class AbstractTrustRegion(eqx.Module):
 
     @property
     def limit(self) -> float:
-        """The bound as a number. **Raises:** `ValueError` while it is `auto`."""
+        """The bound as a number.
+
+        Raises:
+            ValueError: While it is `auto`.
+        """
         if isinstance(self.bound, str):
             raise ValueError(
                 "The trust region's bound is 'auto', a number that depends on the data: give a number, or compose "

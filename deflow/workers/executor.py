@@ -37,7 +37,11 @@ class WorkerPool:
         )
 
     def submit(self, job: Callable, *arguments: Any) -> concurrent.futures.Future:
-        """Ask for a job, to be done by whichever process is free. Raises `BrokenProcessPool` once one has died."""
+        """Ask for a job, to be done by whichever process is free.
+
+        Raises:
+            BrokenProcessPool: Once one has died.
+        """
         return self._executor.submit(job, *arguments)
 
     def map(self, job: Callable, values: Any, *, chunksize: int = 1) -> Any:

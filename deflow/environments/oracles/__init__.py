@@ -21,7 +21,7 @@ def behaviour_of(task: TaskName) -> type[Play] | type[Navigate]:
     """The behaviour that collects a task's dataset.
 
     Raises:
-        CollectionError: OGBench brings no oracle for it; what can be collected is named.
+        CollectionError: If OGBench brings no oracle for it. The message names what can be collected.
     """
     if task.base_id.startswith("visual-") or (task.family, task.kind) not in BEHAVIOURS:
         raise CollectionError(
