@@ -123,7 +123,11 @@ class Session:
     # --- one stretch of the loop
 
     def _train(self, phase: _Phase, state: TrainingState, bar: tqdm) -> TrainingState:
-        """Follows the loop to its end, or to an interrupt. Raises `_WentBack` where training goes on from before."""
+        """Follows the loop to its end, or to an interrupt.
+
+        Raises:
+            _WentBack: Where training goes on from before.
+        """
         before, pace = state, Pace(bar, phase.last)
         try:
             for step, learner, metrics in phase.loop(state):
