@@ -1,6 +1,8 @@
 """Environments: actions in [-1, 1] on our side, checked spaces, and a recipe that can be sent to a worker."""
 
 import pickle
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -32,6 +34,15 @@ def odd(name, observations, actions):
 
 
 VECTOR = gymnasium.spaces.Box(-1, 1, (3,))
+
+
+def test_a_fresh_process_that_imports_environments_alone_knows_ogbenchs():
+    """A worker does no more than that, and needs no JAX."""
+    code = (
+        "import sys; from deflow.environments import Environment\n"
+        f"assert Environment({CUBE!r}).task.family == 'cube'; assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_ogbench_environment_speaks_float32_and_its_sizes_are_known():

@@ -14,7 +14,7 @@ from ..errors import UnknownTaskError
 from .third_party_warnings import quiet_imports
 
 with quiet_imports():
-    pass  # registers the environments
+    import ogbench  # noqa: F401 (registers the environments)
 
 DATASET_TYPES = {
     "pointmaze": ("navigate", "stitch"),
