@@ -1,8 +1,8 @@
-"""How much the data's actions differ where its states are alike, and the bounds that follow for the trust regions.
+"""Measure how much actions vary between similar states of the data, and derive bounds for the trust regions.
 
     python recipes/action_variance.py --env cube-single-play-singletask-task2-v0 --data collected --rows 200000
 
-The number is kept beside the data, where `--trust-region.bound auto` finds it. A million states take minutes.
+The result is saved beside the data, where `--trust-region.bound auto` finds it. A million states take minutes.
 """
 
 import dataclasses

@@ -1,10 +1,10 @@
-"""Updates per second of the fused training, against a plain loop in the same process. Prints JSON.
+"""Measure updates per second of fused training against a plain loop in the same process. Prints JSON.
 
     python recipes/benchmark.py --output docs/benchmarks/cpu.json
 
-The plain loop is what single-file research code does: batches sampled by NumPy, one jitted call per update, three ODE
-solves (at s, at s', and one more for a metric). Variants take turns, round after round, because machines are noisy:
-each round gives one ratio, and the median over rounds is what counts.
+The plain loop does what single-file research code does: batches sampled with NumPy, one jitted call per update, three
+ODE solves (at s, at s', and one more for a metric). Because timings are noisy, the variants take turns: each round
+gives one ratio, and the reported ratio is the median over rounds.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Environment steps per second online, with and without overlap, and what a checkpoint costs. Prints JSON.
+"""Measure online environment steps per second, with and without overlap, and the cost of a checkpoint. Prints JSON.
 
     python recipes/benchmark_online.py --output docs/benchmarks/online-cpu.json
 
-One update per environment step in OGBench's own cube-single environment. The two variants take turns, round after
-round, as in benchmark.py.
+There is one update per environment step, in OGBench's cube-single environment. The two variants take turns, as in
+benchmark.py.
 """
 
 import dataclasses

@@ -2,8 +2,8 @@
 
     python recipes/collect.py --env cube-single-play-singletask-task2-v0 --rows 200000
 
-The same settings give the same data bit for bit, on any number of processes; an interrupted collection continues where
-it was when the same command is given again.
+The same settings give the same data, bit for bit, on any number of processes. To continue an interrupted collection,
+run the same command again.
 """
 
 import dataclasses

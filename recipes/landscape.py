@@ -1,9 +1,9 @@
-"""Draw what a trained policy does at one state: the value of actions, what the flow proposes, where the refiner goes.
+"""Draw what a trained policy does at one state: the value of actions, the flow's proposals, the refiner's moves.
 
 python recipes/landscape.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --step best
 
-The state is one of the data's, of a sample that of largest gain in value within the bound; where the data is gone it
-is an episode's first.
+The state is the one, among a sample of the data's, where refinement gains the most value within the bound. If the data
+is gone, it is the first state of an episode.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Train an agent on logged data, then let it improve in the real environment, with the same hyperparameters.
+"""Train an agent on logged data, then let it improve in its environment, with the same hyperparameters.
 
     python recipes/offline_to_online.py --budget quickstart
     python recipes/offline_to_online.py --from runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000
 
-With --from, the offline phase is a run that is there already.
+With --from, the offline phase is an existing run.
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
     python recipes/report.py runs/cube-single-play-singletask-task2-v0/*/seed*
     python recipes/report.py runs
 
-Writes report.md and report.png. Runs with other settings or of another length are never averaged together.
+Writes report.md and report.png. Runs with different settings or lengths are never averaged together.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Go on with a run that was interrupted or killed, from its directory alone.
+"""Continue a run that was interrupted or killed, from its directory alone.
 
     python recipes/resume.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000
 
-Further flags are those of the recipe that made the run, such as `--steps` to train for longer. Seeds that were trained
-together go on together.
+Other flags are those of the recipe that made the run, such as `--steps` to train for longer. Seeds that were trained
+together are continued together.
 """
 
 import runpy

@@ -1,11 +1,11 @@
-"""How many updates a multiplier takes to settle, from 10 times too large and 10 times too small.
+"""Measure how many updates a multiplier needs to settle when it starts 10 times too large or 10 times too small.
 
     python recipes/settling.py RUN --updates 12000
 
-RUN is a trained run with a refiner that is trained. From its last checkpoint training goes on under `pid` until the
-mean size is at the bound, which says what the multiplier should be. From there it goes on once for each constraint and
-each start, with the multiplier moved and all else as it was (Adam's averages, too). Settled: from then on the mean size
-over each window stays within the tolerance of the bound.
+RUN is a finished run with a learned refiner. From its last checkpoint, training continues under `pid` until the mean
+size is at the bound, which shows what the multiplier should be. From there it continues once per constraint and start,
+with the multiplier moved and everything else (Adam's averages too) unchanged. The multiplier has settled when from then
+on the mean size over every window stays within the tolerance of the bound.
 """
 
 import dataclasses

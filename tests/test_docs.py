@@ -10,6 +10,8 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
+import types
 
 import pytest
 import yaml
@@ -236,9 +238,24 @@ def test_the_table_of_settings_is_the_codes():
             ]
 
 
+MAP = ROOT / "docs/contributors-map.md"
+
+
 def test_files_that_the_map_names_exist():
-    for file in re.findall(r"`((?:deflow|recipes)/[\w/.]+)`", (ROOT / "docs/contributors-map.md").read_text()):
-        assert (ROOT / file).exists(), file
+    paths = re.findall(r"`([\w/]+(?:\.pyi?|/))`", MAP.read_text())
+    assert len(paths) > 80
+    for path in set(paths) - {"deflow/"}:
+        assert (ROOT / path if path.startswith("recipes/") else ROOT / "deflow" / path).exists(), path
+
+
+def test_the_rooms_of_the_map_are_the_layers_that_are_checked():
+    rooms: dict[int, set[str]] = {}
+    for layer, names, _ in rows_of(MAP, "## The rooms"):
+        rooms.setdefault(int(layer), set()).update(re.findall(r"`(\w+)(?:/|\.py)`", names))
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = (one for one in settings["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
+    layers = [{"recipes"}, *(set(layer.split(" | ")) for layer in contract["layers"])]
+    assert [rooms[number] for number in sorted(rooms)] == layers
 
 
 def test_the_tables_of_parts_name_every_member():
@@ -261,6 +278,55 @@ def test_the_api_pages_name_members_that_exist():
                     assert hasattr(pkgutil.resolve_name(module), name), f"{name_of(page)}: no {name} in {module}"
                     listed += 1
     assert listed > 20
+
+
+NAMED = r"""
+import json, sys
+import deflow
+
+for name in json.load(sys.stdin):
+    here = deflow
+    for part in name.split(".")[1:]:
+        public = getattr(here, "__all__", None)  # what was imported by accident does not count
+        assert hasattr(here, part) and (public is None or part in public or part == "__version__"), name
+        here = getattr(here, part)
+"""
+
+
+def test_what_the_documentation_names_is_there_after_import_deflow(surroundings, tmp_path):
+    texts = [page.read_text() for page in [*PAGES, *(ROOT / "docs/api").glob("*.md")]]
+    texts = [re.sub(r"^::: .*$", "", text, flags=re.M) for text in texts]  # modules, checked below
+    names = {name for text in texts for name in re.findall(r"\bdeflow(?:\.[A-Za-z_]\w*)+", text)}
+    assert {"deflow.runs.RunGroup.open", "deflow.session.Session", "deflow.load"} <= names
+    run(["-c", NAMED], tmp_path, surroundings, json.dumps(sorted(names)))
+
+
+def test_what_the_api_pages_document_is_public():
+    """It is in `deflow` or in its room, wherever it is defined; the rows of the table are in `ALGORITHMS`."""
+    deflow = importlib.import_module("deflow")
+    for page in (ROOT / "docs/api").glob("*.md"):
+        for entry in re.split(r"^::: ", page.read_text(), flags=re.MULTILINE)[1:]:
+            path = entry.split("\n", 1)[0].strip()
+            found = pkgutil.resolve_name(path)
+            module, _, name = path.rpartition(".")
+            names = [name]
+            if isinstance(found, types.ModuleType):
+                module = path
+                (listed,) = re.findall(r"members: \[(.*?)\]", entry, flags=re.DOTALL) or [""]
+                names = re.split(r",\s*", listed.strip()) if listed else _documented(found)
+            room = importlib.import_module(".".join(module.split(".")[:2]))
+            for name in names:
+                public = {*deflow.__all__, *getattr(room, "__all__", dir(room))}
+                row = name.replace("_", "-") in deflow.ALGORITHMS
+                assert name in public or row, f"{name_of(page)}: {name} of {module} is not public"
+
+
+def _documented(module):
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and value.__doc__
+    ]
 
 
 def test_the_site_builds_strictly(tmp_path):
