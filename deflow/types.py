@@ -47,7 +47,7 @@ class Spec:
     horizon: int = 1000
     """Steps after which the environment cuts an episode off."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if any(size < 1 for size in self.observation_shape):
             raise ValueError(f"Spec.observation_shape must have positive sizes, got {self.observation_shape}.")
         if self.action_size < 1:
@@ -95,7 +95,7 @@ class Batch(eqx.Module):
         observation, action, reward, mask, following = map(jnp.asarray, read)
         return Batch(observation, action, reward, mask, following)
 
-    def __getitem__(self, rows) -> "Batch":
+    def __getitem__(self, rows: Any) -> "Batch":
         """The given rows of every column."""
         return jax.tree.map(lambda column: column[rows], self)
 

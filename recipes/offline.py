@@ -148,10 +148,12 @@ def suggested(
     if resumed := cli.peek(arguments, "--resume"):
         run = deflow.Run.open(resumed[-1])
         return *cli.recorded_options(run, kind, recipe), run.algorithm
-    algorithm = arguments[0] if arguments and not arguments[0].startswith("-") and ":" not in arguments[0] else "deflow"
+    named = arguments and not arguments[0].startswith("-") and ":" not in arguments[0]
+    algorithm = deflow.agent.algorithm_name(arguments[0] if named else "deflow")
     settings = deflow.task_settings((cli.peek(arguments, "--env") or [Offline.env])[-1])
     if cli.peek(arguments, "--budget")[-1:] == ["quickstart"]:
-        return quickstart, deflow.agent_config(algorithm, settings=settings, **QUICKSTART_NETWORK), algorithm
+        width, depth = QUICKSTART_NETWORK["width"], QUICKSTART_NETWORK["depth"]
+        return quickstart, deflow.agent_config(algorithm, settings=settings, width=width, depth=depth), algorithm
     config = deflow.agent_config(algorithm, settings=settings)
     if isinstance(config.critic, deflow.critics.FlowCriticConfig):
         paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)

@@ -2,6 +2,7 @@ from .agent import Agent as Agent
 from .agent import Metrics as Metrics
 from .algorithms import ALGORITHMS as ALGORITHMS
 from .algorithms import agent_config as agent_config
+from .algorithms import algorithm_name as algorithm_name
 from .algorithms import resized as resized
 from .automatic_bounds import has_automatic_bound as has_automatic_bound
 from .automatic_bounds import resolve_bound as resolve_bound
@@ -9,6 +10,8 @@ from .automatic_bounds import resolve_bound_with_reason as resolve_bound_with_re
 from .automatic_bounds import suggested_bound as suggested_bound
 from .automatic_bounds import variance_factor as variance_factor
 from .automatic_bounds import with_placeholder_bound as with_placeholder_bound
+from .choices import AgentParts as AgentParts
+from .choices import AlgorithmName as AlgorithmName
 from .configuration import KINDS as KINDS
 from .configuration import AgentConfig as AgentConfig
 from .serialization import describe_agent as describe_agent

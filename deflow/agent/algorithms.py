@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack, cast
 
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..errors import UnknownNameError
 from ..registry import suggestion
+from .choices import AgentParts, AlgorithmName
 from .configuration import AgentConfig
 from .settings import TaskSettings, task_settings
 
@@ -89,10 +90,10 @@ def bfn(settings: TaskSettings) -> AgentConfig:
 
 def flow_bc(settings: TaskSettings) -> AgentConfig:
     """The behaviour flow alone: it imitates the data and knows nothing of reward (arXiv 2502.02538, baseline)."""
-    return dataclasses.replace(_bare(settings), critic=critics.NoCritic())  # pyright: ignore[reportCallIssue]
+    return dataclasses.replace(_bare(settings), critic=critics.NoCritic())
 
 
-ALGORITHMS: dict[str, Callable[[TaskSettings], AgentConfig]] = {
+ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
     "deflow": deflow,
     "deflow-best": deflow_best,
     "deflow-flow-critic": deflow_flow_critic,
@@ -106,13 +107,24 @@ ALGORITHMS: dict[str, Callable[[TaskSettings], AgentConfig]] = {
 """Name -> the row's parts with a task's settings, at the paper's sizes."""
 
 
+def algorithm_name(name: str) -> AlgorithmName:
+    """The name of a row, for names that are known at run time only: `agent_config(algorithm_name(sys.argv[1]))`.
+
+    Raises:
+        UnknownNameError: For a name that is no row of the table.
+    """
+    if name not in ALGORITHMS:
+        raise UnknownNameError(suggestion("algorithm", name, ALGORITHMS))
+    return cast(AlgorithmName, name)
+
+
 def agent_config(
-    algorithm: str = "deflow",
+    algorithm: AlgorithmName = "deflow",
     *,
     settings: TaskSettings | None = None,
     width: int | None = None,
     depth: int | None = None,
-    **parts: Any,
+    **parts: Unpack[AgentParts],
 ) -> AgentConfig:
     """A row of the table, with a task's settings (those of cube-single if not given), other network sizes, and any part
     or number of one's own.
@@ -122,9 +134,7 @@ def agent_config(
     Raises:
         UnknownNameError: For a name that is no row of the table.
     """
-    if algorithm not in ALGORITHMS:
-        raise UnknownNameError(suggestion("algorithm", algorithm, ALGORITHMS))
-    config = ALGORITHMS[algorithm](settings or task_settings("cube-single-play-singletask-v0"))
+    config = ALGORITHMS[algorithm_name(algorithm)](settings or task_settings("cube-single-play-singletask-v0"))
     sizes = {name: size for name, size in (("width", width), ("depth", depth)) if size is not None}
     for name in ("field", "refiner", "critic"):
         config = dataclasses.replace(config, **{name: resized(getattr(config, name), sizes)})
@@ -143,6 +153,6 @@ def _bare(settings: TaskSettings) -> AgentConfig:
     return dataclasses.replace(
         deflow(settings),
         refiner=refiners.NoRefiner(),
-        trust_region=trust_regions.NoTrustRegion(),  # pyright: ignore[reportCallIssue]
+        trust_region=trust_regions.NoTrustRegion(),
         constraint=constraints.NoConstraint(),
     )

@@ -67,7 +67,7 @@ class AgentConfig(eqx.Module):
     flow_weight: float = 1.0
     """Factor of the flow-matching loss. It matters only where another loss trains the flow too."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
         for name in ("n_step", "candidates", "target_candidates"):

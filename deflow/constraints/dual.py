@@ -46,7 +46,7 @@ class DualConstraintConfig(AbstractConstraintConfig):
     speed: float = 1.0
     """How many times faster than the paper's log_alpha moves: at most speed times Adam's rate per update."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         start = self.initial_log_multiplier
         if not math.isfinite(start):
             raise ValueError(f"constraint dual: initial_log_multiplier must be finite, got {start}.")

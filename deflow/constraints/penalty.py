@@ -15,7 +15,7 @@ class Penalty(AbstractSoftConstraint):
     weight: float = 1.0
     """The fixed multiplier (FQL's alpha)."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not self.weight >= 0:
             raise ValueError(f"constraint penalty: weight must not be negative, got {self.weight}.")
 

@@ -59,7 +59,7 @@ class PIDConstraintConfig(AbstractConstraintConfig):
     derivative: float = 0.0
     """Gain of the error's change; a batch's size is noisy, and so is its change."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not math.isfinite(self.initial_log_multiplier):
             raise ValueError(
                 f"constraint pid: initial_log_multiplier must be finite, got {self.initial_log_multiplier}."

@@ -4,7 +4,7 @@ A complete member is `ensemble.py`: a frozen configuration with `build`, and the
 """
 
 import abc
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import equinox as eqx
 from jaxtyping import Array, Float, Key
@@ -16,7 +16,13 @@ from ..types import AbstractConfig, Action, Batch, Observation, Scalar
 class AbstractCritic(eqx.Module):
     """Estimates returns. Arrays that no gradient may move (targets, supports) stand in a `Fixed`."""
 
-    next_actions: eqx.AbstractVar[int]
+    if TYPE_CHECKING:  # not a field, whose value every construction would have to give
+
+        @property
+        @abc.abstractmethod
+        def next_actions(self) -> int: ...
+    else:
+        next_actions: eqx.AbstractVar[int]
     """How many actions of the policy at s' the loss needs per transition: the agent supplies them."""
 
     @abc.abstractmethod

@@ -82,7 +82,7 @@ class CategoricalCriticConfig(AbstractReturnsConfig):
     smoothing: float = 0.75
     """Standard deviation of a target's Gaussian, in bin widths."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         self.check("critic categorical")
         self.check_rewards("critic categorical")
         if not self.smoothing > 0:
@@ -99,7 +99,7 @@ class CategoricalCriticConfig(AbstractReturnsConfig):
         members = build_members(
             context, self.members, inputs=size, outputs=self.bins, width=self.width, depth=self.depth, key=key
         )
-        return CategoricalCritic(  # pyright: ignore[reportCallIssue]
+        return CategoricalCritic(
             members=members,
             target=target_of(members),
             rewards=rewards,

@@ -53,7 +53,7 @@ class EnsembleCritic(AbstractMembersCritic):
 class EnsembleCriticConfig(AbstractMembersConfig):
     """Independent networks with GELU then LayerNorm, and a slowly following copy as the target: the paper's critic."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         self.check("critic ensemble")
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> EnsembleCritic:
@@ -61,7 +61,7 @@ class EnsembleCriticConfig(AbstractMembersConfig):
         members = build_members(
             context, self.members, inputs=size, outputs=1, width=self.width, depth=self.depth, key=key
         )
-        return EnsembleCritic(  # pyright: ignore[reportCallIssue]
+        return EnsembleCritic(
             members=members,
             target=target_of(members),
             discount=context.discount,

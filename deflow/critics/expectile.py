@@ -82,7 +82,7 @@ class ExpectileCriticConfig(AbstractMembersConfig):
     aggregation: Aggregation = "min"
     """How the members' values become the state value's target and the ranking: mean, min, or mean-std."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         self.check("critic expectile")
         if not 0 < self.expectile < 1:
             raise ValueError(f"critic expectile: expectile must be between 0 and 1, got {self.expectile}.")
@@ -90,7 +90,7 @@ class ExpectileCriticConfig(AbstractMembersConfig):
     def build(self, context: Context, *, key: Key[Array, ""]) -> ExpectileCritic:
         size, sizes = context.spec.action_size, {"width": self.width, "depth": self.depth}
         members = build_members(context, self.members, inputs=size, outputs=1, key=named_key(key, "members"), **sizes)
-        return ExpectileCritic(  # pyright: ignore[reportCallIssue]
+        return ExpectileCritic(
             members=members,
             target=target_of(members),
             state_value=build_member(context, inputs=0, outputs=1, key=named_key(key, "state value"), **sizes),

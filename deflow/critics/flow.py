@@ -138,7 +138,7 @@ class FlowCriticConfig(AbstractReturnsConfig):
     start: float = 0.1
     """Width of the starts' range, as a share of the range of returns."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         self.check("critic flow")
         self.check_rewards("critic flow")
         for name in ("noises", "steps", "bins", "time_features"):
@@ -161,7 +161,7 @@ class FlowCriticConfig(AbstractReturnsConfig):
         solver = context.solver
         if any(field.name == "steps" for field in dataclasses.fields(solver)):
             solver = dataclasses.replace(solver, steps=self.steps)
-        return FlowCritic(  # pyright: ignore[reportCallIssue]
+        return FlowCritic(
             velocities=velocities,
             target=target_of(velocities),
             members=build_members(

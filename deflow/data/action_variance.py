@@ -135,7 +135,7 @@ def sidecar(task: Task) -> pathlib.Path:
     return path.with_name(f"{path.stem}.action_variance.json")
 
 
-def _read(path: str | os.PathLike) -> ActionVariance | None:
+def _read(path: str | os.PathLike[str]) -> ActionVariance | None:
     """What the sidecar holds; None if there is none, or it is damaged or of another version."""
     try:
         fields = read_json(pathlib.Path(path))

@@ -42,7 +42,7 @@ class Collected:
     episode_steps: int | None = None
     """Transitions of an episode; if not given, as in OGBench's own set (1000; 2000 in the giant maze)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("rows", "validation_rows", "episode_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,7 +82,7 @@ class Plan:
         return {"dataset": self.dataset, "seed": self.seed, "steps": self.steps, **versions()}
 
 
-def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike | None) -> pathlib.Path:
+def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
     """The folder of a collected set."""
     return data_folder(data_dir) / "collected" / f"{dataset}-{settings.rows}-seed{settings.seed}"
 
@@ -91,7 +91,7 @@ def collect(
     name: str,
     settings: Collected = Collected(),
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Provenance:
@@ -125,7 +125,7 @@ def collect(
         return read_provenance(plan.folder)
 
 
-def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike | None) -> Plan:
+def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> Plan:
     """What `collect` would play.
 
     Raises:

@@ -25,7 +25,7 @@ OGBENCH_DATA_DIR = pathlib.Path("~/.ogbench/data")
 """Where OGBench itself keeps what it downloads."""
 
 
-def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+def data_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
     """The absolute data directory."""
     return pathlib.Path(data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser().absolute()
 

@@ -12,7 +12,7 @@ from .sources import URL_VARIABLE, Official
 
 
 def official_files(
-    name: str, source: Official, data_dir: str | os.PathLike | None, progress: bool
+    name: str, source: Official, data_dir: str | os.PathLike[str] | None, progress: bool
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """The training and the validation file of a task, downloaded if they are nowhere.
 

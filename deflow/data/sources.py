@@ -39,13 +39,13 @@ class UserFile:
     is given the rewards of the task.
     """
 
-    path: str | os.PathLike
+    path: str | os.PathLike[str]
     """The training file."""
 
-    validation: str | os.PathLike | None = None
+    validation: str | os.PathLike[str] | None = None
     """The validation file, if there is one."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for path in (self.path, self.validation):
             if path is not None and not pathlib.Path(path).expanduser().is_file():
                 raise DataError(f"There is no data file {path}: check its path.")

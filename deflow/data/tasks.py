@@ -62,7 +62,7 @@ def load_task(
     name: str,
     source: Source = Official(),
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     success_timing: SuccessTiming = "pre",
     workers: int | None = None,
     progress: bool = True,
@@ -99,7 +99,11 @@ def load_task(
 
 
 def _find(
-    environment: Environment, source: Source, data_dir: str | os.PathLike | None, workers: int | None, progress: bool
+    environment: Environment,
+    source: Source,
+    data_dir: str | os.PathLike[str] | None,
+    workers: int | None,
+    progress: bool,
 ) -> tuple[pathlib.Path, pathlib.Path | None, Provenance]:
     """The training file, the validation file, and where they came from."""
     task = environment.task

@@ -5,6 +5,9 @@ from .environment import check_actions as check_actions
 from .environment import check_observations as check_observations
 from .environment import from_unit as from_unit
 from .environment import spec_of as spec_of
+from .makers import EnvironmentLike as EnvironmentLike
+from .makers import EnvironmentMaker as EnvironmentMaker
+from .makers import maker_of as maker_of
 from .oracles import Behaviour as Behaviour
 from .oracles import behaviour_of as behaviour_of
 from .oracles import episode_steps as episode_steps

@@ -28,7 +28,7 @@ class Environment:
     """Whether OGBench judges success on the state before the step (its default since 1.2.0) or after it (`post`, behind
     the published numbers). Other environments have no such setting."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.success_timing not in ("pre", "post"):
             raise DataError(f"success_timing must be 'pre' or 'post', got {self.success_timing!r}.")
 

@@ -5,10 +5,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ..environments import EnvironmentLike, maker_of
 from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import usable_cores
 from .exported_policy import Exporter
@@ -26,20 +28,20 @@ class Evaluator:
     They start at once, in the background. Evaluating again with other weights costs neither a start nor a compilation.
     """
 
-    def __init__(self, environment, *, workers: int | None = None):
+    def __init__(self, environment: EnvironmentLike, *, workers: int | None = None):
         """Start `workers` (default: one per core) for a task, or anything picklable with `make() -> gymnasium.Env`.
 
         Raises:
             EvaluationError: For an environment that cannot be sent to another process.
             ValueError: For no workers.
         """
-        environment = getattr(environment, "environment", environment)
+        maker = maker_of(environment)
         self._workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
         if self._workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}. Leave it out to use every core.")
-        self._name = str(getattr(environment, "name", type(environment).__name__))
+        self._name = str(getattr(maker, "name", type(maker).__name__))
         try:
-            self._environment = pickle.dumps(environment)
+            self._environment = pickle.dumps(maker)
         except Exception as error:
             raise EvaluationError(
                 f"The environment {self._name} cannot be sent to worker processes: {error}. "
@@ -53,7 +55,7 @@ class Evaluator:
 
     def __call__(
         self,
-        policy: Callable,
+        policy: Callable[..., Any],
         *,
         episodes: int,
         seed: int,
@@ -90,11 +92,11 @@ class Evaluator:
     def __enter__(self) -> "Evaluator":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(
-        self, policy: Callable, episodes: int, seed: int, progress: bool, interrupt: threading.Event
+        self, policy: Callable[..., Any], episodes: int, seed: int, progress: bool, interrupt: threading.Event
     ) -> list[Outcome]:
         pool = self._pool or self._start()
         _, sizes = next(pool.results(self._first))  # there at once but for the first time
@@ -127,7 +129,12 @@ class Evaluator:
 
 
 def evaluate(
-    policy: Callable, environment, *, episodes: int = 50, seed: int = 0, workers: int | None = None
+    policy: Callable[..., Any],
+    environment: EnvironmentLike,
+    *,
+    episodes: int = 50,
+    seed: int = 0,
+    workers: int | None = None,
 ) -> Evaluation:
     """Evaluate once: see `Evaluator`, which keeps its workers for the next time."""
     workers = min(usable_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers

@@ -24,7 +24,7 @@ class Exporter:
         self._programs: dict[Any, Path] = {}
         self._jobs = 0
 
-    def __call__(self, policy: Callable, sizes: Sizes, seed: int) -> Job:
+    def __call__(self, policy: Callable[..., Any], sizes: Sizes, seed: int) -> Job:
         """Write what running `policy` in such an environment takes; the weights' file is the caller's to remove.
 
         Raises:

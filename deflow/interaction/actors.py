@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..environments import EnvironmentLike
 from ..errors import InteractionError
 from .player import Outcome, Ready
 from .worker_group import Group
@@ -70,7 +71,7 @@ class Actors:
     its actions only.
     """
 
-    def __init__(self, environment, *, seeds: Sequence[int], environments: int = 1):
+    def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int = 1):
         """Start `environments` for each seed, of a task or anything picklable with `make() -> gymnasium.Env`.
 
         Raises:
@@ -184,7 +185,7 @@ class Actors:
     def __enter__(self) -> "Actors":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @functools.cached_property

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..environments import EnvironmentLike, maker_of
 from ..errors import InteractionError
 from ..workers import Process
 from .serving import Failure, serve
@@ -91,12 +92,12 @@ class Group:
     """One process for each of so many environments of each seed. The first failure ends them all, and so does Ctrl-C
     while they are waited for, since what they still say would be taken for answers to the next question."""
 
-    def __init__(self, environment, *, seeds: Sequence[int], environments: int):
-        environment = getattr(environment, "environment", environment)
-        self.name = str(getattr(environment, "name", type(environment).__name__))
+    def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int):
+        maker = maker_of(environment)
+        self.name = str(getattr(maker, "name", type(maker).__name__))
         self.actors: list[Actor] = []
         try:
-            pickled = pickle.dumps(environment)
+            pickled = pickle.dumps(maker)
         except Exception as error:
             raise InteractionError(
                 f"The environment {self.name} cannot be sent to worker processes: {error}. "

@@ -48,7 +48,7 @@ class IteratedConfig(AbstractRefinerConfig):
     times: int = 3
     """How many times it is applied."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.times < 1:
             raise ValueError(f"refiner iterated: times must be at least 1, got {self.times}.")
 

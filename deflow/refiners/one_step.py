@@ -31,7 +31,7 @@ class OneStepRefinerConfig(AbstractRefinerConfig):
     depth: int = 4
     """Number of hidden layers."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_network("refiner one-step", self.width, self.depth)
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> OneStepRefiner:

@@ -21,7 +21,7 @@ class ValueGradient(AbstractRefiner):
     rate: float = 0.02
     """Length of a step, in action units (Euclidean)."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"refiner value-gradient: steps must be at least 1, got {self.steps}.")
         if not self.rate > 0:

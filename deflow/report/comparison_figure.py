@@ -19,7 +19,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 """For the lines beyond as many colours."""
 
 
-def comparison_figure(comparison: Comparison, path: str | os.PathLike) -> Path:
+def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     """Draw the lines of a comparison over training into the PNG `path`, and return it.
 
     Curves are means over seeds, at the steps that all of them have; bands are 95% intervals over seeds, or over

@@ -15,7 +15,7 @@ from .panels import Panel, losses_panel, outcome_panel, price_panel, size_panel
 from .reading import RunFiles, read_runs
 
 
-def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -> Path:
+def learning_curve(runs: Iterable[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:
     """Draw the runs in these directories, the seeds of one algorithm on one task, into the PNG `path`, and return it.
 
     An offline and an online phase follow each other in one picture, the switch marked. Panels without data are left
@@ -63,7 +63,7 @@ def learning_curve(runs: Iterable[str | os.PathLike], path: str | os.PathLike) -
     return save(figure, path)
 
 
-def save(figure: Figure, path: str | os.PathLike) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a PNG.
 
     Raises:

@@ -79,7 +79,9 @@ class Landscape:
     """Row of the action that is executed, where the agent chooses the best of several."""
 
 
-def landscape_figure(landscape: Landscape, path: str | os.PathLike, *, title: str, subtitles: tuple[str, str]) -> Path:
+def landscape_figure(
+    landscape: Landscape, path: str | os.PathLike[str], *, title: str, subtitles: tuple[str, str]
+) -> Path:
     """Draw the PNG `path` and return it: all proposals on the left, one of them and its trust region on the right.
 
     `subtitles` say of which slice each side shows the value.

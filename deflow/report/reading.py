@@ -53,7 +53,7 @@ class RunFiles:
         )
 
 
-def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
+def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[RunFiles]:
     """The runs in these directories, by task, algorithm and seed.
 
     Raises:
@@ -65,7 +65,7 @@ def read_runs(paths: Iterable[str | os.PathLike]) -> list[RunFiles]:
     return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
 
 
-def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
+def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The run directories among these folders and below them, each once.
 
     Raises:
@@ -87,7 +87,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
     return list(found.values())
 
 
-def read_run(path: str | os.PathLike) -> RunFiles:
+def read_run(path: str | os.PathLike[str]) -> RunFiles:
     """The run in a directory.
 
     Raises:

@@ -76,7 +76,7 @@ class ResultRow:
         )
 
 
-def result_rows(runs: Iterable[str | os.PathLike]) -> list[ResultRow]:
+def result_rows(runs: Iterable[str | os.PathLike[str]]) -> list[ResultRow]:
     """The lines for the runs in these directories; each algorithm on a task ends with its mean where it has two seeds.
 
     Raises:
@@ -91,7 +91,7 @@ def result_rows(runs: Iterable[str | os.PathLike]) -> list[ResultRow]:
     return rows
 
 
-def results_table(runs: Iterable[str | os.PathLike]) -> Table:
+def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     """The lines as a table for the terminal: `rich.print(results_table(runs))`."""
     rows = result_rows(runs)
     headings, *lines = _columns(rows)
@@ -118,7 +118,7 @@ def results_table(runs: Iterable[str | os.PathLike]) -> Table:
     return table
 
 
-def results_markdown(runs: Iterable[str | os.PathLike]) -> str:
+def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
     """The lines as a Markdown table, for a file or a page."""
     headings, *lines = _columns(result_rows(runs))
     lines = [headings, ("---",) * len(headings), *lines]

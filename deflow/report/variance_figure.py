@@ -13,7 +13,7 @@ from .drawing import BLUE, GREY, VERMILION
 from .figure import save
 
 
-def variance_figure(variance: ActionVariance, path: str | os.PathLike, *, title: str) -> Path:
+def variance_figure(variance: ActionVariance, path: str | os.PathLike[str], *, title: str) -> Path:
     """Draw the histogram over states, the mean marked, into the PNG `path`, and return it.
 
     Raises:

@@ -14,7 +14,7 @@ TRIAL_BYTES = 1 << 20
 """What `writable_directory` writes and removes again: enough for a full disk to show."""
 
 
-def writable_directory(path: str | os.PathLike, trial_bytes: int = TRIAL_BYTES) -> Path:
+def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BYTES) -> Path:
     """Make `path` with its parents, prove that `trial_bytes` bytes can be written there, and return it absolute.
 
     Raises:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import filelock
-from jaxtyping import PyTree
 
 from ..errors import CheckpointError, DamagedError, RunError, RunWarning, first_of
 from .checkpoints import Checkpoints
+from .pytrees import PyTree
 from .run import STOPPED_FILE, Run, Stopped, create_together
 from .saving import Best, PendingRows, Saver
 
@@ -125,7 +125,7 @@ class RunGroup:
     @classmethod
     def create(
         cls,
-        output_dir: str | os.PathLike,
+        output_dir: str | os.PathLike[str],
         *,
         environment: str,
         algorithm: str,
@@ -144,7 +144,7 @@ class RunGroup:
         return cls(described, keep=keep)
 
     @classmethod
-    def open(cls, path: str | os.PathLike, *, keep: int = 3) -> "RunGroup":
+    def open(cls, path: str | os.PathLike[str], *, keep: int = 3) -> "RunGroup":
         """The run in a directory and all that are trained with it.
 
         Raises:

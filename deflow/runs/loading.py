@@ -18,7 +18,7 @@ Step = int | Literal["best"] | None
 """Which checkpoint: the newest sound one (None), that of a step, or the best by success."""
 
 
-def load(run: str | os.PathLike | Run, *, step: Step = None) -> Agent:
+def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Agent:
     """The trained policy of a run: `action = load(run)(observation, key=key)`.
 
     `run` is a run or its directory. Nothing in the directory is executed: parts of the user's own must be imported
@@ -32,7 +32,7 @@ def load(run: str | os.PathLike | Run, *, step: Step = None) -> Agent:
     return load_learner(run, step=step)[0].agent
 
 
-def load_learner(run: str | os.PathLike | Run, *, step: Step = None) -> tuple[Learner, int]:
+def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tuple[Learner, int]:
     """The learner of a run and the step it was saved at.
 
     Raises:
@@ -52,7 +52,7 @@ def load_learner(run: str | os.PathLike | Run, *, step: Step = None) -> tuple[Le
 
 
 def create_run(
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike[str],
     task: Task,
     config: AgentConfig,
     learner: Learner,
@@ -71,7 +71,7 @@ def create_run(
 
 
 def create_runs(
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike[str],
     task: Task,
     config: AgentConfig,
     learner: Learner,

@@ -9,9 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from ..errors import CheckpointError
+
+PyTree = Any
+"""Arrays, nested in whatever JAX can take apart."""
 
 
 @dataclasses.dataclass(frozen=True)

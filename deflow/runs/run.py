@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import PyTree
 
 from ..errors import RunError
 from .atomic_files import read_json, writable_directory, write_json
 from .checkpoints import Checkpoints
 from .logs import MetricLog
 from .machine import describe_machine
+from .pytrees import PyTree
 
 STOPPED_FILE = "stopped.json"
 
@@ -97,7 +97,13 @@ class Run:
 
     @classmethod
     def create(
-        cls, output_dir: str | os.PathLike, *, environment: str, algorithm: str, seed: int, config: Mapping[str, Any]
+        cls,
+        output_dir: str | os.PathLike[str],
+        *,
+        environment: str,
+        algorithm: str,
+        seed: int,
+        config: Mapping[str, Any],
     ) -> "Run":
         """A new directory of its own below `output_dir`, with `config.json` and `environment.json`.
 
@@ -107,7 +113,7 @@ class Run:
         return create_together(output_dir, environment=environment, algorithm=algorithm, seeds=[seed], config=config)[0]
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "Run":
+    def open(cls, path: str | os.PathLike[str]) -> "Run":
         """The run in a directory.
 
         Raises:
@@ -193,7 +199,7 @@ def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def create_together(
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike[str],
     *,
     environment: str,
     algorithm: str,

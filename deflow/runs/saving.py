@@ -8,12 +8,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxtyping import PyTree
-
 from ..errors import CheckpointError, DamagedError, RunWarning, first_line, first_of
 from .checkpoints import Checkpoints
 from .logs import as_text
-from .pytrees import Snapshot
+from .pytrees import PyTree, Snapshot
 from .run import Run, by_file
 
 

@@ -21,7 +21,7 @@ class AbstractAdaptive(AbstractSolver):
     max_steps: int = 256
     """Steps after which the solve gives up; the proposal is then not a number."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.rtol <= 0 or self.atol <= 0:
             raise ValueError(f"solver tolerances must be positive, got rtol {self.rtol} and atol {self.atol}.")
         if self.max_steps < 1:

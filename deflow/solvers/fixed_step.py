@@ -19,7 +19,7 @@ class AbstractFixedStep(AbstractSolver):
     steps: int = 10
     """Number of equal steps."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"solver steps must be at least 1, got {self.steps}.")
 

@@ -14,7 +14,7 @@ class Ball(AbstractTrustRegion):
     bound: Bound = 0.1
     """Longest move, in action units (an action coordinate spans 2)."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_bound("ball", self.bound)
 
     def size(self, displacement: Action, observation: Observation) -> Scalar:

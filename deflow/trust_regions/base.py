@@ -14,7 +14,7 @@ A complete member:
 """
 
 import abc
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 
@@ -28,7 +28,10 @@ Bound = float | Literal["auto"]
 class AbstractTrustRegion(eqx.Module):
     """A shape around the proposal. The displacements inside are those whose size is at most the bound."""
 
-    bound: eqx.AbstractVar[Bound]
+    if TYPE_CHECKING:  # not an argument of those that have none, such as NoTrustRegion()
+        bound: Bound = eqx.field(init=False)
+    else:
+        bound: eqx.AbstractVar[Bound]
     """The largest size, in the units of `size`."""
 
     @property

@@ -13,7 +13,7 @@ class Box(AbstractTrustRegion):
     bound: Bound = 0.1
     """Largest move of a coordinate, in action units (a coordinate spans 2)."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_bound("box", self.bound)
 
     def size(self, displacement: Action, observation: Observation) -> Scalar:

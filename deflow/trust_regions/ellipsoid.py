@@ -47,7 +47,7 @@ class EllipsoidConfig(AbstractTrustRegionConfig):
     prototypes: int = 64
     """States that stand for the data's: the covariance is that of the actions near the nearest of them."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_bound("ellipsoid", self.bound)
         check_prototypes("ellipsoid", self.prototypes)
 

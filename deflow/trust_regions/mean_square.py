@@ -13,7 +13,7 @@ class MeanSquare(AbstractTrustRegion):
     bound: Bound = 0.001
     """Largest mean square: 0.001 is a root mean square move of 0.032 per dimension, 0.01 of 0.10."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_bound("mean-square", self.bound)
 
     def size(self, displacement: Action, observation: Observation) -> Scalar:

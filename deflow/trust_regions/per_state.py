@@ -41,7 +41,7 @@ class PerStateConfig(AbstractTrustRegionConfig):
     prototypes: int = 64
     """States that stand for the data's: the deviations are those of the actions near the nearest of them."""
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_bound("per-state", self.bound)
         check_prototypes("per-state", self.prototypes)
 

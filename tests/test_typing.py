@@ -1,0 +1,146 @@
+"""A user's program is type-checked: pyright and mypy at their strictest pass what is right and find what is wrong."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing
+
+import pytest
+
+import deflow
+from deflow.agent import KINDS, choices
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+RIGHT = """
+from typing import assert_type
+
+import jax
+import jax.numpy as jnp
+
+import deflow
+from deflow.types import Action, Observation, Scalar
+
+
+@deflow.trust_regions.register("diamond")
+class Diamond(deflow.trust_regions.AbstractTrustRegion):
+    bound: deflow.trust_regions.Bound = 0.1
+
+    def size(self, displacement: Action, observation: Observation) -> Scalar:
+        return jnp.sum(jnp.abs(displacement))
+
+    def project(self, displacement: Action, observation: Observation) -> Action:
+        return displacement * jnp.minimum(1.0, self.limit / self.size(displacement, observation))
+
+
+def train(task: deflow.Task, algorithm: str) -> deflow.Learner:
+    row = deflow.agent.algorithm_name(algorithm)
+    settings = deflow.task_settings(task.name)
+    config = deflow.agent_config(row, settings=settings, width=64, depth=2, trust_region=Diamond(bound="auto"))
+    config = deflow.resolve_bound(config, task)
+    learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(0))
+    for step, learner, metrics in deflow.train_offline(learner, task.train, steps=9, key=jax.random.key(1)):
+        assert_type(step, int)
+        print(step, float(metrics["flow_loss"]), learner.parameters)
+    run = deflow.create_run("runs", task, config, learner)
+    run.save(9, learner)
+    return learner
+
+
+task = deflow.load_task("cube-single-play-singletask-task2-v0", deflow.Collected(rows=1_000))
+assert_type(task, deflow.Task)
+learner = train(task, "deflow")
+assert_type(learner.agent, deflow.Agent)
+success = deflow.evaluate(learner.agent, task, episodes=50, seed=0)
+assert_type(success, deflow.Evaluation)
+policy = deflow.load("runs/a-run")
+assert_type(policy, deflow.Agent)
+action = policy(task.train.observation[0], key=jax.random.key(2))
+print(success, action.shape)
+
+try:
+    deflow.Run.open("runs/another")
+except deflow.DeflowError as error:
+    print(error)
+for name in deflow.ALGORITHMS:
+    assert_type(deflow.agent_config(name), deflow.AgentConfig)
+deflow.agent_config("deflow", solver="heun", critic="categorical", n_step=3, discount=0.995)
+deflow.agent_config("fql", solver=deflow.solvers.Heun(steps=5), constraint=deflow.constraints.Penalty(10.0))
+deflow.agent_config(trust_region=deflow.trust_regions.NoTrustRegion(), critic=deflow.critics.NoCritic())
+"""
+
+WRONG = """
+import deflow
+
+deflow.agent_config("deflw")
+deflow.agent_config("deflow", solver="huen")
+deflow.agent_config("deflow", solver=deflow.trust_regions.Ball(0.1))
+deflow.agent_config("deflow", width="64")
+deflow.agent_config("deflow", sovler="heun")
+deflow.agent_config("deflow", critic=deflow.solvers.Heun())
+deflow.agent_config("deflow", n_step=0.5)
+deflow.solvers.Heun(step=5)
+deflow.load_task("cube-single-play-singletask-v0", deflow.Collected(row=1_000))
+deflow.load_task("cube-single-play-singletask-v0").trian
+deflow.evaluate(deflow.load("runs/a-run"), "cube-single-play-singletask-v0")
+deflow.Leaner
+"""
+"""Every call is wrong."""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The folder of two programs, and the lines of the second that are to be reported."""
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "right.py").write_text(RIGHT)
+    (folder / "wrong.py").write_text(WRONG)
+    return folder, {number for number, line in enumerate(WRONG.splitlines(), 1) if line.startswith("deflow.")}
+
+
+def run(arguments, folder):
+    """What a checker says; it finds deflow as it would find an installed package."""
+    variables = {**os.environ, "MYPYPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_pyright_sees_what_is_wrong_in_a_program(programs):
+    folder, lines = programs
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    found = json.loads(
+        run(["pyright", "--pythonpath", sys.executable, "--outputjson", "right.py", "wrong.py"], folder)
+    )["generalDiagnostics"]
+    assert not [entry for entry in found if entry["file"].endswith("right.py")]
+    assert {entry["range"]["start"]["line"] + 1 for entry in found} == lines
+
+
+def test_mypy_sees_what_is_wrong_in_a_program(programs):
+    folder, lines = programs
+    printed = run(
+        ["mypy", "--strict", "--python-version=3.11", "--follow-imports=silent", "right.py", "wrong.py"], folder
+    )
+    found = [re.match(r"(\w+\.py):(\d+): error", line) for line in printed.splitlines()]
+    assert not [line for line in printed.splitlines() if not line.startswith(("wrong.py", "Found"))]
+    assert {int(match[2]) for match in found if match} == lines
+
+
+def test_the_names_that_a_type_checker_knows_are_those_that_deflow_registers():
+    assert typing.get_args(choices.AlgorithmName) == tuple(deflow.ALGORITHMS)
+    for field, registry in KINDS.items():
+        names = typing.get_args(getattr(choices, f"{field.title().replace('_', '')}Name"))
+        assert set(names) == {name for name in registry if registry.distribution(name) == "deflow"}, field
+
+
+def test_agent_config_takes_every_field_of_the_configuration():
+    takes = typing.get_type_hints(choices.AgentParts)
+    has = {field.name: field.type for field in dataclasses.fields(deflow.AgentConfig)}
+    assert list(takes) == list(has)
+    for name, kind in has.items():
+        own = getattr(choices, f"{name.title().replace('_', '')}Name") if name in KINDS else None
+        assert takes[name] == (kind if own is None else own | kind), name
