@@ -1,5 +1,7 @@
 """Checkpoints of one run: one directory per step, whole or not there, verified when read."""
 
+import errno
+import os
 import shutil
 import tempfile
 import types
@@ -48,14 +50,14 @@ class Checkpoints:
             staging = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.directory))
             new = staging / str(step)
             storage.write(new, snapshot.arrays, snapshot.notes)
+            storage.check_written(new, snapshot.arrays)  # before an older one goes
             write_manifest(new, step, snapshot.spec)
             if target.exists():
                 target.rename(staging / "replaced")
             new.rename(target)
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise CheckpointError(
-                f"Cannot save the checkpoint of step {step} to {self.directory}: {first_line(error)}; "
-                "free space or restore the directory."
+                f"Cannot save the checkpoint of step {step} to {self.directory}: {first_line(error)}; {_remedy(error)}."
             ) from error
         finally:
             if staging is not None:
@@ -154,6 +156,13 @@ class Checkpoints:
         for pattern in (_UNFINISHED, _REMOVED):
             for left in self.directory.glob(pattern + "*"):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a save that failed, as far as the error says."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
+    return "free space there" if full else "see that the directory exists and can be written"
 
 
 def _reading(read: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

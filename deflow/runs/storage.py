@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 
 from ..errors import DamagedError
 from .atomic_files import read_json, write_json
@@ -31,8 +34,25 @@ def write(directory: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str,
     items: dict[str, Any] = {"notes": ocp.args.JsonSave(notes)}
     if state:
         items["state"] = ocp.args.PyTreeSave(state)
-    with _orbax() as orbax:
-        orbax.save(directory, ocp.args.Composite(**items))
+    with _without_patterns(directory) as plain, _orbax() as orbax:
+        orbax.save(plain, ocp.args.Composite(**items))
+
+
+def check_written(directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Open what `write` left in `directory`, as reading it will, and look for every array and the notes.
+
+    Raises:
+        DamagedError: Where one is not there, although no error said so.
+    """
+    wanted = [name for name, array in arrays.items() if array.size]
+    if wanted:
+        spec = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{directory / 'state'}/"}}
+        keys = {key.decode() for key in tensorstore.KvStore.open(spec).result().list().result()}
+        chunks = {key.rpartition("/")[0] for key in keys if not key.endswith("/.zarray")}
+        for name in wanted:
+            if f"{name}/.zarray" not in keys or name not in chunks:
+                raise DamagedError(f"{name} is not in what was written")
+    read_notes(directory)
 
 
 def read_notes(directory: Path) -> dict[str, Any]:
@@ -60,6 +80,22 @@ def read_arrays(directory: Path, spec: Mapping[str, Leaf]) -> dict[str, np.ndarr
     state = ocp.args.PyTreeRestore(item=wanted, restore_args=numpy, partial_restore=True)
     with _orbax() as orbax:
         return {**orbax.restore(directory, ocp.args.Composite(state=state))["state"], **empty}
+
+
+@contextlib.contextmanager
+def _without_patterns(directory: Path) -> Iterator[Path]:
+    """A path to the new directory without `[`, `]`, `*` and `?`.
+
+    Orbax's merge takes the path it is given for a pattern: where it holds `[a]` it finds nothing to merge, and leaves
+    the arrays where no reader looks.
+    """
+    if glob.escape(str(directory)) == str(directory):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="deflow-link-") as folder:
+        link = Path(folder, "checkpoint")
+        link.symlink_to(directory.parent, target_is_directory=True)
+        yield link / directory.name
 
 
 @contextlib.contextmanager
