@@ -9,8 +9,6 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-from rich.console import Console
-
 import deflow
 from deflow import cli
 from deflow.agent import suggested_bound, variance_factor
@@ -78,9 +76,8 @@ def main(options: ActionVariance) -> None:
         },
     )
     picture = options.picture or sidecar(task).with_suffix(".png")
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Picture: {variance_figure(found, picture, title=task.provenance.dataset)}")
-    console.print(f"Next: {next_command(options)}")
+    cli.say(f"Picture: {variance_figure(found, picture, title=task.provenance.dataset)}")
+    cli.say(f"Next: {next_command(options)}")
 
 
 def next_command(options: ActionVariance) -> str:

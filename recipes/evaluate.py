@@ -4,12 +4,10 @@ python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed
 """
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 import deflow
 from deflow import cli
@@ -55,9 +53,7 @@ def main(options: Evaluate) -> None:
         )
     with deflow.Evaluator(environment, workers=options.workers) as evaluator:
         result = evaluator(learner.agent, episodes=episodes, seed=seed, progress=True)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{os.fspath(run.path)}, at step {step:,}, seed {seed}:")
-    console.print(str(result))
+    cli.say(f"{run.path}, at step {step:,}, seed {seed}:", str(result))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 
 import deflow
 from deflow import cli, report
@@ -85,13 +84,10 @@ def main(options: Landscape) -> None:
         if agent.spec.action_size > 2
         else ("", ""),
     )
-    console = Console(highlight=False, soft_wrap=True)
     if np.isfinite(landscape.bound):
-        console.print(
-            f"Displacements of mean size {landscape.size:.2g} at this state; the bound is {landscape.bound:g}."
-        )
-    console.print(f"{run.path}: {where}, action dimensions {' and '.join(map(str, landscape.dimensions))}")
-    console.print(f"Picture: {picture}")
+        cli.say(f"Displacements of mean size {landscape.size:.2g} at this state; the bound is {landscape.bound:g}.")
+    cli.say(f"{run.path}: {where}, action dimensions {' and '.join(map(str, landscape.dimensions))}")
+    cli.say(f"Picture: {picture}")
 
 
 # --- the state

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from rich.console import Console
 
 import deflow
 from deflow import cli, report, runs
@@ -272,21 +271,20 @@ def first_screen(
 def finish(session: Session, *, seconds: float) -> None:
     """The table, the picture, and the next command."""
     paths = [run.path for run in session.group.runs]
-    console = Console(highlight=False, soft_wrap=True)
-    for failure in session.failures:
-        console.print(f"[bold red]not kept:[/] {failure}")
-    console.print(report.results_table(paths))
+    cli.say(*(f"not kept: {failure}" for failure in session.failures))
+    cli.show(report.results_table(paths))
     try:
         pictures = [report.learning_curve([path], path / "report.png") for path in paths]
         if len(paths) > 1:
             together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
             pictures = [report.learning_curve(paths, together)]
-        console.print(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
+        cli.say(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
     except deflow.errors.ReportError as error:  # interrupted before the first row, or the folder is gone
-        console.print(f"Time: {seconds / 60:.1f} min. No picture: {error}")
+        cli.say(f"Time: {seconds / 60:.1f} min. No picture: {error}")
     if not session.interrupted:
-        imports = "".join(f" --import {path}" for path in session.group.runs[0].config["options"].get("import_", ()))
-        console.print(f"Next: python recipes/evaluate.py {paths[0]} --episodes 100{imports}")
+        imports = session.group.runs[0].config["options"].get("import_", ())
+        flags = ["--import", *imports] if imports else []
+        cli.say(f"Next: {cli.command('evaluate', paths[0], '--episodes', 100, *flags)}")
 
 
 if __name__ == "__main__":

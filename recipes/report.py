@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from deflow import cli, report
 from deflow.errors import ReportError
@@ -49,9 +48,8 @@ def main(options: Report) -> None:
     except OSError as error:
         raise ReportError(f"Cannot write {page}: {error.strerror or error}; choose another --output.") from error
     report.comparison_figure(comparison, picture)
-    console = Console(highlight=False)
-    console.print(comparison.table())
-    console.print("\n".join([*comparison.notes, f"Table: {page}", f"Picture: {picture}"]), soft_wrap=True, markup=False)
+    cli.show(comparison.table())
+    cli.say(*comparison.notes, f"Table: {page}", f"Picture: {picture}")
 
 
 if __name__ == "__main__":

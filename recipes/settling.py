@@ -19,7 +19,6 @@ import jax
 import matplotlib.figure
 import numpy as np
 import tyro
-from rich.console import Console
 from tqdm import tqdm
 
 import deflow
@@ -159,10 +158,9 @@ def publish(
     curves: dict[str, dict[str, np.ndarray]],
 ) -> None:
     """Prints the times, writes them and the curves."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{run.path} from step {step:,}: settled multiplier {multiplier:.3g}, bound {bound:g}")
+    cli.say(f"{run.path} from step {step:,}: settled multiplier {multiplier:.3g}, bound {bound:g}")
     for label, time in times.items():
-        console.print(f"  {label}: {'not settled' if time is None else f'{time:,} updates'}")
+        cli.say(f"  {label}: {'not settled' if time is None else f'{time:,} updates'}")
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("run", "output", "data_dir")}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     rounded = {label: {k: [float(f"{x:.4g}") for x in v] for k, v in curve.items()} for label, curve in curves.items()}
@@ -170,7 +168,7 @@ def publish(
     options.output.write_text(json.dumps({**whole, "curves": rounded}) + "\n")
     picture = options.output.with_suffix(".png")
     draw(options, bound, multiplier, curves).savefig(picture, dpi=110)
-    console.print(f"Measured: {options.output}\nPicture: {picture}")
+    cli.say(f"Measured: {options.output}", f"Picture: {picture}")
 
 
 def draw(

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 import deflow
 from deflow import cli
@@ -241,3 +243,12 @@ def test_the_first_signal_asks_and_the_second_ends(signals, said, code):
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (outcome.stdout, outcome.returncode) == (said, code), outcome.stderr
     assert ("finishing what is running, then saving" in outcome.stderr) == bool(signals)
+
+
+def test_what_is_printed_is_not_read_as_markup_and_commands_can_be_pasted(capsys):
+    cli.say("runs/lr [v2]/[/a]/[bold]", "second")
+    cli.show(Table("[v2]", title="x"))
+    command = cli.command("evaluate", "runs/lr [a]/it's", "--episodes", 100)
+    said = capsys.readouterr().out
+    assert said.startswith("runs/lr [v2]/[/a]/[bold]\nsecond\n")
+    assert shlex.split(command) == ["python", "recipes/evaluate.py", "runs/lr [a]/it's", "--episodes", "100"]

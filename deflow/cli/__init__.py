@@ -3,7 +3,7 @@
 from .arguments import peek
 from .parsing import Command, Import, parse
 from .part_help import field_docstrings
-from .program import USAGE_ERROR, fail, import_files, one_sentence, print_facts, run, run_plain
+from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
     check_data,
     check_unchanged,
@@ -14,6 +14,7 @@ from .resuming import (
     recorded_task,
     restore_options,
 )
+from .screen import command, print_facts, say, show
 
 __all__ = [
     "USAGE_ERROR",
@@ -21,6 +22,7 @@ __all__ = [
     "Import",
     "check_data",
     "check_unchanged",
+    "command",
     "data_file",
     "describe_options",
     "fail",
@@ -36,4 +38,6 @@ __all__ = [
     "restore_options",
     "run",
     "run_plain",
+    "say",
+    "show",
 ]

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ..agent import AgentConfig
 from ..errors import EvaluationError, InteractionError, ReportError, RunError, UnknownNameError, UsageError
@@ -100,13 +99,3 @@ def one_sentence() -> Iterator[None]:
         fail(error)
     except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
         fail(error, 1)
-
-
-def print_facts(title: str, facts: dict[str, str]) -> None:
-    """A first screen: one line per fact."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, fact in facts.items():
-        table.add_row(f"[cyan]{name}[/]", escape(fact))
-    Console(highlight=False).print(table)

@@ -13,6 +13,7 @@ from ..errors import RunError
 from ..runs import Run, RunGroup
 from ..runs.loading import create_runs
 from ..training import Learner
+from .screen import command
 
 Options = TypeVar("Options")
 
@@ -39,7 +40,7 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
     if made_by is None:
         raise RunError(f"{run.path} was made from Python, not by a recipe: go on with its program, from `deflow.load`.")
     if made_by != recipe:
-        raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with python recipes/resume.py {run.path}")
+        raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with {command('resume', run.path)}")
     return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
 
 

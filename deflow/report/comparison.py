@@ -78,7 +78,7 @@ class Comparison:
         headings, lines = self._cells()
         first = 0 if self.over_tasks else 1  # of one task, its name is the title
         table = Table(
-            title=None if first == 0 else self.lines[0].task,
+            title=None if first == 0 else Text(self.lines[0].task),
             title_justify="left",
             caption=Text("\n".join(self._caption())),
             caption_justify="left",

@@ -99,7 +99,7 @@ def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     first = 2 if one_kind else 0
     title = f"{rows[0].algorithm} on {rows[0].environment}" if one_kind else "Results"
     table = Table(
-        title=title,
+        title=Text(title),
         caption=Text(_caption(headings)),
         box=SIMPLE_HEAD,
         title_justify="left",

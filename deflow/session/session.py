@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -197,7 +198,7 @@ class Session:
         for seed, fault in faults.items():
             self.group.stop(seed, self.step, str(fault))
             at = self.group.stopped[seed].checkpoint
-            where = self.group.runs[seed].path
+            where = shlex.quote(str(self.group.runs[seed].path))
             last = "there is no checkpoint" if at is None else f"the last sound checkpoint is of step {at:,}"
             sentence = (
                 f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with python recipes/resume.py {where} "
@@ -280,7 +281,7 @@ class Session:
         where = self.group.runs[0].path
         return (
             f"Interrupted at step {self.step:,}: what was computed is kept in {where}. "
-            f"Go on with: python recipes/resume.py {where}"
+            f"Go on with: python recipes/resume.py {shlex.quote(str(where))}"
         )
 
 
