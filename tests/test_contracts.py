@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 from concurrent.futures import process
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deflow.types import Context
 
 ROOT = Path(deflow.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
+DOORS = [importlib.import_module(f"deflow.{path.parent.name}") for path in sorted(ROOT.glob("*/__init__.py"))]
 
 
 def modules():
@@ -195,6 +197,71 @@ def test_other_styles_are_refused(text):
 def test_the_refinement_loss_is_found_by_its_number():
     found = {path.name for path in SOURCES if "arXiv 2601.10471, equation 3" in path.read_text()}
     assert {"agent.py", "residual.py"} <= found
+
+
+def documented_names(path):
+    """The classes, functions and values at the top of a module that have a docstring, or a sentence below them."""
+    body = ast.parse(path.read_text()).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and below:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def is_foreign(value):
+    """Whether a class or a function is from another package; of other values nobody knows."""
+    return isinstance(value, type | types.FunctionType) and value.__module__.partition(".")[0] != "deflow"
+
+
+@pytest.mark.parametrize("door", [deflow, *DOORS], ids=lambda door: door.__name__)
+def test_what_a_door_lists_is_documented(door):
+    """Values, too: a sentence stands below each."""
+    documented = {name for path in SOURCES for name in documented_names(path)}
+    values = {name: getattr(door, name) for name in door.__all__ if not name.startswith("__")}
+    ours = {name: value for name, value in values.items() if not is_foreign(value)}
+    assert ours
+    for name, value in ours.items():
+        assert value.__doc__ if inspect.ismodule(value) else name in documented, f"{door.__name__}.{name}"
+
+
+def raised(path):
+    """(line, name) of every class that the file raises or warns with."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            what = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            yield node.lineno, ast.unparse(what)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn":
+            given = [*node.args[1:2], *(keyword.value for keyword in node.keywords if keyword.arg == "category")]
+            yield node.lineno, ast.unparse(given[0]) if given else "a UserWarning"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_raised_is_a_deflow_error_or_built_in(path):
+    """A private class may steer one module's own flow; what was caught may be raised again."""
+    tree = ast.parse(path.read_text())
+    own = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("_")}
+    known = own | set(vars(deflow.errors)) | set(vars(builtins))
+    for line, name in raised(path):
+        assert name in known or (name.islower() and name.isidentifier()), (
+            f"line {line} raises {name}, which is not in errors.py"
+        )
+
+
+def test_exceptions_live_in_one_module_below_two_classes():
+    found = {
+        value
+        for module in modules()
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseException) and value.__module__.startswith("deflow")
+    }
+    public = {cls for cls in found if not cls.__name__.startswith("_")}
+    assert len(public) > 20
+    for cls in public:
+        assert cls.__module__ == "deflow.errors", cls
+        assert issubclass(cls, deflow.errors.DeflowWarning if issubclass(cls, Warning) else deflow.DeflowError), cls
 
 
 def documented_fields(cls):

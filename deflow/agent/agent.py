@@ -33,6 +33,7 @@ from ..trust_regions.base import AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 
 Metrics = dict[str, Scalar]
+"""What a loss reports, by name."""
 
 _SMALLEST_SCALE = 1e-6  # guards the division by mean |q|
 

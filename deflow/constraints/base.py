@@ -69,7 +69,9 @@ class AbstractConstraintConfig(AbstractConfig):
 registry: Registry[AbstractConstraint | AbstractConstraintConfig] = Registry(
     "constraint", "constraints", (AbstractConstraint, AbstractConstraintConfig)
 )
+"""The constraints, by name."""
 register = registry.register
+"""Class decorator: adds a constraint under a name, see `deflow.registry.Registry.register`."""
 
 
 def check_bounded(constraint: str, bound: float) -> None:

@@ -51,4 +51,6 @@ class AbstractCriticConfig(AbstractConfig):
 registry: Registry[AbstractCritic | AbstractCriticConfig] = Registry(
     "critic", "critics", (AbstractCritic, AbstractCriticConfig)
 )
+"""The critics, by name."""
 register = registry.register
+"""Class decorator: adds a critic under a name, see `deflow.registry.Registry.register`."""

@@ -52,6 +52,7 @@ class UserFile:
 
 
 Source = Official | Collected | UserFile
+"""Where a task's data comes from."""
 
 
 def named_source(data: str, *, rows: int, seed: int) -> Source:

@@ -31,4 +31,6 @@ class AbstractEncoderConfig(AbstractConfig):
 registry: Registry[AbstractEncoder | AbstractEncoderConfig] = Registry(
     "encoder", "encoders", (AbstractEncoder, AbstractEncoderConfig)
 )
+"""The encoders, by name."""
 register = registry.register
+"""Class decorator: adds an encoder under a name, see `deflow.registry.Registry.register`."""

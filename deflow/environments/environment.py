@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a process that only steps an environment needs no JAX
     from ..types import Spec
 
 SuccessTiming = Literal["pre", "post"]
+"""Whether OGBench judges success on the state before a step or after it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,4 +28,6 @@ class AbstractFieldConfig(AbstractConfig):
 
 
 registry: Registry[AbstractFieldConfig] = Registry("field", "fields", (AbstractFieldConfig,))
+"""The fields, by name."""
 register = registry.register
+"""Class decorator: adds a field under a name, see `deflow.registry.Registry.register`."""

@@ -72,4 +72,6 @@ class AbstractRefinerConfig(AbstractConfig):
 registry: Registry[AbstractRefiner | AbstractRefinerConfig] = Registry(
     "refiner", "refiners", (AbstractRefiner, AbstractRefinerConfig)
 )
+"""The refiners, by name."""
 register = registry.register
+"""Class decorator: adds a refiner under a name, see `deflow.registry.Registry.register`."""

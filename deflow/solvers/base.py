@@ -25,4 +25,6 @@ class AbstractSolver(eqx.Module):
 
 
 registry: Registry[AbstractSolver] = Registry("solver", "solvers", (AbstractSolver,))
+"""The solvers, by name."""
 register = registry.register
+"""Class decorator: adds a solver under a name, see `deflow.registry.Registry.register`."""

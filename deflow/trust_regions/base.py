@@ -64,7 +64,9 @@ class AbstractTrustRegionConfig(AbstractConfig):
 registry: Registry[AbstractTrustRegion | AbstractTrustRegionConfig] = Registry(
     "trust region", "trust_regions", (AbstractTrustRegion, AbstractTrustRegionConfig)
 )
+"""The trust regions, by name."""
 register = registry.register
+"""Class decorator: adds a trust region under a name, see `deflow.registry.Registry.register`."""
 
 
 def check_bound(region: str, bound: Bound) -> None:
