@@ -1,6 +1,6 @@
 """DeFlow: offline reinforcement learning with flow policies, composed from parts.
 
-What a user types is listed in `__init__.pyi` and imported when it is first used: worker processes need little of it.
+Names are listed in `__init__.pyi` and imported on first use, because worker processes need few of them.
 """
 
 import lazy_loader

@@ -1,18 +1,18 @@
 """Every error and warning of deflow, by type: catch `DeflowError` to catch all errors.
 
-Each message is a sentence that says what was wrong, what was got and what to do. Classes derive from the built-in
-exception they are closest to as well, so that `except ValueError` means what it always does.
+Each message is a sentence that says what was wrong, what was received and what to do. Classes also derive from the
+closest built-in exception, so that `except ValueError` works as usual.
 """
 
 from collections.abc import Sequence
 
 
 class DeflowError(Exception):
-    """Anything that deflow refuses, or could not do."""
+    """Any error of deflow."""
 
 
 class DeflowWarning(UserWarning):
-    """Anything that deflow warns of."""
+    """Any warning of deflow."""
 
 
 # --- composing an agent
@@ -30,11 +30,11 @@ class RegistrationError(DeflowError, TypeError):
 
 
 class PluginWarning(DeflowWarning):
-    """A plug-in's entry point could not be loaded; the others were."""
+    """A plug-in's entry point could not be loaded. The others were."""
 
 
 class SerializationError(DeflowError, ValueError):
-    """An agent as plain data that this installation cannot turn into an agent."""
+    """A recorded agent that cannot be rebuilt with what is installed and registered here."""
 
 
 class LawError(DeflowError, AssertionError):
@@ -49,7 +49,7 @@ class UsageError(DeflowError, ValueError):
 
 
 class DataError(DeflowError, ValueError):
-    """A task, file or folder that cannot be used as it was given."""
+    """A task, file or folder that cannot be used."""
 
 
 class UnknownTaskError(DataError):
@@ -57,19 +57,19 @@ class UnknownTaskError(DataError):
 
 
 class SpaceError(DataError):
-    """The environment's observations or actions are not what deflow can learn from."""
+    """The environment's observation or action space is not supported."""
 
 
 class DatasetFileError(DataError):
-    """A dataset file is missing, damaged, of another task, or holds what it must not."""
+    """A dataset file is missing, damaged, of another task, or has invalid content."""
 
 
 class FolderError(DataError):
-    """A folder cannot be made, written or filled."""
+    """A folder cannot be created or written, or its disk is full."""
 
 
 class DownloadError(DataError):
-    """An official file could not be fetched."""
+    """An official file could not be downloaded."""
 
 
 class CollectionError(DataError):
@@ -77,11 +77,11 @@ class CollectionError(DataError):
 
 
 class CollectionInterrupted(DeflowError, KeyboardInterrupt):  # noqa: N818 - what happened, not what went wrong
-    """Ctrl-C during a collection: what is done is kept, and the message says how to continue."""
+    """Ctrl-C during a collection. Finished episodes are kept, and the message says how to continue."""
 
 
 class DataWarning(DeflowWarning):
-    """The data can be used, but training on it is unlikely to do what is hoped."""
+    """The data can be used, but training on it is unlikely to work well."""
 
 
 # --- acting
@@ -92,11 +92,11 @@ class EvaluationError(DeflowError, RuntimeError):
 
 
 class EvaluationInterrupted(EvaluationError):  # noqa: N818 - what happened, not what went wrong
-    """Whoever asked for the evaluation asked for its end."""
+    """The evaluation was interrupted by its caller."""
 
 
 class InteractionError(DeflowError, RuntimeError):
-    """An environment failed, its process died, it cannot be sent or resumed, or it was given actions it cannot take."""
+    """An environment failed, its process died, it cannot be sent or resumed, or it received invalid actions."""
 
 
 # --- what is kept
@@ -112,15 +112,15 @@ class CheckpointError(RunError):
     def __init__(self, message: str, differences: tuple[str, ...] = ()):
         super().__init__(message)
         self.differences = differences
-        """One line for each leaf in which the state and the checkpoint differ; empty where that is not the trouble."""
+        """One line for each array in which the state and the checkpoint differ; empty if that is not the problem."""
 
 
 class DamagedError(DeflowError):
-    """A checkpoint's directory is not what was written; the message says in a few words what is wrong."""
+    """A checkpoint's directory is not what was written. The message is a short reason."""
 
 
 class RunWarning(DeflowWarning):
-    """Something in a run directory was damaged and could be worked around."""
+    """Something in a run directory is damaged or could not be written, and the run continues without it."""
 
 
 class ReportError(DeflowError, RuntimeError):
@@ -131,11 +131,11 @@ class ReportError(DeflowError, RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, as far as it fits into a sentence; its kind, where it says nothing."""
+    """The first line of an error's message, or its type if it has no message."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def first_of(errors: Sequence[Exception | str]) -> str:
-    """What the first of some errors of one kind says, without its full stop, and how many more there are."""
+    """The first line of the first error, without its full stop, and how many more there are."""
     more = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
     return str(errors[0]).rstrip(".") + more

@@ -7,5 +7,5 @@ from jaxtyping import Array, Key
 
 
 def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
-    """A key for one purpose. Adding a purpose leaves the numbers that the others draw as they were."""
+    """A key for one purpose. Adding a purpose does not change what the others draw."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))

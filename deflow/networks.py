@@ -1,4 +1,4 @@
-"""What the learned parts share: the multilayer perceptron and its initialiser."""
+"""What learned parts share: the multilayer perceptron and its initialisation."""
 
 import equinox as eqx
 import jax
@@ -79,7 +79,7 @@ def _bfloat16_product_jvp(primals, tangents):
 
 
 def check_network(part: str, width: int, depth: int) -> None:
-    """Refuses sizes that make no network."""
+    """Raises a `ValueError` for an invalid width or depth."""
     if width < 1:
         raise ValueError(f"{part}: width must be at least 1 unit, got {width}.")
     if depth < 1:
@@ -87,10 +87,10 @@ def check_network(part: str, width: int, depth: int) -> None:
 
 
 def build_encoder(context: Context, *, key: Key[Array, ""]) -> tuple[Encoder, int]:
-    """A fresh encoder for one network, and the number of features it gives."""
+    """A new encoder for one network, and the number of its features."""
     encoder = build(context.encoder, context, key=named_key(key, "encoder"))
     observation = jax.ShapeDtypeStruct(context.spec.observation_shape, context.spec.observation_dtype)
     features = eqx.filter_eval_shape(encoder, observation)
     if features.ndim != 1:
-        raise ValueError(f"{type(encoder).__name__} must give a vector of features, got the shape {features.shape}.")
+        raise ValueError(f"{type(encoder).__name__} must return a vector of features, got the shape {features.shape}.")
     return encoder, features.size

@@ -14,7 +14,7 @@ C = TypeVar("C", bound=type)
 
 
 def suggestion(what: str, got: str, names: Iterable[str]) -> str:
-    """One sentence for a name that is none of `names`: what was got, the nearest one, and the list."""
+    """One sentence about a name that is not in `names`: the name, the nearest one, and the list."""
     names = list(names)
     nearest = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
@@ -24,31 +24,31 @@ def suggestion(what: str, got: str, names: Iterable[str]) -> str:
 class Registry(Mapping[str, type], Generic[T]):
     """The members of one kind of part, by name.
 
-    A member is a class derived from one of `bases`: a part without arrays, which is its own configuration, or the
-    frozen configuration of a part with arrays. Other packages add members by entry points in the group
-    `deflow.<plural>`; they are loaded at the first look-up.
+    A member is a subclass of one of `bases`: a part without arrays, which is its own configuration, or the frozen
+    configuration of a part with arrays. Other packages add members through entry points in the group
+    `deflow.<plural>`, which are loaded at the first look-up.
     """
 
     def __init__(self, kind: str, plural: str, bases: tuple[type, ...]):
         self.kind = kind
-        """What a member is, in words: `trust region`."""
+        """The kind in words: `trust region`."""
         self.plural = plural
-        """The folder's name, and the entry points' group behind `deflow.`: `trust_regions`."""
+        """The name of the package, and of the entry points' group after `deflow.`: `trust_regions`."""
         self.bases = bases
-        """The abstract classes, one of which every member derives from."""
+        """The abstract classes; every member derives from one of them."""
         self._members: dict[str, type] = {}
         self._distributions: dict[str, str] = {}
         self._plugins_loaded = False
 
     @property
     def choice(self) -> str:
-        """How the kind is written on the command line: `trust-region`."""
+        """The kind as it is written on the command line: `trust-region`."""
         return self.kind.replace(" ", "-")
 
     def register(self, name: str) -> Callable[[C], C]:
         """Class decorator: adds the class under `name` (lower case, words joined by hyphens).
 
-        The same class defined again (a notebook cell run twice) replaces the first.
+        Defining the same class again (by running a notebook cell twice) replaces the first one.
 
         Raises:
             RegistrationError: If the name is taken or malformed, or if the class is of another kind or still abstract.
@@ -92,7 +92,7 @@ class Registry(Mapping[str, type], Generic[T]):
                     self._add(point.name, point.load(), origin)
                 except Exception as error:
                     warnings.warn(
-                        f"The {self.kind} {point.name!r} of {origin} could not be loaded and is left out: "
+                        f"The {self.kind} {point.name!r} of {origin} could not be loaded and was skipped: "
                         f"{type(error).__name__}: {error}",
                         PluginWarning,
                         stacklevel=3,
@@ -101,10 +101,12 @@ class Registry(Mapping[str, type], Generic[T]):
 
     def _add(self, name: str, cls: C, origin: str) -> C:
         if not name or name != name.lower().replace("_", "-").replace(" ", "-"):
-            raise RegistrationError(f"Register {self.kind}s in lower case with hyphens, not as {name!r}.")
+            raise RegistrationError(
+                f"The name {name!r} of a {self.kind} must be lower case, with hyphens between words."
+            )
         if not (isinstance(cls, type) and issubclass(cls, self.bases)):
             expected = " or ".join(base.__name__ for base in self.bases)
-            raise RegistrationError(f"The {self.kind} {name!r} must be a class derived from {expected}, got {cls!r}.")
+            raise RegistrationError(f"The {self.kind} {name!r} must be a subclass of {expected}, got {cls!r}.")
         missing = _abstract_names(cls)
         if missing:
             raise RegistrationError(
@@ -113,7 +115,7 @@ class Registry(Mapping[str, type], Generic[T]):
         previous = self._members.get(name)
         if previous is not None and _origin(previous) != _origin(cls):
             raise RegistrationError(
-                f"The {self.kind} {name!r} is registered already, by {'.'.join(_origin(previous))}: "
+                f"The {self.kind} {name!r} is already registered, by {'.'.join(_origin(previous))}: "
                 "choose another name."
             )
         self._members[name] = cls

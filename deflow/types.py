@@ -1,4 +1,4 @@
-"""Shapes once: what an observation, an action, a batch and a problem are."""
+"""Types and shapes that everything shares: an observation, an action, a batch, the sizes of a problem."""
 
 import abc
 import dataclasses
@@ -16,7 +16,7 @@ Observation = Num[Array | np.ndarray, " *observation"]
 """One observation, as the environment gives it: a state of shape (O,), or pixels (height, width, channels)."""
 
 Features = Float[Array, " features"]
-"""One observation behind its encoder."""
+"""One observation after its encoder."""
 
 Action = Float[Array, " action"]
 """One action of shape (A,), every coordinate in [-1, 1]. Velocities, noises and displacements have its shape."""
@@ -25,10 +25,10 @@ Scalar = Float[Array, ""]
 """One number: a value, a loss, a time, a size."""
 
 Encoder = Callable[[Observation], Features]
-"""One observation to its features."""
+"""Maps one observation to its features."""
 
 Velocity = Callable[[Scalar, Action], Action]
-"""Time in [0, 1] and a point of the path to the velocity there."""
+"""Maps a time in [0, 1] and a point of the path to the velocity there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Spec:
     """Type of an observation's entries as they are stored; networks see float32."""
 
     horizon: int = 1000
-    """Steps after which the environment cuts an episode off."""
+    """Steps after which the environment truncates an episode."""
 
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.observation_shape):
@@ -64,8 +64,8 @@ class Spec:
 class Batch(eqx.Module):
     """Transitions. A dataset is a batch of all N of them (NumPy arrays); inside `jax.vmap` it is a single one.
 
-    Shapes below are for B transitions. `mask` is 0 where the task was solved and nothing follows, and is the only
-    thing that stops bootstrapping; where a trajectory is merely cut off it stays 1.
+    Shapes below are for B transitions. `mask` is 0 at terminations and is the only thing that stops bootstrapping; at
+    truncations it is 1. In OGBench's data a termination is a solved task.
     """
 
     observation: Num[Array | np.ndarray, "..."]
@@ -78,13 +78,13 @@ class Batch(eqx.Module):
     """Rewards r, shape (B,)."""
 
     mask: Float[Array | np.ndarray, "*batch"]
-    """1 where the next state's value counts, 0 where the task was solved, shape (B,)."""
+    """0 at terminations, where no state follows; 1 elsewhere, where the next state's value counts; shape (B,)."""
 
     next_observation: Num[Array | np.ndarray, "..."]
     """Observations s' that followed, shape (B, *observation)."""
 
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
-    """Further columns, first axis B, which no loss reads: `trajectory_end` is 1 at a trajectory's last transition."""
+    """Further columns (first axis B) that no loss reads. `trajectory_end` is 1 at a trajectory's last transition."""
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -102,40 +102,40 @@ class Batch(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a part may look at when it is built, beside its own configuration."""
+    """What a part can use when it is built, besides its own configuration."""
 
     spec: Spec
     """The sizes of the problem."""
 
     data: Batch | None
-    """The dataset (NumPy arrays), or None where a checkpoint is about to fill the arrays in: then only shapes count."""
+    """The dataset (NumPy arrays), or None if a checkpoint will fill the arrays in: then only shapes matter."""
 
     encoder: Any
-    """The encoder's configuration. Every network that reads observations builds an encoder of its own."""
+    """The encoder's configuration. Every network that reads observations builds its own encoder."""
 
     solver: Any
-    """The ODE solver, for parts other than the agent that integrate something."""
+    """The ODE solver, for parts that integrate something themselves."""
 
     discount: float
     """Discount factor."""
 
 
 class AbstractConfig(eqx.Module):
-    """The frozen configuration of a part that has arrays. Parts without arrays need none: they are their own."""
+    """The frozen configuration of a part with arrays. Parts without arrays are their own configuration."""
 
     @abc.abstractmethod
     def build(self, context: Context, *, key: Key[Array, ""]) -> Any:
-        """The part, with fresh arrays drawn from `key`."""
+        """The part, with new arrays drawn from `key`."""
 
 
 class Fixed(eqx.Module):
-    """Arrays that no optimizer touches: target networks, statistics, supports, prototypes."""
+    """Arrays that the optimizer does not train: target networks, statistics, supports, prototypes."""
 
     value: Any
 
 
 def build(choice: Any, context: Context, *, key: Key[Array, ""]) -> Any:
-    """The part that a choice stands for: built from its configuration, or the choice itself."""
+    """The part that was chosen: built from its configuration, or the choice itself."""
     return choice.build(context, key=key) if isinstance(choice, AbstractConfig) else choice
 
 

@@ -22,7 +22,7 @@ from deflow import cli, report, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
-from deflow.workers import patient_interrupts
+from deflow.workers import graceful_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     facts = first_screen(options, task, start.learner, algorithm, group, bound)
     cli.print_facts("DeFlow, offline", facts)
     with (
-        patient_interrupts() as interrupt,
+        graceful_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, schedule(options), evaluator, interrupt) as session,
     ):

@@ -22,7 +22,7 @@ from deflow import cli, replay, runs
 from deflow.agent import resolve_bound_with_reason, restore_agent
 from deflow.runs import load_learner
 from deflow.session import Session, TrainingState, capture, resume
-from deflow.workers import patient_interrupts
+from deflow.workers import graceful_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         start, step = taken or learned(options, config, task, start), options.steps
         take_over_logs(options, group)
     with (
-        patient_interrupts() as interrupt,
+        graceful_interrupts() as interrupt,
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, offline.schedule(options), evaluator, interrupt) as session,
     ):

@@ -163,7 +163,7 @@ def test_the_factor_depends_on_the_task(task):
 
 def test_no_bound_follows_from_actions_that_never_differ(task):
     same = dataclasses.replace(task, train=dataclasses.replace(task.train, action=np.zeros((60, 2), np.float32)))
-    with pytest.raises(ValueError, match="no bound follows: give"):
+    with pytest.raises(ValueError, match="no bound can be computed: give"):
         deflow.resolve_bound(auto("ball"), same, progress=False)
 
 

@@ -145,7 +145,7 @@ def test_quickstart_is_smaller_but_else_the_papers(offline):
             "refiner.inner:value-gradient refiner:iterated --refiner.inner.rat 0.3",
             ["Unknown flag '--refiner.inner.rat'", "'--refiner.inner.rate'"],
         ),
-        ("--refiner.inner.rate 0.3", ["that refiner:iterated wraps", "add refiner:iterated"]),
+        ("--refiner.inner.rate 0.3", ["a part wrapped by refiner:iterated", "add refiner:iterated"]),
         ("refiner:iterated --refiner.inner.rate 1", ["belongs to refiner.inner:value-gradient", "add refiner.inner:"]),
         ("refiner:iterated refiner.inner:iterated", ["choose another refiner.inner"]),
         ("refiner:iterated refiner.innr:residual", ["'refiner.innr'. Did you mean 'refiner.inner'"]),
@@ -189,7 +189,7 @@ def test_import_runs_a_users_file(offline, tmp_path):
     options, agent = parsed(offline, "--import", str(file), "solver:for-this-test", "--solver.jump", "0.25")
     assert (type(agent.solver).__name__, agent.solver.jump) == ("MySolver", 0.25)
     assert options.import_ == (file,)
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="the file does not exist"):
         parsed(offline, "--import", str(tmp_path / "nothing.py"))
     file.write_text("import deflow\n1 / 0\n")
     with pytest.raises(UsageError, match="line 2: ZeroDivisionError"):
@@ -217,9 +217,9 @@ def test_help_shows_every_choice_and_every_fields_sentence():
 
 INTERRUPTED = """
 import os, signal, sys
-from deflow.workers import patient_interrupts
+from deflow.workers import graceful_interrupts
 
-with patient_interrupts() as interrupt:
+with graceful_interrupts() as interrupt:
     for signum in map(int, sys.argv[1:]):
         os.kill(os.getpid(), signum)
         print("set" if interrupt.is_set() else "not set", interrupt.code, flush=True)
@@ -242,7 +242,7 @@ def test_the_first_signal_asks_and_the_second_ends(signals, said, code):
     command = [sys.executable, "-c", INTERRUPTED, *(str(int(signum)) for signum in signals)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (outcome.stdout, outcome.returncode) == (said, code), outcome.stderr
-    assert ("finishing what is running, then saving" in outcome.stderr) == bool(signals)
+    assert ("finishing and saving" in outcome.stderr) == bool(signals)
 
 
 def test_what_is_printed_is_not_read_as_markup_and_commands_can_be_pasted(capsys):

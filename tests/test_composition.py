@@ -194,10 +194,10 @@ class PerDimension(trust_regions.AbstractTrustRegion):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"solver": Wide()}, r"Wide must give a proposal of shape \(2,\), got \(4,\)"),
-        ({"field": FlatFieldConfig()}, r"FlatField must give a velocity of shape \(2,\), got \(1,\)"),
-        ({"refiner": FlatRefiner()}, r"FlatRefiner must give a displacement of shape \(2,\), got \(\)"),
-        ({"trust_region": PerDimension()}, r"PerDimension must give a size of shape \(\), got \(2,\)"),
+        ({"solver": Wide()}, r"Wide must return a proposal of shape \(2,\), got \(4,\)"),
+        ({"field": FlatFieldConfig()}, r"FlatField must return a velocity of shape \(2,\), got \(1,\)"),
+        ({"refiner": FlatRefiner()}, r"FlatRefiner must return a displacement of shape \(2,\), got \(\)"),
+        ({"trust_region": PerDimension()}, r"PerDimension must return a size of shape \(\), got \(2,\)"),
         ({"trust_region": trust_regions.NoTrustRegion()}, "'dual' needs a trust region with a finite bound"),
         ({"critic": critics.NoCritic()}, "'none' has no value for a refiner to climb"),
     ],

@@ -131,7 +131,11 @@ class Keyed(Doomed):
 
 @pytest.mark.parametrize(
     ("environment", "words"),
-    [(Discrete, "one continuous vector.*Discrete"), (Wide, "RescaleAction"), (Keyed, "one array.*FlattenObservation")],
+    [
+        (Discrete, "one continuous vector.*Discrete"),
+        (Wide, "RescaleAction"),
+        (Keyed, "single array.*FlattenObservation"),
+    ],
 )
 def test_spaces_that_no_policy_fits_are_refused(environment, words):
     with pytest.raises(EvaluationError, match=words):

@@ -366,7 +366,7 @@ def test_what_does_not_repeat_itself_is_only_restored_at_an_episodes_beginning()
     with Actors(Clock(0), seeds=(0,)) as actors, Actors(Clock(0), seeds=(0,)) as others:
         assert not actors.repeatable
         run(actors, np.zeros((3, 1, 1, 1)))
-        with pytest.raises(InteractionError, match=r"clock0 does not repeat itself.*restart\(\) before state"):
+        with pytest.raises(InteractionError, match=r"clock0 is not reproducible.*restart\(\) before state"):
             others.restore(actors.state())
         actors.restart()
         others.restore(actors.state())
@@ -384,9 +384,7 @@ def test_restore_refuses_what_does_not_come_back_or_does_not_fit():
         other = {**state, "actions": state["actions"][:1], "length": state["length"][:1]}
         with pytest.raises(InteractionError, match="Give the task, the seeds and the number of environments"):
             actors.restore(other)
-        with pytest.raises(
-            InteractionError, match=r"environment 0 of seed 0 .* not come back .* 20 steps of episode 0"
-        ):
+        with pytest.raises(InteractionError, match=r"environment 0 of seed 0 .* not reach .* 20 steps of episode 0"):
             actors.restore(state)
 
 

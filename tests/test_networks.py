@@ -119,7 +119,7 @@ def test_encoders_of_ones_own():
     context = example_context()
     features = build_encoder(dataclasses.replace(context, encoder=StretchConfig()), key=jax.random.key(0))[1]
     assert features == 6
-    with pytest.raises(ValueError, match=r"Matrix must give a vector of features, got the shape \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"Matrix must return a vector of features, got the shape \(1, 3\)"):
         build_encoder(dataclasses.replace(context, encoder=Matrix()), key=jax.random.key(0))
 
 

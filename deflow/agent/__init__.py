@@ -1,6 +1,6 @@
-"""The agent: what it is, of which parts it is composed, and what changes from task to task.
+"""The agent: how it acts and learns, which parts it is composed of, and which settings change from task to task.
 
-What is listed in `__init__.pyi` is imported when it is first used.
+Names are listed in `__init__.pyi` and imported on first use.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""The agent: a product of small parts. It knows their abstract kinds only, never a member.
+"""The agent, composed of small parts. This module knows the abstract kinds of part, not their members.
 
     field x solver x refiner x trust region x constraint x critic   (and an encoder before each network)
 
-The flow (field and solver) carries noise to a proposal, the refiner displaces it, the constraint holds the
-displacement inside the trust region, the critic says what is better (arXiv 2601.10471).
+The flow (field and solver) carries noise to a proposal, the refiner displaces it, the constraint keeps the displacement
+within the trust region, and the critic estimates which actions are better (arXiv 2601.10471).
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class Agent(eqx.Module):
     normalize_value: bool
     flow_weight: float
     field_frozen: bool = False
-    """Whether the flow is a fixed anchor: nothing moves the field, and its matching loss is not computed."""
+    """Whether the flow is frozen: the field is not trained, and its matching loss is not computed."""
 
     def __call__(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
         """The action to execute, of shape (A,) in [-1, 1]: the best of `candidates`, each refined and clipped."""
@@ -65,11 +65,11 @@ class Agent(eqx.Module):
         return self._choose(observation, noises, proposals)
 
     def with_returns(self, data: Batch) -> Batch:
-        """A dataset as the loss wants it: with rewards of `n_step` steps. Training does this itself."""
+        """The dataset with the `n_step`-step returns that the loss expects. Training calls this itself."""
         return n_step_returns(data, self.n_step, discount=self.discount)
 
     def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
-        """Everything that is trained, as one sum: the critic's loss, flow matching, the refiner's and the multiplier's
+        """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
         (arXiv 2601.10471, section 4; the refiner's is its equation 3).
 
         `batch` has a leading axis B. The metrics are the batch means of the terms, of the displacement's size, and of
@@ -92,14 +92,14 @@ class Agent(eqx.Module):
         return total, {"loss": total, **terms, **critic_metrics, **refiner_metrics}
 
     def trained(self) -> Any:
-        """A filter (the same tree with booleans for leaves): what gradients move."""
+        """A filter (the same tree with booleans for leaves) that selects what gradients train."""
         everything = trainable(self)
         if not self.field_frozen:
             return everything
         return eqx.tree_at(lambda agent: agent.field, everything, jax.tree.map(lambda _: False, everything.field))
 
     def advance(self, metrics: Metrics) -> "Agent":
-        """The agent after an update of its parameters: targets and control laws follow, given that update's metrics."""
+        """The agent after an update of its parameters: moves targets and control laws, given that update's metrics."""
         constraint = self.constraint
         if "size" in metrics:
             constraint = constraint.advance(metrics["size"], self.trust_region.limit)
@@ -135,7 +135,7 @@ class Agent(eqx.Module):
         return self.constraint.restrict(displacement, inquiry.project)
 
     def _execute(self, observation: Observation, noise: Action, proposal: Action | None) -> Action:
-        """The action that the environment would get."""
+        """The action that would be sent to the environment."""
         if proposal is not None:
             return jnp.clip(proposal + self._displace(observation, noise, proposal), -1.0, 1.0)
         assert isinstance(self.refiner, AbstractDirectRefiner)  # the only kind that acts without a proposal
@@ -147,7 +147,7 @@ class Agent(eqx.Module):
         noises: Float[Array, "candidates action"],
         proposals: Float[Array, "candidates action"] | None,
     ) -> Action:
-        """Of the actions as they would be executed, the one that the critic scores highest."""
+        """Among the actions that could be executed, the one with the highest score from the critic."""
         actions = jax.vmap(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
         if len(noises) == 1:
             return actions[0]
@@ -157,7 +157,7 @@ class Agent(eqx.Module):
     def proposals_and_actions(
         self, observation: Observation, count: int, *, key: Key[Array, ""]
     ) -> tuple[Float[Array, "count action"], Float[Array, "count action"]]:
-        """What a picture of the policy shows: `count` proposals of the flow, and the action that each one becomes."""
+        """`count` proposals of the flow, and the action that each one becomes. For pictures of the policy."""
         noises = jax.random.normal(key, (count, self.spec.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises)
@@ -171,7 +171,7 @@ class Agent(eqx.Module):
         noise: Float[Array, "batch action"],
         next_noise: Float[Array, "batch next_actions candidates action"],
     ) -> tuple[Float[Array, "batch action"] | None, Float[Array, "batch next_actions candidates action"] | None]:
-        """Proposals at s and at s' (None where nothing needs them). One solve serves both, without a gradient."""
+        """Proposals at s and at s' (None if nothing needs them). One solve covers both, without a gradient."""
         at_next = next_noise.size > 0 and self._acting_solves
         if self.gradient_enters_solver:
             next_proposal = _held(self)._solve((batch.next_observation, next_noise))[0] if at_next else None
@@ -184,7 +184,7 @@ class Agent(eqx.Module):
     def _solve(self, *wanted: tuple[Any, Array]) -> list[Array]:
         """Proposals for pairs of observations (B, *observation) and noises (B, ..., A), which have the noises' shapes.
 
-        All are carried in one solve: fewer, larger products. Each observation is encoded once.
+        A single solve covers all of them, with fewer and larger products. Each observation is encoded once.
         """
         if not wanted:
             return []
@@ -239,7 +239,7 @@ class Agent(eqx.Module):
     ) -> tuple[Scalar, Metrics]:
         """-mean q / mean |q|, plus the constraint on the batch mean of the size (arXiv 2601.10471, equation 3).
 
-        Zero where nothing is refined.
+        Zero if nothing is refined.
         """
         if proposal is None:
             return jnp.zeros(()), {}
@@ -262,12 +262,12 @@ class Agent(eqx.Module):
 
 
 def _held(tree: Any) -> Any:
-    """The same tree; no gradient flows to its arrays."""
+    """The same tree, with no gradient to its arrays."""
     return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
 def _shaped(array: Array, shape: tuple[int, ...], part: object, what: str) -> Array:
-    """The array, if it has the shape that its part owes."""
+    """The array, after a check that the part returned the right shape."""
     if jnp.shape(array) != shape:
-        raise ValueError(f"{type(part).__name__} must give a {what} of shape {shape}, got {jnp.shape(array)}.")
+        raise ValueError(f"{type(part).__name__} must return a {what} of shape {shape}, got {jnp.shape(array)}.")
     return array

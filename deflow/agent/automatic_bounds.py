@@ -1,9 +1,9 @@
-"""Bounds that the data says: `auto` becomes a number, one rule for every shape of trust region.
+"""Bounds computed from data: `auto` becomes a number, by one rule for every shape of trust region.
 
 The intrinsic action variance V (`deflow.data.action_variance`) times a factor, 1 for navigation and 0.1 for fine
-manipulation (arXiv 2601.10471: "about"), is the mean square m that a displacement may have per dimension. A region's
-bound is the size that it gives such displacements, every coordinate sqrt(m) or -sqrt(m): m itself for mean-square,
-sqrt(A m) for a ball, sqrt(m) for a box, and for others the mean over the data's states.
+manipulation (arXiv 2601.10471: "about"), is the mean square m that a displacement may have per dimension. The bound is
+the size of a displacement whose coordinates are all sqrt(m) or -sqrt(m): m itself for mean-square, sqrt(A m) for a
+ball, sqrt(m) for a box, and the mean over the data's states for others.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ _NAVIGATION = ("antmaze", "humanoidmaze", "antsoccer", "pointmaze")
 
 
 def resolve_bound(config: AgentConfig, task: Task, *, workers: int | None = None, progress: bool = True) -> AgentConfig:
-    """The configuration with a number where the trust region's bound is `auto`; any other as it is.
+    """Replaces the bound `auto` by a number computed from the task's data. Other configurations are returned unchanged.
 
-    The intrinsic action variance is read from beside the task's data; if it is not there, it is computed now (a
-    million states take minutes) and kept there.
+    The intrinsic action variance is read from the file beside the task's data. If there is none, it is computed (a
+    million states take minutes) and saved there.
 
     Raises:
         DataError: Where the variance cannot be computed.
@@ -40,7 +40,7 @@ def resolve_bound(config: AgentConfig, task: Task, *, workers: int | None = None
 def resolve_bound_with_reason(
     config: AgentConfig, task: Task, *, workers: int | None = None, progress: bool = True
 ) -> tuple[AgentConfig, str | None]:
-    """The same, and why: `mean-square, bound 0.0011 (auto: 0.1 x IAV 0.011)`; None where the bound was a number."""
+    """The same, and how: `mean-square, bound 0.0011 (auto: 0.1 x IAV 0.011)`; None if the bound was a number."""
     if not has_automatic_bound(config):
         return config, None
     variance = task_action_variance(task, workers=workers, progress=progress).value
@@ -52,12 +52,12 @@ def resolve_bound_with_reason(
 
 
 def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
-    """The bound for the configuration's trust region at this intrinsic action variance, to four digits."""
+    """The bound for the configuration's trust region at this intrinsic action variance, rounded to four digits."""
     square = variance_factor(task.name) * variance
     if not square > 0:
         raise ValueError(
-            f"The intrinsic action variance is {variance}: where states are alike so are actions, and no bound "
-            "follows: give the trust region's bound as a number."
+            f"The intrinsic action variance is {variance}, since similar states have the same actions, so no bound can "
+            "be computed: give the trust region's bound as a number."
         )
     choice = with_placeholder_bound(config).trust_region
     context = Context(task.spec, task.train, config.encoder, config.solver, config.discount)
@@ -70,17 +70,17 @@ def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
 
 
 def variance_factor(task: str) -> float:
-    """The factor of a task, by its name: 1 for navigation (mazes, ant soccer), else 0.1."""
+    """The factor for a task, by its name: 1 for navigation (mazes, ant soccer), else 0.1."""
     return 1.0 if task.removeprefix("visual-").startswith(_NAVIGATION) else 0.1
 
 
 def has_automatic_bound(config: AgentConfig) -> bool:
-    """Whether the trust region's bound is still to be found in the data."""
+    """Whether the trust region's bound is still `auto`."""
     return getattr(config.trust_region, "bound", None) == "auto"
 
 
 def with_placeholder_bound(config: AgentConfig) -> AgentConfig:
-    """The configuration with the bound 1 in place of `auto`, to build an agent before there is data."""
+    """The configuration with the bound 1 instead of `auto`, to build an agent before the data is loaded."""
     return _with_bound(config, 1.0) if has_automatic_bound(config) else config
 
 

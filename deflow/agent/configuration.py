@@ -1,4 +1,4 @@
-"""Composing an agent: which parts, and whether they fit together."""
+"""Composing an agent: its parts, and whether they fit together."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ KINDS: dict[str, Registry] = {
     "constraint": constraints.registry,
     "critic": critics.registry,
 }
-"""The fields of `AgentConfig` that are parts, and where each one's members are registered."""
+"""The fields of `AgentConfig` that are parts, and the registry of each."""
 
 
 class AgentConfig(eqx.Module):
-    """Which parts make the agent. `build` composes them, and refuses what does not fit together."""
+    """The parts and numbers of an agent. `build` composes them, and refuses parts that do not fit together."""
 
     encoder: encoders.AbstractEncoder | encoders.AbstractEncoderConfig
-    """What stands before every network that reads observations."""
+    """What turns observations into features, in front of every network."""
 
     field: fields.AbstractFieldConfig
     """The velocity of the behaviour flow."""
@@ -41,10 +41,10 @@ class AgentConfig(eqx.Module):
     """What moves a proposal toward higher value."""
 
     trust_region: trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
-    """How large a displacement is, and its bound."""
+    """How the size of a displacement is measured, and its bound."""
 
     constraint: constraints.AbstractConstraint | constraints.AbstractConstraintConfig
-    """How the bound is held."""
+    """How the size is kept within the bound."""
 
     critic: critics.AbstractCritic | critics.AbstractCriticConfig
     """The value of an action, and its loss."""
@@ -53,19 +53,19 @@ class AgentConfig(eqx.Module):
     """Discount factor per step."""
 
     n_step: int = 1
-    """Steps of the data's own rewards in the critic's target, before the critic's value stands for the rest."""
+    """Rewards from the data in the critic's target before it bootstraps."""
 
     candidates: int = 1
-    """Actions drawn when acting; the one that the critic scores highest is executed."""
+    """Actions drawn when acting; the one with the highest score from the critic is executed."""
 
     target_candidates: int = 1
-    """Actions drawn at s' for the critic's target; the one that the critic scores highest is evaluated."""
+    """Actions drawn at s' for the critic's target; the one with the highest score from the critic is evaluated."""
 
     normalize_value: bool = True
     """Whether the refiner's loss divides the value by its mean absolute value over the batch."""
 
     flow_weight: float = 1.0
-    """Factor of the flow-matching loss. It matters only where another loss trains the flow too."""
+    """Factor of the flow-matching loss. It matters only if another loss trains the flow too."""
 
     def __check_init__(self) -> None:
         if not 0 <= self.discount <= 1:
@@ -79,11 +79,11 @@ class AgentConfig(eqx.Module):
     def build(self, spec: Spec, data: Batch | None = None, *, key: Key[Array, ""]) -> Agent:
         """The agent with fresh parameters.
 
-        `data` is the dataset, for parts that fit statistics to it. Without it only the shapes count, as where a
-        checkpoint is about to be restored.
+        `data` is the dataset, for parts that fit statistics to it. Without it only the shapes are right, which is
+        enough to restore a checkpoint.
 
         Raises:
-            ValueError: If the parts do not fit together. Tracing one update finds it, before any work.
+            ValueError: If the parts do not fit together. This is found by tracing one update, before any work.
         """
         context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
 

@@ -1,4 +1,4 @@
-"""A configuration as plain data and back: what `config.json` holds, and nothing in it can run code."""
+"""A configuration as plain data, and back: the content of `config.json`, which cannot run code."""
 
 import dataclasses
 import importlib.metadata
@@ -12,7 +12,7 @@ from .configuration import KINDS, AgentConfig
 
 
 def describe_agent(config: AgentConfig) -> dict[str, Any]:
-    """The configuration as JSON-able data: each part's registered name, where it came from, and its values."""
+    """The configuration as JSON data: each part's registered name, where it came from, and its fields."""
     return {
         field.name: _describe(getattr(config, field.name), KINDS.get(field.name))
         for field in dataclasses.fields(config)
@@ -20,11 +20,11 @@ def describe_agent(config: AgentConfig) -> dict[str, Any]:
 
 
 def restore_agent(description: Mapping[str, Any]) -> AgentConfig:
-    """The configuration that was described.
+    """The configuration that `describe_agent` described.
 
     Raises:
-        SerializationError: Where a part is not registered here (the message names the part and the package it came
-            from), or its values do not fit.
+        SerializationError: If a part is not registered here (the message names the part and the package it came
+            from), or if its fields do not fit.
     """
     missing = [
         (f"the {registry.kind} {part['name']!r} of {part['from']}", part["from"])
@@ -46,18 +46,18 @@ def restore_agent(description: Mapping[str, Any]) -> AgentConfig:
         return AgentConfig(**{name: _restore(value, KINDS.get(name)) for name, value in description.items()})
     except (TypeError, ValueError) as error:
         raise SerializationError(
-            f"The described agent does not fit this version of its parts ({error}): use the versions that "
-            "environment.json beside it names."
+            f"The recorded agent does not fit this version of its parts ({error}): use the versions listed in the "
+            "run's environment.json."
         ) from error
 
 
 def describe_spec(spec: Spec) -> dict[str, Any]:
-    """The sizes of a problem as JSON-able data."""
+    """The sizes of a problem as JSON data."""
     return dataclasses.asdict(spec)
 
 
 def restore_spec(description: Mapping[str, Any]) -> Spec:
-    """The sizes that were described."""
+    """The sizes that `describe_spec` described."""
     return Spec(**{**description, "observation_shape": tuple(description["observation_shape"])})
 
 

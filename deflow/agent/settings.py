@@ -9,13 +9,13 @@ from ..critics.aggregation import Aggregation
 
 @dataclasses.dataclass(frozen=True)
 class TaskSettings:
-    """What changes from task to task."""
+    """The settings that change from task to task."""
 
     discount: float
     """Discount factor."""
 
     aggregation: Aggregation
-    """How the critic's members become the target."""
+    """How the critic's members are combined for the target."""
 
     bound: float
     """The paper's delta: the largest mean squared displacement per action dimension."""
@@ -24,16 +24,16 @@ class TaskSettings:
     """Gradient updates."""
 
     fql_weight: float = 300.0
-    """FQL's alpha (arXiv 2502.02538): the factor of its distillation loss, the value not being normalised."""
+    """FQL's alpha (arXiv 2502.02538): the factor of its distillation loss, for values that are not normalised."""
 
     reward_min: float = -1.0
-    """Lowest reward of a step; the highest is 0 (OGBench: the number of goals that are not met, negated)."""
+    """Lowest reward of a step; the highest is 0 (OGBench: minus the number of unmet goals)."""
 
     action_size: int = 5
     """Number of action coordinates, for bounds whose unit depends on it."""
 
     flow_aggregation: Aggregation = "mean"
-    """How the members of a flow critic become the target (arXiv 2509.06863)."""
+    """How the members of a flow critic are combined for the target (arXiv 2509.06863)."""
 
     flow_depth: int = 4
     """Hidden layers of a flow critic."""
@@ -42,7 +42,7 @@ class TaskSettings:
     """Transitions per update with a flow critic."""
 
     borrowed_from: str | None = None
-    """The nearest published family, where the task itself has no published settings."""
+    """The nearest published family, if the task itself has no published settings."""
 
 
 _ANT: dict[str, Any] = {"fql_weight": 10.0, "action_size": 8}
@@ -79,8 +79,8 @@ _PUBLISHED_D4RL = {
     "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26, flow_aggregation="min"),
     "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30, flow_aggregation="min"),
 }
-"""D4RL tasks, by pattern; the first that fits counts. FQL's alpha for the adroit sets is between 3,000 and 30,000 and
-differs from set to set: here it is one number per task."""
+"""D4RL tasks, by pattern; the first match wins. FQL's alpha for the adroit datasets ranges from 3,000 to 30,000 from
+dataset to dataset; here it is one number per task."""
 
 _NEAREST = {
     "pointmaze": "antmaze-large-navigate",
@@ -98,13 +98,13 @@ _NEAREST = {
     "visual-scene": "visual-scene-play",
     "visual-puzzle": "visual-puzzle-4x4-play",
 }
-"""Beginnings of the names of tasks without published settings -> the family whose settings they take."""
+"""Prefixes of the names of tasks without published settings -> the family whose settings they use."""
 
 _DEFAULT = "cube-single-play"
 
 
 def task_settings(name: str) -> TaskSettings:
-    """The settings published for a task; else those of the nearest family, with `borrowed_from` saying so."""
+    """The settings published for a task, or those of the nearest family, named in `borrowed_from`."""
     family, singletask, _ = name.partition("-singletask")
     if singletask and family in _PUBLISHED:
         return _PUBLISHED[family]

@@ -1,4 +1,4 @@
-"""The command line: a recipe's arguments, its mistakes in one sentence, and how it is continued. Only here is tyro."""
+"""The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
 from .parsing import Command, Import, parse

@@ -1,4 +1,4 @@
-"""Arguments before they are parsed: mistakes answered with the nearest name, and an order that the parser takes."""
+"""Arguments before they are parsed: mistakes get the nearest name, and the order becomes one that tyro accepts."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ from ..registry import Registry, suggestion
 
 
 def check_choices(arguments: Sequence[str]) -> None:
-    """Refuses a kind or a member that does not exist."""
+    """Raises a `UsageError` for a kind or a member that does not exist."""
     kinds = {registry.choice: registry for registry in KINDS.values()}
     for argument in arguments:
         if (choice := _choice(argument)) is None:
@@ -24,7 +24,7 @@ def check_choices(arguments: Sequence[str]) -> None:
 
 
 def arranged(arguments: Sequence[str]) -> list[str]:
-    """The same arguments in the order that tyro wants: plain flags, choices, the parts' flags. The last one wins."""
+    """The same arguments in the order that tyro needs: plain flags, choices, the parts' flags. The last one wins."""
     plain: dict[str, list[str]] = {"": []}
     choices: dict[str, list[str]] = {}
     owned: dict[str, list[str]] = {}
@@ -45,7 +45,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
 
 def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, Any]) -> None:
-    """Refuses a choice or a flag of a part that is not there, the parts being those chosen (from these defaults on)."""
+    """Raises a `UsageError` for a flag or an inner part of a part that was not chosen (`defaults`: parts so far)."""
     said = dict(filter(None, map(_choice, arguments)))
     places = _places(said, defaults)
     available = plain | {flag for place, (_, part) in places.items() for flag in _flags(place, part)}
@@ -53,7 +53,9 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
         if path not in places:
             _refuse_place(f"{path}:{name}", path, places)
         if "." in path and wrapped(places[path][1]):
-            raise UsageError(f"{path}:{name} wraps a part, and is to be wrapped itself: choose another {path}.")
+            raise UsageError(
+                f"{path}:{name} wraps another part, so it cannot be wrapped itself: choose another {path}."
+            )
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if not flag.startswith("--") or flag in available:
@@ -72,7 +74,7 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
 
 
 def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[Registry, Any]]:
-    """Where a part is chosen (`refiner`, and `refiner.inner` if it wraps one) -> the registry, and what is chosen."""
+    """Place of a choice (`refiner`, and `refiner.inner` if it wraps one) -> its registry, and the chosen part."""
     places: dict[str, tuple[Registry, Any]] = {}
     for kind, default in defaults.items():
         registry = KINDS[kind]
@@ -85,27 +87,27 @@ def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[R
 
 
 def _refuse_place(argument: str, path: str, places: dict[str, tuple[Registry, Any]]) -> None:
-    """Says that no chosen part wraps one at this path."""
+    """Raises a `UsageError`, because no chosen part wraps one at this path."""
     kind, _, field = path.partition(".")
     registry, part = places.get(kind, (None, None))
     names = [] if registry is None else [n for n in registry if field.replace("-", "_") in wrapped(registry[n]())]
     if registry is not None and names:
         raise UsageError(
-            f"{argument} is about a part that {kind}:{names[0]} wraps, but the choice is "
+            f"{argument} sets a part wrapped by {kind}:{names[0]}, but the choice is "
             f"{kind}:{registry.name_of(part)}: add {kind}:{names[0]}."
         )
     raise UsageError(suggestion("place of a part", path, places))
 
 
 def wrapped(part: Any) -> dict[str, Any]:
-    """The parts of its own kind that a part is made around, by field."""
+    """The parts that a part wraps, by field."""
     bases = tuple(base for registry in KINDS.values() if isinstance(part, registry.bases) for base in registry.bases)
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return {name: value for name, value in values.items() if isinstance(value, bases)}
 
 
 def _choice(argument: str) -> tuple[str, str] | None:
-    """(kind, member) of an argument such as `solver:heun`; `refiner.inner:residual` is a part that another wraps."""
+    """(kind, member) of an argument such as `solver:heun`; `refiner.inner:residual` is wrapped by another part."""
     match = re.fullmatch(r"([a-z][\w.-]*):([\w-]+)", argument)
     return None if match is None else (match[1].replace("_", "-"), match[2])
 
@@ -132,7 +134,7 @@ def _until_flag(arguments: Sequence[str]) -> list[str]:
 
 
 def peek(arguments: Sequence[str], flag: str) -> list[str]:
-    """The values given to a flag so far, before anything is parsed: some options decide what the defaults are."""
+    """The values of a flag before anything is parsed, because some options determine the defaults."""
     values: list[str] = []
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

@@ -1,6 +1,6 @@
-"""Arguments become a recipe's options and an agent: every registry is a choice. Only this package imports tyro.
+"""Parsing arguments into a recipe's options and an agent: every registry is a choice.
 
-A recipe is a frozen dataclass of options. `parse` turns the arguments into it and the configuration:
+A recipe has a frozen dataclass of options. `parse` turns arguments into that and an agent's configuration:
 
     python recipes/offline.py [ALGORITHM] --env NAME ... solver:heun --solver.steps 5 trust-region:none
 """
@@ -21,7 +21,7 @@ Options = TypeVar("Options")
 
 
 Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE", help_behavior_hint="")]
-"""Type of an option `--import FILE`: Python files with parts of the user's own."""
+"""Type of an option `--import FILE`: Python files with the user's own parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Command(Generic[Options]):
 def parse(
     options: Options, agent: AgentConfig, arguments: Sequence[str], *, program: str, description: str
 ) -> Command[Options]:
-    """The options and the agent that the arguments ask for, starting from these defaults.
+    """The options and the agent that the arguments describe, starting from these defaults.
 
     Raises:
         UsageError: For a part, a kind or a flag that does not exist.
@@ -74,7 +74,7 @@ def parse(
 
 
 def _agent_options(agent: AgentConfig) -> type:
-    """AgentConfig as tyro reads it: its fields, each part a choice among the members of its registry."""
+    """A class for tyro with AgentConfig's fields, in which each part is a choice among its registry's members."""
     documentation = field_docstrings(AgentConfig)
     sizes = {name: getattr(agent.field, name) for name in ("width", "depth") if hasattr(agent.field, name)}
     options = []
@@ -89,8 +89,8 @@ def _agent_options(agent: AgentConfig) -> type:
 
 
 def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner: bool = False) -> Callable[[], Any]:
-    """The choice among a registry's members, whose networks have these sizes unless flags say otherwise; as the `inner`
-    part of another, among those that wrap nothing."""
+    """The choice among a registry's members, whose networks have these sizes unless flags change them. For the `inner`
+    part of another, the choice is among those that wrap nothing."""
 
     def union() -> Any:
         chosen = registry.name_of(default)
@@ -110,7 +110,7 @@ def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner:
 
 
 def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: dict[str, int]) -> Any:
-    """What tyro reads for a member that wraps other parts: the same fields, those parts being choices."""
+    """A stand-in for a member that wraps other parts: the same fields, but the wrapped parts are choices."""
     member, documentation = type(instance), field_docstrings(type(instance))
     fields = []
     for field in dataclasses.fields(member):
@@ -125,7 +125,7 @@ def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: d
 
 
 def _member_of(parsed: Any) -> Any:
-    """The member that was parsed, also where something stood in for it."""
+    """The parsed member, also if a stand-in took its place."""
     if not hasattr(parsed, "stands_for"):
         return parsed
     return parsed.stands_for(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)})

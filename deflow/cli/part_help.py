@@ -1,4 +1,4 @@
-"""The help on parts: every member of every registry, with the sentence under each of its fields."""
+"""The help on parts: all members of all registries, with the sentence under each field."""
 
 import ast
 import dataclasses
@@ -33,7 +33,7 @@ def field_docstrings(cls: type) -> dict[str, str]:
 
 
 def print_parts() -> None:
-    """Every member of every registry, with its fields: what follows the options under --help."""
+    """Prints all members of all registries with their fields, after the options in --help."""
     table = Table(title="Parts to choose from, and their options", title_justify="left", show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column()

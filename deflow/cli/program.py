@@ -1,4 +1,4 @@
-"""A recipe as a program: what it prints, the user's own files, and how its mistakes end it."""
+"""Running a recipe as a program: importing the user's files, printing facts, and ending with one-sentence errors."""
 
 import contextlib
 import importlib.util
@@ -25,14 +25,14 @@ USAGE_ERROR = 2
 
 
 def import_files(paths: Sequence[str | Path]) -> None:
-    """Runs the user's own Python files, so that the parts they register can be chosen.
+    """Runs the user's own Python files, so that the parts they register are available.
 
     Raises:
-        UsageError: Where a file is missing or fails. The message gives the file's own error.
+        UsageError: If a file is missing or fails. The message includes the file's own error.
     """
     for path in map(Path, paths):
         if not path.is_file():
-            raise UsageError(f"--import {path}: there is no such file.")
+            raise UsageError(f"--import {path}: the file does not exist.")
         name = re.sub(r"\W", "_", path.stem)
         specification = importlib.util.spec_from_file_location(name, path)
         if specification is None or specification.loader is None:
@@ -63,7 +63,7 @@ def run(
     program: str,
     description: str | None,
 ) -> None:
-    """A recipe's whole program: defaults, arguments, `main(options, agent, algorithm)`; mistakes in one sentence."""
+    """The program of a recipe with an agent: defaults, arguments, `main(options, agent, algorithm)`, short errors."""
     with one_sentence():
         arguments = sys.argv[1:]
         options, agent, algorithm = defaults(arguments)
@@ -74,7 +74,7 @@ def run(
 
 
 def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:
-    """The whole program of a recipe that composes no agent: `main(options)`; mistakes in one sentence."""
+    """The program of a recipe without an agent: arguments, `main(options)`, short errors."""
     with one_sentence():
         if not {"-h", "--help"} & set(sys.argv[1:]):
             check_flags(sys.argv[1:], flags_of(options), {})
@@ -83,7 +83,7 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
 
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
-    """Within: a user's mistake ends the program with its sentence and code 2, Ctrl-C with code 130.
+    """A context in which a user's mistake ends the program with one sentence and code 2, and Ctrl-C with code 130.
 
     With the environment variable DEFLOW_TRACEBACK set, errors keep their traceback.
     """

@@ -1,4 +1,4 @@
-"""Options of a recipe as its runs remember them, and which of them may change when these are continued."""
+"""Recording a recipe's options in its runs, and checking them when a run is continued."""
 
 import dataclasses
 import hashlib
@@ -19,12 +19,12 @@ Options = TypeVar("Options")
 
 
 def describe_options(options: Any) -> dict[str, Any]:
-    """A dataclass of options as JSON-able data; paths are absolute."""
+    """A dataclass of options as JSON data. Paths become absolute."""
     return {field.name: _plain(getattr(options, field.name)) for field in dataclasses.fields(options)}
 
 
 def restore_options(kind: type[Options], described: Mapping[str, Any]) -> Options:
-    """The inverse of `describe_options`. Options that were not there when the run was made take their defaults."""
+    """The inverse of `describe_options`. Options that did not exist when the run was made get their defaults."""
     hints = get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     return kind(**{name: _typed(value, hints[name]) for name, value in described.items() if name in names})
@@ -34,13 +34,13 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
     """The options and the agent that a run was made with.
 
     Raises:
-        RunError: Where there is no run, or one that another recipe made.
+        RunError: If there is no run, or if another recipe made it.
     """
     made_by = run.config.get("recipe")
     if made_by is None:
-        raise RunError(f"{run.path} was made from Python, not by a recipe: go on with its program, from `deflow.load`.")
+        raise RunError(f"{run.path} was made by a Python program, not by a recipe: continue it with that program.")
     if made_by != recipe:
-        raise RunError(f"{run.path} was made by recipes/{made_by}.py: go on with {command('resume', run.path)}")
+        raise RunError(f"{run.path} was made by recipes/{made_by}.py: continue it with {command('resume', run.path)}")
     return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
 
 
@@ -57,8 +57,8 @@ def open_runs(
     """A new run directory for each of `options.seeds`, or those of `options.resume`.
 
     Raises:
-        ValueError: Where the data is not what the runs were trained on.
-        RunError: Where a directory cannot be read or written.
+        ValueError: If the data is not what the runs were trained on.
+        RunError: If a directory cannot be read or written.
     """
     if options.resume is not None:
         group = RunGroup.open(options.resume, keep=options.keep)
@@ -84,7 +84,7 @@ def open_runs(
 
 
 def data_file(run: Run, data_dir: Path | None = None) -> Path:
-    """Where the run's training file is, or would be below another folder of data."""
+    """Path of the run's training file, or where it would be in another data directory."""
     data = run.config["data"]
     recorded = Path(data["path"])
     if data_dir is None or data["source"] == "user":
@@ -97,8 +97,8 @@ def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
     """The task that the run was trained on.
 
     Raises:
-        DataError: Where its data is not there.
-        ValueError: Where its data is not what the run was trained on.
+        DataError: If its data is missing.
+        ValueError: If its data is not what the run was trained on.
     """
     environment = Environment(**run.config["environment"])
     source = UserFile(data_file(run, data_dir))
@@ -111,7 +111,7 @@ def check_data(run: Run, task: Task) -> None:
     """Compare the task's data with what the run was trained on.
 
     Raises:
-        ValueError: Where it is other data.
+        ValueError: If the digests differ.
     """
     wanted, got = run.config["data"]["sha256"], task.provenance.sha256
     if wanted != got:
@@ -122,10 +122,10 @@ def check_data(run: Run, task: Task) -> None:
 
 
 def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[str]) -> None:
-    """Compare what was asked for with what the run to be continued was made with.
+    """Compare the given options and parts with those of the run to be continued.
 
     Raises:
-        ValueError: Where an option or a part differs that may not.
+        ValueError: If an option or a part differs that must not.
     """
     if options.resume is None:
         return
@@ -135,8 +135,8 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
         if name not in may_change and name in recorded and value != recorded[name]:
             flag = name.rstrip("_").replace("_", "-")
             raise ValueError(
-                f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, or "
-                "start a new run."
+                f"--{flag} was {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, "
+                "or start a new run."
             )
     # Through this version's parts and back: a field that was added since has its default, not a difference.
     agent = describe_agent(restore_agent(run.config["agent"]))

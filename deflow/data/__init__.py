@@ -1,6 +1,6 @@
 """Data: a task's transitions, from OGBench's files, OGBench's oracles or the user, checked before use.
 
-What is listed in `__init__.pyi` is imported when it is first used.
+Names are listed in `__init__.pyi` and imported on first use.
 """
 
 import lazy_loader

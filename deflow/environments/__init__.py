@@ -1,6 +1,6 @@
 """Environments: what a task's name means, how its environment is made, adapted and seeded, and what success is.
 
-What is listed in `__init__.pyi` is imported when it is first used: a worker process needs little of it.
+Names are listed in `__init__.pyi` and imported on first use, because worker processes need few of them.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Evaluation: episodes in worker processes, and the success and return of a policy in its real environment."""
+"""Evaluation: playing episodes in worker processes to measure a policy's success and return."""
 
 from .evaluator import Evaluator, evaluate
 from .result import Evaluation

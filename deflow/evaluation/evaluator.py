@@ -1,4 +1,4 @@
-"""Evaluate a policy in real environments, episodes spread over processes."""
+"""Evaluating a policy: its episodes are distributed over worker processes."""
 
 import pickle
 import tempfile
@@ -19,21 +19,21 @@ from .result import Evaluation
 from .worker import Outcome, Worker
 
 MOST_WORKERS = 8
-"""Processes when their number is not given, however many cores there are: one with a cube in it takes 0.9 GB."""
+"""Most processes to start by default, because each one takes 0.9 GB for a cube environment."""
 
 
 class Evaluator:
     """Worker processes that evaluate policies in one environment, kept alive until `close` or the end of `with`.
 
-    They start at once, in the background. Evaluating again with other weights costs neither a start nor a compilation.
+    They start at once, in the background. Evaluating again with new weights needs no restart and no compilation.
     """
 
     def __init__(self, environment: EnvironmentLike, *, workers: int | None = None):
-        """Start `workers` (default: one per core) for a task, or anything picklable with `make() -> gymnasium.Env`.
+        """Start `workers` (default: one per core) for a task, or for any picklable with `make() -> gymnasium.Env`.
 
         Raises:
             EvaluationError: For an environment that cannot be sent to another process.
-            ValueError: For no workers.
+            ValueError: If `workers` is less than 1.
         """
         maker = maker_of(environment)
         self._workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
@@ -45,7 +45,7 @@ class Evaluator:
         except Exception as error:
             raise EvaluationError(
                 f"The environment {self._name} cannot be sent to worker processes: {error}. "
-                "Use an object of a class defined at the top of a module, whose make() returns the environment."
+                "Pass an object whose class is defined at the top of a module and whose make() returns the environment."
             ) from error
         self._scratch = tempfile.TemporaryDirectory(prefix="deflow-evaluation-")
         self._exporter = Exporter(Path(self._scratch.name))
@@ -62,22 +62,22 @@ class Evaluator:
         progress: bool = False,
         interrupt: threading.Event | None = None,
     ) -> Evaluation:
-        """Run `policy(observation, *, key) -> action` for so many episodes, each from its own seeds.
+        """Run `policy(observation, *, key) -> action` for this many episodes, each with its own seeds.
 
         The result is the same for any number of workers.
 
         Raises:
-            EvaluationError: When an episode fails or a worker dies. The next call starts new workers.
-            EvaluationInterrupted: Soon after `interrupt` is set.
-            ValueError: For no episodes or a negative seed.
+            EvaluationError: If an episode fails or a worker dies. The next call starts new workers.
+            EvaluationInterrupted: If `interrupt` is set.
+            ValueError: If `episodes` is less than 1 or `seed` is negative.
         """
         if self._closed:
-            raise EvaluationError(f"This evaluator of {self._name} is closed. Make another.")
+            raise EvaluationError(f"This evaluator of {self._name} is closed: create a new one.")
         if episodes < 1 or seed < 0:
             raise ValueError(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}.")
         try:
             outcomes = self._run(policy, episodes, seed, progress, interrupt or threading.Event())
-        except BaseException:  # Ctrl-C too: what still runs has no one to report to
+        except BaseException:  # Ctrl-C too: nothing waits for the remaining results
             self._stop()
             raise
         success, returns, lengths = zip(*outcomes, strict=True)
@@ -116,7 +116,7 @@ class Evaluator:
         return [outcomes[i] for i in range(episodes)]
 
     def _start(self) -> EvaluationPool:
-        """Start the workers, each making its environment while the caller goes on."""
+        """Start the workers, which create their environments while the caller continues."""
         directory = Path(self._scratch.name)
         self._pool = EvaluationPool(self._environment, self._name, workers=self._workers, directory=directory)
         self._first = {self._pool.submit(Worker.sizes): "The making" for _ in range(self._workers)}
@@ -136,7 +136,7 @@ def evaluate(
     seed: int = 0,
     workers: int | None = None,
 ) -> Evaluation:
-    """Evaluate once: see `Evaluator`, which keeps its workers for the next time."""
+    """Evaluate once. To evaluate repeatedly, use `Evaluator`, which keeps its workers."""
     workers = min(usable_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
     with Evaluator(environment, workers=workers) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed)

@@ -1,4 +1,4 @@
-"""A policy as a worker process gets it: a compiled program's text and NumPy arrays instead of the user's classes."""
+"""A policy in the form that workers receive: an exported program and NumPy arrays instead of the user's classes."""
 
 import hashlib
 import pickle
@@ -17,7 +17,7 @@ from .worker import KEY_WORDS, Job, Sizes
 
 
 class Exporter:
-    """Writes policies into a directory that workers read, and traces each kind of policy only once."""
+    """Writes policies into a directory that workers read. Each kind of policy is traced only once."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -25,7 +25,7 @@ class Exporter:
         self._jobs = 0
 
     def __call__(self, policy: Callable[..., Any], sizes: Sizes, seed: int) -> Job:
-        """Write what running `policy` in such an environment takes; the weights' file is the caller's to remove.
+        """Write the files that running `policy` at these sizes needs. The caller removes the weights' file.
 
         Raises:
             EvaluationError: For a policy that does not map one observation and a key to one action.
@@ -59,7 +59,7 @@ class Exporter:
 
 
 def _export(act: Callable, data: list[np.ndarray], sizes: Sizes) -> bytes:
-    """The pickled pair (whether 64-bit types are on, the serialized program), traced for the CPU whatever trains."""
+    """The pickled pair (whether 64-bit types are on, the serialized program), always traced for the CPU."""
     observation = jax.ShapeDtypeStruct(sizes.observation_shape, sizes.observation_dtype)
     key = jax.ShapeDtypeStruct((KEY_WORDS,), "uint32")
     step = jax.ShapeDtypeStruct((), "uint32")
@@ -69,7 +69,7 @@ def _export(act: Callable, data: list[np.ndarray], sizes: Sizes) -> bytes:
     except Exception as error:
         raise EvaluationError(
             f"The policy could not be traced as policy(observation, key=key) on {what}: {error} "
-            "Check that it was built for this environment and calls nothing outside JAX."
+            "Check that it was built for this environment and uses only JAX."
         ) from error
     got = [f"{x.dtype}{list(x.shape)}" for x in exported.out_avals]
     shapes = [x.shape for x in exported.out_avals]
@@ -89,7 +89,7 @@ def _key_implementation(leaf) -> str | None:
 
 
 def _hashable(policy, structure, static, shapes, sizes: Sizes):
-    """What two policies share if and only if they are the same program; unique where that cannot be known."""
+    """A key that is equal for two policies if and only if they are the same program; unique if that is unknown."""
     values = tuple(jax.tree.leaves(static))
     types = tuple(type(value) for value in values)
     kind = (structure, jax.tree.structure(static), values, types, shapes, sizes, jax.config.read("jax_enable_x64"))

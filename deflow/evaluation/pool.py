@@ -1,4 +1,4 @@
-"""Worker processes that outlive an evaluation, and what is said when one of them dies."""
+"""Worker processes that persist between evaluations, and the error message when one of them dies."""
 
 import concurrent.futures
 import signal
@@ -26,7 +26,7 @@ class EvaluationPool:
         )
 
     def submit(self, method: Callable, *arguments) -> concurrent.futures.Future:
-        """Ask for one of `Worker`'s methods, to be run by whichever process is free.
+        """Submit a call of one of `Worker`'s methods, to be run by the next free process.
 
         Raises:
             EvaluationError: If a worker has died before.
@@ -34,10 +34,10 @@ class EvaluationPool:
         try:
             return self._pool.submit(call, method, *arguments)
         except BrokenProcessPool as error:
-            raise EvaluationError(self._epitaph()) from error
+            raise EvaluationError(self._describe_deaths()) from error
 
     def results(self, asked: dict[concurrent.futures.Future, str]) -> Iterator[tuple[concurrent.futures.Future, Any]]:
-        """The futures and their results as they arrive; `asked` says what each of them is.
+        """The futures and their results as they arrive; `asked` has a description of each.
 
         Raises:
             EvaluationError: If something failed inside a worker, or a worker died.
@@ -46,31 +46,32 @@ class EvaluationPool:
             try:
                 result = future.result()
             except BrokenProcessPool as error:
-                raise EvaluationError(self._epitaph()) from error
+                raise EvaluationError(self._describe_deaths()) from error
             if isinstance(result, Failure):
                 raise EvaluationError(f"{asked[future]} of {self._name} failed. {result.text}")
             yield future, result
 
     def kill(self):
-        """End all processes now, whatever they run."""
+        """End all processes at once."""
         self._pool.kill()
 
-    def _epitaph(self) -> str:
-        """Which processes died, of what, and what they ran."""
-        return "\n".join(map(self._describe, self._pool.dead()))
+    def _describe_deaths(self) -> str:
+        """Which processes died, why, and what they were running."""
+        return "\n".join(map(self._describe_death, self._pool.dead()))
 
-    def _describe(self, process: Process) -> str:
+    def _describe_death(self, process: Process) -> str:
         code = process.exitcode or 0
         cause = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         note = self._directory / f"worker-{process.pid}"
         if not note.exists():
             return (
-                f"A worker process of {self._name} ended {cause} before it was ready; what it printed says why. If the "
-                "environment's class is defined in the script itself, put its work under `if __name__ == '__main__':`."
+                f"A worker process of {self._name} ended {cause} before it was ready; see its output for the cause. If "
+                "the environment's class is defined in the script itself, guard the script with "
+                "`if __name__ == '__main__':`."
             )
         episode, _, native = note.read_text().partition("\n")
         what = f"while it ran episode {episode}" if episode.isdigit() else "between episodes"
         text = f"A worker process ended {cause} {what} of {self._name}. "
         if code == -signal.SIGKILL:
-            text += "The system does this when memory runs out: try fewer workers. "
-        return text + (f"Its last words:\n{native.rstrip()}" if native.strip() else "It left no traceback.")
+            text += "The system does this when it runs out of memory: try fewer workers. "
+        return text + (f"Its traceback:\n{native.rstrip()}" if native.strip() else "It left no traceback.")

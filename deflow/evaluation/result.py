@@ -1,4 +1,4 @@
-"""What an evaluation found: one row per episode, and their summary with 95% intervals."""
+"""The result of an evaluation: one row per episode, and their summary with 95% intervals."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The outcome of N episodes, in the order of their numbers, each array of shape (N,)."""
+    """The outcome of N episodes, in order. Every array has shape (N,)."""
 
     success: np.ndarray
     """1 where any step of the episode reported success, 0 where none did, nan where success was never reported."""
@@ -22,7 +22,7 @@ class Evaluation:
     """Numbers of environment steps."""
 
     def metrics(self) -> dict[str, float]:
-        """Means by the names of the log's columns, with the limits of their 95% intervals as `.low` and `.high`."""
+        """Means by column of the log, with the limits of their 95% intervals as `.low` and `.high`."""
         success = float(np.mean(self.success))
         episode_return = float(np.mean(self.returns))
         success_low, success_high = wilson_interval(self.success)
@@ -51,7 +51,7 @@ class Evaluation:
 
 
 def wilson_interval(success: np.ndarray) -> tuple[float, float]:
-    """Wilson's score interval of the success rate from outcomes 0 and 1 of shape (N,); nan where one of them is."""
+    """Wilson's score interval of the success rate from outcomes 0 and 1 of shape (N,); nan if any of them is nan."""
     from scipy import stats  # a second to import, which the worker processes do not need
 
     if np.isnan(success).any():

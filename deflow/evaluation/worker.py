@@ -1,4 +1,4 @@
-"""What a worker process does: it runs episodes of one environment, and reports failures as plain text."""
+"""The worker process: it runs episodes of one environment and reports failures as plain text."""
 
 import faulthandler
 import functools
@@ -23,11 +23,11 @@ KEY_WORDS = 2
 
 
 MOST_PROGRAMS = 4
-"""Compiled policies that a worker keeps; those traced from closures differ at every call."""
+"""Compiled policies that a worker keeps, since policies traced from closures differ at every call."""
 
 
 class Sizes(NamedTuple):
-    """What a policy must fit: the environment's observations and actions."""
+    """The sizes that a policy must fit: those of the environment's observations and actions."""
 
     observation_shape: tuple[int, ...]
     observation_dtype: str
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One policy to run: two files in the evaluator's directory, and the evaluation's seed."""
+    """A policy to run: two files in the evaluator's directory, and the evaluation's seed."""
 
     program: str
     weights: str
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 def read_sizes(environment: gymnasium.Env) -> Sizes:
-    """The sizes of an environment, after a look at what a policy of flat float actions in [-1, 1] can serve.
+    """The sizes of an environment, after a check that its actions are one vector in [-1, 1].
 
     Raises:
         EvaluationError: For other spaces.
@@ -59,7 +59,7 @@ def read_sizes(environment: gymnasium.Env) -> Sizes:
     observations, actions = environment.observation_space, environment.action_space
     if not isinstance(observations, gymnasium.spaces.Box):
         raise EvaluationError(
-            f"Observations must be one array, got the space {observations}. Wrap the environment, for example in "
+            f"Observations must be a single array, got the space {observations}. Wrap the environment, for example in "
             "gymnasium.wrappers.FlattenObservation."
         )
     if not isinstance(actions, gymnasium.spaces.Box) or len(actions.shape) != 1:
@@ -76,7 +76,7 @@ def read_sizes(environment: gymnasium.Env) -> Sizes:
 
 
 class Worker:
-    """What one process keeps between episodes."""
+    """The state of one process between episodes."""
 
     def __init__(self, environment: bytes, note: IO[str]):
         self._pickled = environment
@@ -85,11 +85,11 @@ class Worker:
         self._weights = ("", [])
 
     def sizes(self) -> Sizes:
-        """The environment's sizes; it is made by then."""
+        """The environment's sizes. Creates the environment."""
         return self._made[1]
 
     def run(self, job: Job, episode: int) -> Outcome:
-        """Run one episode, whose randomness depends on the job's seed and the episode's number only."""
+        """Run one episode. Its randomness depends only on the job's seed and the episode's number."""
         self.write_note(f"{episode}\n")
         environment, sizes = self._made
         act, weights = self._load(job)
@@ -115,7 +115,7 @@ class Worker:
         return Outcome(float(success), total, step)
 
     def write_note(self, text: str):
-        """Leave word of what is running, in the file that a crash adds its native traceback to."""
+        """Write what is running into the file to which a crash appends its native traceback."""
         self._note.seek(0)
         self._note.truncate()
         self._note.write(text)
@@ -127,7 +127,7 @@ class Worker:
         return environment, read_sizes(environment)
 
     def _load(self, job: Job):
-        """The job's compiled program and its arrays on the device, each read once."""
+        """The job's compiled program and its arrays on the device. Each file is read once."""
         if job.program not in self._programs:
             if len(self._programs) == MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
@@ -144,13 +144,13 @@ _worker: Worker | None = None
 
 
 class Failure(NamedTuple):
-    """An exception as text, since not every exception survives the way between processes."""
+    """An exception as text, since not every exception can be sent between processes."""
 
     text: str
 
 
 def start(environment: bytes, directory: str):
-    """Set up a fresh process that evaluates a pickled environment."""
+    """Set up a new process that evaluates in a pickled environment."""
     global _worker
     warnings.simplefilter("ignore")  # the same ones from every worker would bury the training's own output
     note = open(Path(directory, f"worker-{os.getpid()}"), "w")  # noqa: SIM115 (open for life)

@@ -1,4 +1,4 @@
-"""Interaction: environments in processes of their own, stepped together: where online transitions come from."""
+"""Interaction: environments in their own processes, stepped together to produce online transitions."""
 
 from .actors import Actors, Step
 

@@ -16,7 +16,7 @@ class Step(NamedTuple):
     """One transition of every environment: first axes S seeds, E environments."""
 
     observation: np.ndarray
-    """What the actions answered to, shape (S, E, *observation)."""
+    """The observations before the step, shape (S, E, *observation)."""
 
     action: np.ndarray
     """The actions as they were executed, float32 of shape (S, E, A) in [-1, 1]."""
@@ -25,32 +25,32 @@ class Step(NamedTuple):
     """Rewards, float32."""
 
     next_observation: np.ndarray
-    """What followed, at an episode's end too: never the next episode's first observation."""
+    """The observations after the step, also at an episode's end: never the next episode's first observation."""
 
     terminated: np.ndarray
-    """Whether the episode ended for good, so that nothing follows."""
+    """Whether the episode terminated, so that no state follows."""
 
     truncated: np.ndarray
-    """Whether the episode was cut off."""
+    """Whether the episode was truncated, for example by a time limit."""
 
     success: np.ndarray
-    """1 or 0 as the environment says, float32; nan where it does not."""
+    """1 or 0 as the environment reports it, float32; nan if it does not."""
 
     episode_return: np.ndarray
-    """Sum of the rewards of the episode that ended with this step; nan where none did."""
+    """Sum of the rewards of the episode that ended with this step; nan if none did."""
 
     episode_length: np.ndarray
-    """Its number of steps; nan where none ended."""
+    """Its number of steps; nan if none ended."""
 
     episode_success: np.ndarray
-    """1 where any of its steps reported success, 0 where none did; nan where none ended or none reported."""
+    """1 if any of its steps reported success, 0 if none did; nan if no episode ended or success was not reported."""
 
 
 def checked_actions(actions: np.ndarray, expected: tuple[int, ...]) -> np.ndarray:
     """The actions as they are executed: float32, clipped to [-1, 1].
 
     Raises:
-        InteractionError: For another shape than expected, and for numbers that are not finite.
+        InteractionError: If the shape is not the expected one, or a number is not finite.
     """
     actions = np.asarray(actions, np.float32)
     if actions.shape != expected:
@@ -65,18 +65,18 @@ def checked_actions(actions: np.ndarray, expected: tuple[int, ...]) -> np.ndarra
 
 
 class Actors:
-    """S x E environments, each in a process of its own, kept until `close` or the end of `with`.
+    """S x E environments, each in its own process, kept until `close` or the end of `with`.
 
-    They start at once, in the background. What episode k of environment e of seed s is like depends on (s, e, k) and
-    its actions only.
+    They start at once, in the background. Episode k of environment e of seed s depends only on (s, e, k) and its
+    actions.
     """
 
     def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int = 1):
-        """Start `environments` for each seed, of a task or anything picklable with `make() -> gymnasium.Env`.
+        """Start `environments` per seed, for a task or for any picklable with `make() -> gymnasium.Env`.
 
         Raises:
             InteractionError: For an environment that cannot be sent to another process.
-            ValueError: For no environments, no seeds or negative ones.
+            ValueError: If there are no environments or seeds, or a seed is negative.
         """
         if not seeds or min(seeds) < 0 or environments < 1:
             raise ValueError(
@@ -88,23 +88,23 @@ class Actors:
 
     @property
     def observation(self) -> np.ndarray:
-        """What the next actions answer to, shape (S, E, *observation). Waits for the processes' start."""
+        """The current observations, shape (S, E, *observation). Waits for the processes to start."""
         _ = self._ready
         return self._observation
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same seed and actions gave the same observations, bit for bit, in a few steps at the start.
+        """Whether the same seed and actions gave the same observations, bit for bit, in a short test at the start.
 
         If not, a running episode cannot be restored: `restart` before asking for the `state`.
         """
         return self._ready.repeatable
 
     def send(self, action: np.ndarray) -> None:
-        """Start a step with actions (S, E, A), which are clipped to [-1, 1]; returns at once.
+        """Start a step with actions (S, E, A), which are clipped to [-1, 1]. Returns at once.
 
         Raises:
-            InteractionError: For another shape and for numbers that are not finite. Nothing has been sent by then.
+            InteractionError: If the shape is wrong or a number is not finite. Nothing has been sent then.
         """
         self._check_idle()
         action = checked_actions(action, (*self._shape, self._ready.action_size))
@@ -112,10 +112,10 @@ class Actors:
         self._sent = action
 
     def receive(self) -> Step:
-        """Wait for the step that was sent; afterwards `observation` is the next one.
+        """Wait for the step that was sent. Afterwards `observation` is the next one.
 
         Raises:
-            InteractionError: When an environment fails or gives what is not finite, and when a process died.
+            InteractionError: If an environment fails or returns a number that is not finite, or a process died.
         """
         if self._sent is None:
             raise InteractionError("No step is under way: send actions first.")
@@ -132,7 +132,7 @@ class Actors:
 
     def state(self) -> dict[str, np.ndarray]:
         """The running episodes: `episode` and `length` (S, E), `actions` (S, E, longest, A) padded with zeros, and the
-        `observation` that they led to."""
+        resulting `observation`."""
         self._check_idle()
         actors = self._group.actors
         actions = np.zeros((len(actors), max(len(a.actions) for a in actors), self._ready.action_size), np.float32)
@@ -147,10 +147,10 @@ class Actors:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`, padded or not: all running episodes are played again, side by side.
+        """Continue from a `state`, padded or not: all running episodes are replayed, in parallel.
 
         Raises:
-            InteractionError: For a state of other environments, and where an observation does not come back.
+            InteractionError: If the state is of other environments, or an observation is not reproduced.
         """
         self._check_idle()
         actions, lengths, saved = state["actions"], state["length"], state["observation"]
@@ -163,7 +163,7 @@ class Actors:
             )
         if np.any(lengths) and not self.repeatable:
             raise InteractionError(
-                f"{self._group.name} does not repeat itself, so that no running episode can be restored. Call "
+                f"{self._group.name} is not reproducible, so no running episode can be restored. Call "
                 "restart() before state()."
             )
         rows = zip(state["episode"].flat, lengths.flat, self._flat(actions), strict=True)
@@ -174,7 +174,7 @@ class Actors:
             if self.repeatable and got.tobytes() != wanted.tobytes():
                 self.close()
                 raise InteractionError(
-                    f"The {actor.name} did not come back to the saved observation after {len(actor.actions)} steps of "
+                    f"The {actor.name} did not reach the saved observation after {len(actor.actions)} steps of "
                     f"episode {actor.episode}. Resume on the machine and with the packages that it was saved with."
                 )
 
@@ -190,13 +190,13 @@ class Actors:
 
     @functools.cached_property
     def _ready(self) -> Ready:
-        """What the first process said when it was ready, once all are."""
+        """What the first process reported when it was ready. Waits for all of them."""
         ready: list[Ready] = self._group.answers()
         self._observation = self._grid(one.observation for one in ready)
         return ready[0]
 
     def _play(self, episodes: Sequence[tuple[int, Sequence[np.ndarray] | np.ndarray]]):
-        """Go to where these actions of these episodes lead."""
+        """Replay these actions of these episodes."""
         self._check_idle()
         _ = self._ready
         for actor, (episode, actions) in zip(self._group.actors, episodes, strict=True):

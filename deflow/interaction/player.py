@@ -1,4 +1,4 @@
-"""One environment in its process: every episode is played from its own seeds, and begins when the last one ends."""
+"""One environment in its process. Every episode has its own seeds and begins when the previous one ends."""
 
 import pickle
 from typing import Any, NamedTuple
@@ -10,15 +10,15 @@ from ..environments import seeded_reset, step_success
 from ..errors import InteractionError
 
 PROBE_STEPS = 10
-"""How long an episode is played twice to see whether it repeats itself."""
+"""Number of steps that are played twice to see whether the environment is reproducible."""
 
 
 TAG = int.from_bytes(b"play")
-"""What sets these episodes' seeds apart from evaluation's and collection's."""
+"""Distinguishes these episodes' seeds from those of evaluation and collection."""
 
 
 class Ready(NamedTuple):
-    """What is known once the environment is made and its first episode has begun."""
+    """What is known once the environment exists and its first episode has begun."""
 
     observation: np.ndarray
     action_size: int
@@ -26,10 +26,10 @@ class Ready(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one action led to; the episode's summary is nan where it goes on."""
+    """The result of one action. The episode's summary is nan while the episode continues."""
 
     observation: np.ndarray
-    """What the next action answers to: of the next episode where this one ended."""
+    """The observation for the next action: that of the next episode if this one ended."""
 
     reward: np.float32
     next_observation: np.ndarray
@@ -47,10 +47,10 @@ class Player:
     def __init__(self, environment: bytes, seed: int, index: int):
         self._pickled, self._seed, self._index = environment, seed, index
         self.where = "before its first episode"
-        """What goes on, for those who report a failure."""
+        """What is happening, for error messages."""
 
     def start(self, probe: bool) -> Ready:
-        """Make the environment and begin episode 0, with a probe of whether episodes repeat themselves if wanted."""
+        """Make the environment and begin episode 0. With `probe`, test whether episodes are reproducible."""
         self._environment: gymnasium.Env[np.ndarray, np.ndarray] = pickle.loads(self._pickled).make()
         size = _action_size(self._environment)
         self._dtype = np.uint8 if self._environment.observation_space.dtype == np.uint8 else np.float32
@@ -58,14 +58,14 @@ class Player:
         return Ready(self.begin(0), size, repeatable)
 
     def begin(self, episode: int) -> np.ndarray:
-        """Begin an episode, whose randomness depends on the seed, the environment's index and its own number only."""
+        """Begin an episode. Its randomness depends only on the seed, the environment's index and its own number."""
         self.where = f"at the beginning of episode {episode}"
         self._episode, self._length, self._return, self._success = episode, 0, 0.0, np.nan
         seeds = episode_seeds(self._seed, self._index, episode)
         return self._finite("observation", seeded_reset(self._environment, *seeds))
 
     def step(self, action: np.ndarray) -> Outcome:
-        """One step with an action (A,), and the beginning of the next episode where it ended this one."""
+        """One step with an action (A,). If it ends the episode, the next one begins."""
         self.where = f"in step {self._length} of episode {self._episode}"
         following, reward, terminated, truncated, info = self._environment.step(action)
         following, reward = self._finite("observation", following), float(self._finite("reward", reward))
@@ -92,7 +92,7 @@ class Player:
         for action in actions:
             observation = self.step(action).observation
         if self._episode != episode:
-            raise InteractionError(f"It ended within {len(actions)} actions that did not end it before.")
+            raise InteractionError(f"It ended within {len(actions)} actions, which it did not do before.")
         return observation
 
     def _fingerprint(self, size: int) -> bytes:
@@ -118,7 +118,7 @@ def episode_seeds(seed: int, environment: int, episode: int) -> tuple[int, int]:
 
 
 def _action_size(environment: gymnasium.Env) -> int:
-    """A, after a look at whether the spaces are what is learned from."""
+    """A, after a check that the spaces are supported."""
     observations, actions = environment.observation_space, environment.action_space
     if (
         isinstance(observations, gymnasium.spaces.Box)
@@ -129,6 +129,6 @@ def _action_size(environment: gymnasium.Env) -> int:
     ):
         return actions.shape[0]
     raise InteractionError(
-        f"Observations must be one array and actions one vector in [-1, 1], got {observations} and {actions}. "
+        f"Observations must be a single array and actions a vector in [-1, 1], got {observations} and {actions}. "
         "Use deflow.Environment, or Gymnasium's wrappers FlattenObservation and RescaleAction(environment, -1.0, 1.0)."
     )

@@ -1,4 +1,4 @@
-"""A worker process: answers what it is asked over its connection. Failures too come back as plain text."""
+"""The worker process: it answers requests on its connection, and reports failures as plain text."""
 
 import contextlib
 import faulthandler
@@ -15,15 +15,18 @@ from .player import Player
 
 
 class Failure(NamedTuple):
-    """An exception as text, since not every exception survives the way between processes."""
+    """An exception as text, since not every exception can be sent between processes."""
 
     where: str
     text: str
 
 
 def serve(connection: Connection, environment: bytes, seed: int, index: int, scratch: Path):
-    """Answer requests `(method of Player, *arguments)` until the parent is gone. What ends the parent is its affair:
-    a job's SIGTERM, sent to all its processes, lets it save what the workers still have to tell."""
+    """Answer requests `(method of Player, *arguments)` until the parent is gone.
+
+    SIGTERM is ignored. A job scheduler sends it to all processes, and the parent then still needs the workers' state
+    for its last checkpoint.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent(scratch)
     warnings.simplefilter("ignore")  # the same ones from every worker would bury the training's own output

@@ -1,4 +1,4 @@
-"""The worker processes of the environments, as their parent sees them: asked together, ended together."""
+"""The parent's view of the environments' worker processes, which are called and ended together."""
 
 import contextlib
 import multiprocessing
@@ -19,7 +19,7 @@ from .serving import Failure, serve
 
 
 class Actor:
-    """Environment `index` of a seed, made from a pickled recipe called `name` in errors, in a process of its own."""
+    """Environment `index` of a seed in its own process, made from a pickled recipe called `name` in errors."""
 
     def __init__(self, environment: bytes, name: str, *, seed: int, index: int, scratch: Path):
         self.name = f"environment {index} of seed {seed} of {name}"
@@ -38,7 +38,7 @@ class Actor:
         other_end.close()
 
     def note(self, action: np.ndarray, *, ended: bool):
-        """Note that an action was executed, and whether the episode ended with it."""
+        """Record that an action was executed, and whether it ended the episode."""
         if ended:
             self.episode, self.actions = self.episode + 1, []
         else:
@@ -49,48 +49,51 @@ class Actor:
         try:
             self._connection.send((method, *arguments))
         except OSError as error:
-            raise InteractionError(self._epitaph()) from error
+            raise InteractionError(self._describe_death()) from error
 
     def answer(self) -> Any:
-        """The result of what was asked.
+        """The result of the last call.
 
         Raises:
-            InteractionError: For a failure there, and for a process that died.
+            InteractionError: If the call failed or the process died.
         """
         try:
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise InteractionError(self._epitaph()) from error
+            raise InteractionError(self._describe_death()) from error
         if isinstance(answer, Failure):
             raise InteractionError(f"The {self.name} failed {answer.where}. {answer.text}")
         self._answered = True
         return answer
 
     def end(self):
-        """End the process now, whatever it does."""
+        """End the process at once."""
         self._process.kill()
         self._process.join()
         self._connection.close()
 
-    def _epitaph(self) -> str:
+    def _describe_death(self) -> str:
         self._process.join()
         code = self._process.exitcode or 0
         cause = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         text = f"The worker process of {self.name} ended {cause} "
         if not self._answered:
             return text + (
-                "before it was ready; what it printed says why. If the environment's class is defined in the script "
-                "itself, put its work under `if __name__ == '__main__':`."
+                "before it was ready; see its output for the cause. If the environment's class is defined in the "
+                "script itself, guard the script with `if __name__ == '__main__':`."
             )
         text += f"in step {len(self.actions)} of episode {self.episode}. "
         if code == -signal.SIGKILL:
-            return text + "The system does this when memory runs out: try fewer environments."
-        return text + "What it printed says why."
+            return text + "The system does this when it runs out of memory: try fewer environments."
+        return text + "See its output for the cause."
 
 
 class Group:
-    """One process for each of so many environments of each seed. The first failure ends them all, and so does Ctrl-C
-    while they are waited for, since what they still say would be taken for answers to the next question."""
+    """One process per environment and seed.
+
+    The first failure ends all of them, and so does Ctrl-C during a wait, because their late answers would be mistaken
+    for answers to the next call.
+    """
 
     def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int):
         maker = maker_of(environment)
@@ -101,7 +104,7 @@ class Group:
         except Exception as error:
             raise InteractionError(
                 f"The environment {self.name} cannot be sent to worker processes: {error}. "
-                "Use an object of a class defined at the top of a module, whose make() returns the environment."
+                "Pass an object whose class is defined at the top of a module and whose make() returns the environment."
             ) from error
         scratch = tempfile.TemporaryDirectory(prefix="deflow-interaction-")
         self._finalizer = util.Finalize(self, _end, (self.actors, scratch), exitpriority=0)  # for those never closed
@@ -111,13 +114,13 @@ class Group:
         self.ask("start", [(actor is self.actors[0],) for actor in self.actors])
 
     def ask(self, method: str, arguments: Iterable[tuple]):
-        """Call a method of `Player` in every process, each with its own arguments; returns at once."""
+        """Call a method of `Player` in every process, each with its own arguments. Returns at once."""
         with self._end_on_failure():
             for actor, own in zip(self.actors, arguments, strict=True):
                 actor.ask(method, *own)
 
     def answers(self) -> list[Any]:
-        """What the processes answer, in their order.
+        """The answers of the processes, in order.
 
         Raises:
             InteractionError: For the first failure.
@@ -133,7 +136,7 @@ class Group:
     def _end_on_failure(self) -> Iterator[None]:
         if not self._finalizer.still_active():
             raise InteractionError(
-                f"The environments {self.name} are closed. Make others, and restore the state that was saved."
+                f"The environments {self.name} are closed: create new ones and restore the saved state."
             )
         try:
             yield

@@ -1,7 +1,7 @@
-"""Workers: how processes start, end and hear Ctrl-C. Nothing here knows of reinforcement learning."""
+"""Workers: how processes start and end, and how they react to Ctrl-C. Nothing here is about reinforcement learning."""
 
 from .executor import BrokenProcessPool, WorkerPool
-from .interrupts import Interrupt, patient_interrupts
+from .interrupts import Interrupt, graceful_interrupts
 from .spawning import Process, end_with_parent, usable_cores
 
 __all__ = [
@@ -10,6 +10,6 @@ __all__ = [
     "Process",
     "WorkerPool",
     "end_with_parent",
-    "patient_interrupts",
+    "graceful_interrupts",
     "usable_cores",
 ]

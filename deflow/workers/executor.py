@@ -1,4 +1,4 @@
-"""Processes that are given jobs: the one executor behind collection, evaluation and searches."""
+"""A pool of processes that run jobs, used for collection, evaluation and nearest neighbours."""
 
 import concurrent.futures
 import signal
@@ -12,9 +12,9 @@ from .spawning import Context, Process, end_with_parent
 
 
 class WorkerPool:
-    """Fresh processes of one thread each that run jobs until `close`, `kill`, or the end of `with`.
+    """New processes with one thread each, which run jobs until `close`, `kill`, or the end of `with`.
 
-    They start when the first job is submitted. At an error within `with`, Ctrl-C included, they end at once.
+    They start when the first job is submitted. An error inside `with`, including Ctrl-C, ends them at once.
     """
 
     def __init__(
@@ -26,8 +26,8 @@ class WorkerPool:
         main: bool = False,
         scratch: Path | None = None,
     ):
-        """`start(*arguments)` runs first in each process; `main` says whether jobs need the parent's script. Temporary
-        files go to `scratch`, which is removed should the parent be killed; to a folder of the pool's own if not given.
+        """`start(*arguments)` runs first in each process. `main` says whether jobs need the parent's script. Temporary
+        files go to `scratch`, which is removed if the parent is killed; by default the pool creates its own folder.
         """
         self._own = tempfile.TemporaryDirectory(prefix="deflow-workers-") if scratch is None else None
         folder = scratch or Path(self._own.name)  # pyright: ignore[reportOptionalMemberAccess]
@@ -37,10 +37,10 @@ class WorkerPool:
         )
 
     def submit(self, job: Callable, *arguments: Any) -> concurrent.futures.Future:
-        """Ask for a job, to be done by whichever process is free.
+        """Submit a job, to be done by the next free process.
 
         Raises:
-            BrokenProcessPool: Once one has died.
+            BrokenProcessPool: If a process has died.
         """
         return self._executor.submit(job, *arguments)
 
@@ -49,20 +49,20 @@ class WorkerPool:
         return self._executor.map(job, values, chunksize=chunksize)
 
     def dead(self) -> list[Process]:
-        """The processes that died, once the pool is broken: those that ended by themselves, if there are some."""
+        """The processes that died, once the pool is broken: those that ended by themselves, if there are any."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         ended = [process for process in self._context.processes if process.exitcode]
         # The executor ends the others by SIGTERM.
         return [process for process in ended if process.exitcode != -signal.SIGTERM] or ended
 
     def kill(self) -> None:
-        """End all processes now, whatever they run, and remove their temporary files."""
+        """End all processes at once and remove their temporary files."""
         for process in self._context.processes:
             process.kill()
         self.close()
 
     def close(self) -> None:
-        """Wait for the jobs that were submitted, then end the processes and remove their temporary files."""
+        """Wait for the submitted jobs, then end the processes and remove their temporary files."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         if self._own is not None:
             self._own.cleanup()

@@ -1,4 +1,4 @@
-"""How worker processes start (fresh, on the CPU, with one thread, Ctrl-C blocked) and how they end."""
+"""How worker processes start (spawned, on the CPU, with one thread, Ctrl-C blocked) and how they end."""
 
 import contextlib
 import multiprocessing.context
@@ -14,13 +14,13 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Within: these environment variables, which a process that is started inherits; then the parent's own again."""
+    """A context with these environment variables, which new processes inherit; the old values return afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -35,7 +35,7 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Block Ctrl-C in this thread, and so for good in a process that it starts: the parent alone answers it."""
+    """Block Ctrl-C in this thread, and thereby permanently in processes it starts: only the parent reacts to it."""
     resource_tracker.ensure_running()  # started within, by the start of a process, it would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -46,7 +46,7 @@ def without_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_main() -> Iterator[None]:
-    """Hide the parent's script, so that a spawned process does not run it again and it needs no `__name__` guard."""
+    """Hide the parent's script, so that a spawned process does not run it and it needs no `__name__` guard."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -56,7 +56,7 @@ def without_main() -> Iterator[None]:
 
 
 class Process(multiprocessing.context.SpawnProcess):
-    """A spawned process. `main` says whether it needs the parent's script, which spawning would run once more."""
+    """A spawned process. `main` says whether it needs the parent's script, which spawning would run again."""
 
     def __init__(self, *, scratch: Path, main: bool, **kwargs):
         super().__init__(**kwargs)
@@ -64,7 +64,7 @@ class Process(multiprocessing.context.SpawnProcess):
         self._main = main
 
     def start(self):
-        """Start with the surroundings of a worker, and put the parent's own back."""
+        """Start with a worker's environment variables, then restore the parent's."""
         hidden = contextlib.nullcontext() if self._main else without_main()
         with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
             super().start()
@@ -78,15 +78,15 @@ class Context(multiprocessing.context.SpawnContext):
         self._settings = {"scratch": scratch, "main": main}
 
     def Process(self, **kwargs) -> Process:  # noqa: N802 # pyright: ignore[reportIncompatibleVariableOverride]
-        """A process not yet started: the name and the arguments are the executor's."""
+        """A process that is not started yet, with the executor's name and arguments."""
         self.processes.append(Process(**self._settings, **kwargs))
         return self.processes[-1]
 
 
 def end_with_parent(scratch: Path):
-    """Leave no orphan and no files however the parent ends: a killed one leaves its workers waiting for work for ever.
+    """End this process and remove its files when the parent ends. Workers of a killed parent would wait for ever.
 
-    To be called in a worker, with the folder of its temporary files.
+    Call it in a worker, with the folder of its temporary files.
     """
     threading.Thread(target=_wait_for_end, args=(scratch,), daemon=True).start()
 
@@ -100,10 +100,11 @@ def _wait_for_end(scratch: Path):
 
 
 def _variables(scratch: Path) -> dict[str, str]:
-    """The environment variables a worker must find before it imports JAX.
+    """The environment variables that must be set before a worker imports JAX.
 
-    The accelerator stays the trainer's. One thread each: the processes are the parallelism, and sums in another order
-    would make results depend on the number of cores. Temporary files that environments leave behind go with the pool.
+    The accelerator is left to the trainer. Each worker has one thread, because the processes provide the parallelism
+    and sums in a different order would make results depend on the number of cores. Temporary files that environments
+    leave behind are removed with the pool.
     """
     return {
         "JAX_PLATFORMS": "cpu",
