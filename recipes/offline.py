@@ -20,6 +20,7 @@ import numpy as np
 import deflow
 from deflow import cli, report, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
+from deflow.data.endings import Terminals
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 from deflow.workers import graceful_interrupts
@@ -40,6 +41,9 @@ class Offline:
 
     data: str = "official"
     """official (OGBench's files, downloaded if need be), collected (by OGBench's oracles), or a path to an .npz."""
+
+    terminals: Terminals | None = None
+    """What a lone column `terminals` in a file of your own marks: trajectory-end or termination."""
 
     rows: int = 1_000_000
     """Transitions to collect, where data is collected."""
@@ -112,7 +116,7 @@ class Offline:
     @property
     def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
         """Where the data comes from."""
-        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
+        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed, terminals=self.terminals)
 
 
 QUICKSTART = Offline(
@@ -255,7 +259,7 @@ def first_screen(
     return {
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
-        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.terminations:,} solved",
+        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {endings(task)}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         **({"trust region": bound} if bound else {}),
@@ -266,6 +270,13 @@ def first_screen(
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
+
+
+def endings(task: deflow.Task) -> str:
+    """What the data says of success, terminations and truncations."""
+    if task.successes is not None:
+        return f"{task.successes:,} solved"
+    return f"{task.terminations:,} terminated, {task.truncations:,} truncated (read {task.provenance.reading})"
 
 
 def finish(session: Session, *, seconds: float) -> None:

@@ -58,10 +58,12 @@ def test_rewards_of_the_file_win_over_the_tasks(tmp_path):
 
 def test_a_file_with_next_observations_keeps_every_row(tmp_path):
     columns = {**maze_columns(), "rewards": np.zeros(40), "masks": np.arange(40) != 39}
-    columns["next_observations"] = columns["observations"] + 1
+    following = np.roll(columns["observations"], -1, axis=0)
+    following[[14, 39]] = 3.25  # what followed at the ends stands in no other row
+    columns["next_observations"] = following
     batch = load_task(MAZE, save(tmp_path, columns)).train
     assert len(batch) == 40
-    np.testing.assert_array_equal(batch.next_observation, columns["observations"] + 1)
+    np.testing.assert_array_equal(batch.next_observation, following)
     np.testing.assert_array_equal(batch.extras["trajectory_end"], columns["terminals"])
 
 
@@ -160,27 +162,37 @@ def at(place, value):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (changed(actions=None), "has no column 'actions': it needs observations, actions, terminals, qpos"),
+        (changed(actions=None), "has no column 'actions': it needs observations, actions, qpos"),
         (changed(qpos=None), "has no column 'qpos'"),
         (changed(observations=at((17, 1), np.nan)), r"holds nan in observations, first in row 17 \(coordinate 1\)"),
         (changed(actions=at((23, 0), -np.inf)), r"holds -inf in actions, first in row 23 \(coordinate 0\)"),
         (changed(qpos=at((5, 0), np.nan)), "holds nan in qpos, first in row 5"),
         (changed(actions=at((9, 1), 1.2)), "beyond the environment's bounds, first in row 9, coordinate 1"),
         (changed(terminals=at(4, 0.5)), "holds 0.5 in terminals, first in row 4"),
-        (changed(terminals=at(39, 0)), "ends in the middle of a trajectory"),
+        (changed(terminals=at(39, 0)), "ends within a trajectory"),
         (changed(terminals=np.ones(40)), "has no transitions, since every row ends a trajectory"),
         (changed(actions=lambda actions: actions[:30]), "has 40 rows of observations but 30 of actions"),
         (changed(observations=np.zeros((40, 28))), r"observations of shape \(28,\) a row, but pointmaze.* has \(2,\)"),
         (changed(actions=np.zeros((40, 5))), r"actions of shape \(5,\) a row, but .* has \(2,\)"),
         (
             changed(qpos=np.zeros((40, 21))),
-            r"qpos of shape \(21,\) a row, but .* has \(2,\): it is the file of another",
+            r"qpos of shape \(21,\) a row, but .* has \(2,\): check that the file",
         ),
         (changed(observations=lambda o: o.astype(np.uint8)), "observations of type uint8, but .* gives float32"),
         (changed(terminals=np.asarray(["no"] * 40)), "holds terminals of type <U2"),
         (changed(terminals=np.asarray([None] * 40)), "holds Python objects, which are never loaded"),
         (lambda columns: {name: column[:0] for name, column in columns.items()}, "has no rows"),
-        (changed(rewards=np.zeros((40, 1))), r"rewards of shape \(1,\) a row, but .* has \(\)"),
+        (changed(rewards=np.zeros((40, 2))), r"rewards of shape \(2,\) a row, but .* has \(\)"),
+        (changed(terminals=None), "does not say where trajectories end: add the columns terminations and truncations"),
+        (
+            changed(observations=at((17, 1), 1e30)),
+            r"holds 1.0+e\+30 in observations, first in row 17 \(coordinate 1\): scale",
+        ),
+        (
+            changed(observations=lambda o: o.astype(float) * 1e60),
+            "in observations, first in row 0 .*: scale the column",
+        ),
+        (changed(rewards=np.full(40, -1e12)), "holds -1000000000000.0 in rewards, first in row 0"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence_that_names_it(change, words, tmp_path):
@@ -209,8 +221,9 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
             "empty": b"",
         }
         path.write_bytes(cut[damage])
-    with pytest.raises(DatasetFileError, match=r"truncated or damaged|not an npz file"):
+    with pytest.raises(DatasetFileError, match=r"truncated or damaged|a single array \(npy\)|a text file") as caught:
         load_task(MAZE, UserFile(path))
+    assert "delete" not in str(caught.value)
 
 
 def test_a_path_that_is_not_there_and_a_task_without_files(tmp_path):

@@ -101,7 +101,7 @@ def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
         ValueError: If its data is not what the run was trained on.
     """
     environment = Environment(**run.config["environment"])
-    source = UserFile(data_file(run, data_dir))
+    source = UserFile(data_file(run, data_dir), terminals=run.config.get("options", {}).get("terminals"))
     task = load_task(environment.name, source, success_timing=environment.success_timing)
     check_data(run, task)
     return task

@@ -18,9 +18,13 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
     """
     try:
         with open(path, "rb") as raw:
+            if (kind := _other_kind(raw.read(1024))) is not None:
+                raise DatasetFileError(
+                    f"{path} is {kind}, and deflow reads npz files: save its arrays with "
+                    "numpy.savez(file, observations=..., actions=..., rewards=..., ...)."
+                )
+            raw.seek(0)
             file = np.load(raw, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DatasetFileError(f"{path} is a single array, not an npz file: save it with numpy.savez.")
             return {name: file[name] for name in names if name in file.files}
     except DatasetFileError:
         raise
@@ -30,5 +34,32 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
                 f"{path} holds Python objects, which are never loaded: save plain arrays of numbers."
             ) from error
         raise DatasetFileError(
-            f"{path} is truncated or damaged ({type(error).__name__}): delete it and fetch, collect or save it again."
+            f"{path} is truncated or damaged ({type(error).__name__}): fetch, collect or save it again."
         ) from error
+
+
+def _other_kind(beginning: bytes) -> str | None:
+    """What a file is that begins like this, if it is no zip archive, which npz files are; None for what is unknown."""
+    for magic, kind in _KINDS.items():
+        if beginning.startswith(magic):
+            return kind
+    if beginning[:1] == b"\x80" and beginning[1:2] in b"\x02\x03\x04\x05":
+        return "a pickle file (which is never loaded, since it can run code)"
+    if beginning and not beginning.startswith(b"PK"):
+        try:
+            text = beginning.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return "a text file" if text.isprintable() or "\n" in text else None
+    return None
+
+
+_KINDS = {
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x93NUMPY": "a single array (npy)",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ\x00": "an xz file",
+    b"SQLite format 3\x00": "an SQLite file",
+}

@@ -48,6 +48,9 @@ class Provenance:
     numpy: str = ""
     """Version of numpy that collected it; for other sources the one that is installed."""
 
+    reading: str = ""
+    """How the columns that end trajectories were read."""
+
     def to_json(self) -> dict:
         """As a dictionary of strings and numbers."""
         return dataclasses.asdict(self)
@@ -80,9 +83,7 @@ def read_json(path: pathlib.Path) -> dict:
     try:
         fields = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DatasetFileError(
-            f"{path} is damaged: delete it together with the dataset beside it and start again."
-        ) from error
+        raise DatasetFileError(f"{path}, which deflow wrote, is damaged: delete that file and start again.") from error
     if not isinstance(fields, dict):
-        raise DatasetFileError(f"{path} is damaged: delete it together with the dataset beside it and start again.")
+        raise DatasetFileError(f"{path}, which deflow wrote, is damaged: delete that file and start again.")
     return fields

@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import pathlib
+from typing import get_args
 
 from ..errors import DataError
 from .collection import Collected
+from .endings import Terminals
 
 OFFICIAL_URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 """OGBench's own address. A mirror: https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main"""
@@ -31,12 +33,13 @@ class Official:
 
 @dataclasses.dataclass(frozen=True)
 class UserFile:
-    """The user's own npz file with the columns observations, actions, rewards and terminals.
+    """The user's own npz file, a row per step: observations, actions (in the environment's own units), rewards, perhaps
+    next_observations, and columns that say where trajectories end.
 
-    `terminals` is 1 at a trajectory's last row. Optional: `masks` (0 where the task was solved; 1 everywhere if not
-    given) and `next_observations`. Without the latter a trajectory's last row holds its last observation only, as in
-    OGBench's files. Actions are in the environment's own units. A file in OGBench's format (with qpos, without rewards)
-    is given the rewards of the task.
+    These are `terminations` and `truncations` (as Gymnasium gives them), `terminals` and `timeouts` (as in D4RL), or
+    `terminals` alone at each trajectory's last row, perhaps with `masks`, 0 at terminations (as in OGBench; then,
+    without next observations, that row only holds the last observation). See `deflow.data.endings`. A file in OGBench's
+    format (with qpos, without rewards) is given the rewards of the task.
     """
 
     path: str | os.PathLike[str]
@@ -45,7 +48,12 @@ class UserFile:
     validation: str | os.PathLike[str] | None = None
     """The validation file, if there is one."""
 
+    terminals: Terminals | None = None
+    """What `terminals` (or `dones`) means where no column beside it says so: `trajectory-end` or `termination`."""
+
     def __post_init__(self) -> None:
+        if self.terminals not in (None, *get_args(Terminals)):
+            raise DataError(f"terminals must be one of {', '.join(get_args(Terminals))}, got {self.terminals!r}.")
         for path in (self.path, self.validation):
             if path is not None and not pathlib.Path(path).expanduser().is_file():
                 raise DataError(f"There is no data file {path}: check its path.")
@@ -55,8 +63,9 @@ Source = Official | Collected | UserFile
 """Where a task's data comes from."""
 
 
-def named_source(data: str, *, rows: int, seed: int) -> Source:
-    """What a recipe's `--data` says: `official`, `collected` (so many rows, with this seed), or the path of a file."""
+def named_source(data: str, *, rows: int, seed: int, terminals: Terminals | None = None) -> Source:
+    """What a recipe's `--data` says: `official`, `collected` (so many rows, with this seed), or the path of a file, in
+    which a lone column `terminals` has this meaning."""
     if data == "official":
         return Official()
-    return Collected(rows=rows, seed=seed) if data == "collected" else UserFile(data)
+    return Collected(rows=rows, seed=seed) if data == "collected" else UserFile(data, terminals=terminals)

@@ -10,13 +10,22 @@ from ..environments import Adapter, Environment, SuccessTiming, spec_of
 from ..errors import DatasetFileError
 from ..types import Batch, Spec
 from .collection import Collected, collect
+from .endings import FLAGS, Terminals, check_continuity, read_endings
 from .npz import read_columns
 from .official import official_files
 from .provenance import Provenance, digest, versions
 from .relabelling import STATE_COLUMNS, relabel, state_widths
 from .sources import Official, Source, UserFile
 from .transitions import kept_rows, make_batch
-from .validation import check_actions, check_finite, check_flags, check_present, check_shapes, warn_without_success
+from .validation import (
+    check_actions,
+    check_finite,
+    check_flags,
+    check_present,
+    check_shapes,
+    warn_without_success,
+    with_axes,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +47,9 @@ class Task:
     provenance: Provenance
     """Where the transitions came from."""
 
+    relabelled: bool = False
+    """Whether OGBench's rules gave rewards and masks: then a mask of 0 says that the task is solved."""
+
     @property
     def name(self) -> str:
         """The environment's name."""
@@ -45,8 +57,19 @@ class Task:
 
     @property
     def terminations(self) -> int:
-        """Number of training transitions after which nothing follows (mask = 0): in OGBench the solved ones."""
+        """Number of training transitions after which nothing follows (mask = 0)."""
         return int(np.sum(np.asarray(self.train.mask) == 0))
+
+    @property
+    def truncations(self) -> int:
+        """Number of training trajectories that end without a termination: at a time limit, or where recording ended."""
+        ends = np.asarray(self.train.extras["trajectory_end"]) != 0
+        return int(np.sum(ends & (np.asarray(self.train.mask) != 0)))
+
+    @property
+    def successes(self) -> int | None:
+        """Number of training transitions in which the task is solved; None where the data does not say."""
+        return self.terminations if self.relabelled else None
 
     @property
     def trajectories(self) -> int:
@@ -54,7 +77,7 @@ class Task:
         return int(np.sum(np.asarray(self.train.extras["trajectory_end"])))
 
 
-COLUMNS = ("observations", "actions", "terminals", "rewards", "masks", "next_observations")
+COLUMNS = ("observations", "actions", "rewards", "next_observations", *FLAGS)
 """What is read beside the simulator's states."""
 
 
@@ -85,14 +108,17 @@ def load_task(
     made = environment.make()
     try:
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
-        batch = _read(train, environment, made)
-        warn_without_success(train, np.asarray(batch.mask), name)
+        meaning = source.terminals if isinstance(source, UserFile) else None
+        batch, reading, relabelled = _read(train, environment, made, meaning)
+        if relabelled:
+            warn_without_success(train, np.asarray(batch.mask), name)
         return Task(
             environment=environment,
             spec=spec_of(made),
             train=batch,
-            validation=None if validation is None else _read(validation, environment, made),
-            provenance=Provenance(**{**provenance.to_json(), "rows": len(batch)}),
+            validation=None if validation is None else _read(validation, environment, made, meaning)[0],
+            provenance=Provenance(**{**provenance.to_json(), "rows": len(batch), "reading": reading}),
+            relabelled=relabelled,
         )
     finally:
         made.close()
@@ -145,28 +171,28 @@ def _find(
     )
 
 
-def _read(path: pathlib.Path, environment: Environment, made: Adapter) -> Batch:
-    """Read one file and check everything in it against the environment."""
-    columns, states = read_columns(path, COLUMNS), {}
-    task, widths = environment.task, {}
-    needed = ("observations", "actions", "terminals", "rewards")
-    if task is not None and "rewards" not in columns:
-        widths = state_widths(made)
-        states = read_columns(path, STATE_COLUMNS)
-        needed = ("observations", "actions", "terminals", *widths)
-    check_present(path, {**columns, **states}, needed)
-    check_shapes(path, {**columns, **states}, spec_of(made), environment.name, widths)
+def _read(
+    path: pathlib.Path, environment: Environment, made: Adapter, meaning: Terminals | None
+) -> tuple[Batch, str, bool]:
+    """One file's transitions, checked; how its ends were read; and whether OGBench's rules labelled it."""
+    columns, spec, task = read_columns(path, COLUMNS), spec_of(made), environment.task
+    relabelled = task is not None and "rewards" not in columns
+    widths = state_widths(made) if relabelled else {}
+    states = read_columns(path, STATE_COLUMNS) if relabelled else {}
+    check_present(path, {**columns, **states}, ("observations", "actions", *(widths or ["rewards"])))
+    columns = with_axes(columns, spec)
+    check_shapes(path, {**columns, **states}, spec, environment.name, widths)
     check_finite(path, {**columns, **states})
     check_flags(path, columns)
-    keep = kept_rows(columns)
+    endings = read_endings(path, columns, meaning)
+    check_continuity(path, columns, endings)
+    keep = kept_rows(columns, endings)
     if not keep.any():
-        raise DatasetFileError(f"{path} has no transitions, since every row ends a trajectory: check its terminals.")
+        raise DatasetFileError(f"{path} has no transitions, since every row ends a trajectory: check where they end.")
     actions = made.to_unit(columns["actions"])
     check_actions(path, actions)
-    if widths:
-        assert task is not None
+    if task is not None and relabelled:
         rewards, masks = relabel(task.environment_id, made, {name: states[name][keep] for name in widths})
-    else:
-        rewards = columns["rewards"][keep]
-        masks = columns["masks"][keep] if "masks" in columns else np.ones(len(rewards), np.float32)
-    return make_batch(columns, actions, rewards, masks)
+        return make_batch(columns, endings, actions, rewards, masks), "OGBench's", True
+    masks = np.ones(len(keep), np.float32) if endings.terminated is None else (~endings.terminated).astype(np.float32)
+    return make_batch(columns, endings, actions, columns["rewards"][keep], masks[keep]), endings.reading, False

@@ -7,6 +7,10 @@ import numpy as np
 
 from ..errors import DatasetFileError, DataWarning
 from ..types import Spec
+from .endings import FLAGS
+
+LARGEST = 1e9
+"""Numbers beyond it are refused: a few products later their squares leave float32's range, and all becomes NaN."""
 
 TOLERANCE = 1e-3
 """How far beyond its bounds an action may lie, in units of half their range, before the file is refused."""
@@ -30,6 +34,18 @@ def check_present(path: pathlib.Path, columns: dict[str, np.ndarray], needed: tu
         raise DatasetFileError(f"{path} has no rows: collect or save some.")
 
 
+def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+    """The columns with the axes they should have: (N, 1) where a row has one number as (N,), and the reverse."""
+    shapes = {"observations": spec.observation_shape, "next_observations": spec.observation_shape}
+    shapes["actions"] = (spec.action_size,)
+    found = {}
+    for name, column in columns.items():
+        wanted = shapes.get(name, ())
+        same_numbers = {column.shape[1:], wanted} == {(), (1,)}
+        found[name] = column.reshape(len(column), *wanted) if same_numbers else column
+    return found
+
+
 def check_shapes(
     path: pathlib.Path, columns: dict[str, np.ndarray], spec: Spec, environment: str, widths: dict[str, int]
 ) -> None:
@@ -39,42 +55,46 @@ def check_shapes(
         "next_observations": spec.observation_shape,
         "actions": (spec.action_size,),
         "rewards": (),
-        "terminals": (),
-        "masks": (),
+        **dict.fromkeys(FLAGS, ()),
         **{name: (width,) for name, width in widths.items()},
     }
     for name, shape in shapes.items():
         if name in columns and columns[name].shape[1:] != shape:
             raise DatasetFileError(
-                f"{path} holds {name} of shape {columns[name].shape[1:]} a row, but {environment} has {shape}: it "
-                "is the file of another task."
+                f"{path} holds {name} of shape {columns[name].shape[1:]} a row, but {environment} has {shape}: check "
+                "that the file was recorded in that environment."
             )
     for name in ("observations", "next_observations"):
         if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
             raise DatasetFileError(
                 f"{path} holds {name} of type {columns[name].dtype}, but {environment} gives {spec.observation_dtype}: "
-                "it is the file of another task."
+                "check that the file was recorded in that environment."
             )
 
 
 def check_finite(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
-    """No entry is NaN or infinite; the first bad row and its column are named."""
+    """No entry is NaN, infinite, or larger than training in float32 can bear; the first bad one is named."""
     for name, column in columns.items():
-        if column.dtype.kind != "f" or np.isfinite(column.sum(dtype=np.float64)):
+        if column.dtype == np.uint8 or column.dtype == bool or not column.size:
             continue
-        bad = ~np.isfinite(column.reshape(len(column), -1))
-        if bad.any():
-            row = int(np.argmax(bad.any(axis=1)))
-            value = column.reshape(len(column), -1)[row][bad[row]][0]
-            raise DatasetFileError(
-                f"{path} holds {value} in {name}, first in row {row} (coordinate {int(np.argmax(bad[row]))}): remove "
-                "or repair such rows."
-            )
+        if max(-float(column.min()), float(column.max())) <= LARGEST:  # NaN compares as False
+            continue
+        bad = ~(np.abs(column.reshape(len(column), -1).astype(np.float64)) <= LARGEST)
+        row = int(np.argmax(bad.any(axis=1)))
+        value = column.reshape(len(column), -1)[row][bad[row]][0]
+        remedy = (
+            f"scale the column: training in float32 needs numbers up to {LARGEST:g}"
+            if np.isfinite(value)
+            else "remove or repair such rows"
+        )
+        raise DatasetFileError(
+            f"{path} holds {value} in {name}, first in row {row} (coordinate {int(np.argmax(bad[row]))}): {remedy}."
+        )
 
 
 def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
-    """Terminals and masks are 0 or 1, and the file ends where a trajectory ends."""
-    for name in ("terminals", "masks"):
+    """Columns that mark rows hold 0 and 1."""
+    for name in FLAGS:
         if name in columns and columns[name].dtype != bool:
             bad = (columns[name] != 0) & (columns[name] != 1)
             if bad.any():
@@ -82,10 +102,6 @@ def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
                 raise DatasetFileError(
                     f"{path} holds {columns[name][row]} in {name}, first in row {row}: only 0 and 1 mean something."
                 )
-    if not columns["terminals"][-1]:
-        raise DatasetFileError(
-            f"{path} ends in the middle of a trajectory: it is truncated, or its last row needs terminals = 1."
-        )
 
 
 def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
@@ -95,14 +111,13 @@ def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
         row = int(np.argmax(beyond.any(axis=1)))
         raise DatasetFileError(
             f"{path} holds an action beyond the environment's bounds, first in row {row}, coordinate "
-            f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the "
-            "actions, or use "
-            "the environment they were recorded in."
+            f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the actions, or "
+            "use the environment they were recorded in."
         )
 
 
 def warn_without_success(path: pathlib.Path, mask: np.ndarray, environment: str) -> None:
-    """A DataWarning if nothing in the data ever solves the task."""
+    """A DataWarning if nothing in the data of an OGBench task ever solves it."""
     if not np.any(mask == 0):
         warnings.warn(
             f"None of the {len(mask):,} transitions in {path} solves {environment}: offline training has no success to "

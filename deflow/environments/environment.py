@@ -90,7 +90,7 @@ class Adapter(gymnasium.Wrapper):
         with quiet_spaces():
             observations = check_observations(name, env.observation_space)
             actions = check_actions(name, env.action_space)
-        self._low, self._high = actions.low.astype(np.float32), actions.high.astype(np.float32)
+        self._low, self._high = actions.low, actions.high
         self._rescales = bool(np.any(self._low != -1) or np.any(self._high != 1))
         dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
         low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
@@ -115,7 +115,7 @@ class Adapter(gymnasium.Wrapper):
         """Actions (N, A) in the environment's own units -> [-1, 1]."""
         if not self._rescales:
             return actions
-        return (2 * (actions - self._low) / (self._high - self._low) - 1).astype(np.float32)
+        return to_unit(actions, self._low, self._high)
 
 
 def spec_of(made: Adapter) -> "Spec":
@@ -132,8 +132,21 @@ def spec_of(made: Adapter) -> "Spec":
 
 
 def from_unit(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Actions in [-1, 1] -> [low, high]."""
-    return np.asarray(low + (action + 1) / 2 * (high - low), np.float32)
+    """Actions in [-1, 1] -> [low, high], in the bounds' type: -1 and 1 give the bounds themselves, nothing lies beyond.
+
+    A coordinate with low = high is that number whatever the action is.
+    """
+    wide = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    scaled = wide[0] + (np.asarray(action, np.float64) + 1) / 2 * (wide[1] - wide[0])
+    return np.clip(scaled.astype(low.dtype), low, high)  # the type's rounding may leave the bounds
+
+
+def to_unit(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The inverse, in float32: the bounds give -1 and 1. A coordinate with low = high is 0."""
+    wide = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    width = wide[1] - wide[0]
+    unit = 2 * (np.asarray(actions, np.float64) - wide[0]) / np.where(width > 0, width, 1) - 1
+    return np.where(width > 0, unit, np.asarray(actions, np.float64) - wide[0]).astype(np.float32)
 
 
 def check_observations(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
@@ -162,6 +175,11 @@ def check_actions(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
         raise SpaceError(
             f"{name} takes actions of shape {space.shape}, but DeFlow acts with one vector: flatten the action space "
             "with a wrapper and register that environment under a name of its own."
+        )
+    if not np.issubdtype(space.dtype, np.floating):
+        raise SpaceError(
+            f"{name} takes actions of type {space.dtype}, but DeFlow acts with real numbers: choose an environment "
+            "with a floating-point action space."
         )
     if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
         raise SpaceError(

@@ -99,6 +99,11 @@ class Worker:
         success, total, step, done = np.nan, 0.0, 0, False
         while not done:
             observation = np.asarray(observation, sizes.observation_dtype)
+            if not np.isfinite(observation).all():
+                raise EvaluationError(
+                    f"The environment gave an observation that is not finite in float32 before step {step}: "
+                    "look for what it computes there, or for numbers that need scaling."
+                )
             action = np.asarray(act(weights, observation, key, np.uint32(step)), np.float32)
             if not np.isfinite(action).all():
                 raise EvaluationError(
