@@ -1,4 +1,4 @@
-"""Where trajectories end and episodes terminate, in each of the conventions; the expected values are counted by hand."""
+"""Where trajectories end and episodes terminate, in each convention; the expected values are counted by hand."""
 
 import gymnasium
 import numpy as np

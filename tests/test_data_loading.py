@@ -186,7 +186,7 @@ def at(place, value):
         (changed(terminals=None), "does not say where trajectories end: add the columns terminations and truncations"),
         (
             changed(observations=at((17, 1), 1e30)),
-            r"holds 1.0+e\+30 in observations, first in row 17 \(coordinate 1\): scale",
+            r"e\+30 in observations, first in row 17 \(coordinate 1\): scale",
         ),
         (
             changed(observations=lambda o: o.astype(float) * 1e60),
