@@ -1,20 +1,27 @@
 """A user's program is type-checked: pyright and mypy at their strictest pass what is right and find what is wrong."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 import typing
 
 import pytest
+from test_docs import PAGES, python_blocks
 
 import deflow
 from deflow.agent import KINDS, choices
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+COMPLETE = "A complete member:\n"
+IMPORTS = "import equinox as eqx, jax, jax.numpy as jnp, optax\nimport deflow\n"
+"""What the complete members in the docstrings of the bases take for granted."""
 
 RIGHT = """
 from typing import assert_type
@@ -92,42 +99,67 @@ deflow.Leaner
 """Every call is wrong."""
 
 
+def pages_with_parts(folder):
+    """Writes the Python of every page, and of every base's docstring, that defines a part; gives the files' names."""
+    texts = {page.stem: python_blocks(page) for page in PAGES}
+    for registry in KINDS.values():
+        _, _, code = (importlib.import_module(f"deflow.{registry.plural}.base").__doc__ or "").partition(COMPLETE)
+        texts[f"base_{registry.plural}"] = [(None, IMPORTS + textwrap.dedent(code))]
+    files = []
+    for name, blocks in texts.items():
+        if any(".register(" in code for _, code in blocks):
+            files.append(f"{name.lower().replace('-', '_')}_page.py")
+            (folder / files[-1]).write_text("\n".join(code for _, code in blocks))
+            for title, code in blocks:
+                if title is not None:
+                    (folder / title).write_text(code)
+    return files
+
+
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """The folder of two programs, and the lines of the second that are to be reported."""
+def folder(tmp_path_factory):
+    """Holds both programs."""
     folder = tmp_path_factory.mktemp("programs")
-    (folder / "right.py").write_text(RIGHT)
-    (folder / "wrong.py").write_text(WRONG)
-    return folder, {number for number, line in enumerate(WRONG.splitlines(), 1) if line.startswith("deflow.")}
+    (folder / "right.py").write_text(f"# pyright: strict\n{RIGHT}")
+    (folder / "wrong.py").write_text(f"# pyright: strict\n{WRONG}")
+    return folder
+
+
+LINES = {number for number, line in enumerate(WRONG.splitlines(), 2) if line.startswith("deflow.")}
+"""Where `wrong.py` is wrong."""
 
 
 def run(arguments, folder):
-    """What a checker says; it finds deflow as it would find an installed package."""
+    """What a checker prints; it finds deflow as it would find an installed package."""
     variables = {**os.environ, "MYPYPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, env=variables, capture_output=True, text=True)
-    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"  # they found something
     return done.stdout
 
 
-def test_pyright_sees_what_is_wrong_in_a_program(programs):
-    folder, lines = programs
-    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
+def test_pyright_sees_what_is_wrong_in_a_program_and_nothing_in_the_parts_of_the_documentation(folder):
+    pages = pages_with_parts(folder)
+    assert len(pages) > 5
+    settings = {
+        "typeCheckingMode": "standard",
+        "pythonVersion": "3.11",
+        "extraPaths": [str(ROOT)],
+        "reportPossiblyUnbound": False,  # the last step of a loop
+        "enableTypeIgnoreComments": False,
+    }
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    found = json.loads(
-        run(["pyright", "--pythonpath", sys.executable, "--outputjson", "right.py", "wrong.py"], folder)
-    )["generalDiagnostics"]
-    assert not [entry for entry in found if entry["file"].endswith("right.py")]
-    assert {entry["range"]["start"]["line"] + 1 for entry in found} == lines
+    printed = run(["pyright", "--pythonpath", sys.executable, "--outputjson", "right.py", "wrong.py", *pages], folder)
+    found = json.loads(printed)["generalDiagnostics"]
+    assert not [entry for entry in found if not entry["file"].endswith("wrong.py")]
+    assert {entry["range"]["start"]["line"] + 1 for entry in found} == LINES
+    assert not [page for page in pages if "pyright:" in (folder / page).read_text()]
 
 
-def test_mypy_sees_what_is_wrong_in_a_program(programs):
-    folder, lines = programs
-    printed = run(
-        ["mypy", "--strict", "--python-version=3.11", "--follow-imports=silent", "right.py", "wrong.py"], folder
-    )
-    found = [re.match(r"(\w+\.py):(\d+): error", line) for line in printed.splitlines()]
+def test_mypy_sees_what_is_wrong_in_a_program(folder):
+    settings = ["--strict", "--python-version=3.11", "--follow-imports=silent"]
+    printed = run(["mypy", *settings, "right.py", "wrong.py"], folder)
     assert not [line for line in printed.splitlines() if not line.startswith(("wrong.py", "Found"))]
-    assert {int(match[2]) for match in found if match} == lines
+    assert {int(line) for line in re.findall(r"^wrong\.py:(\d+): error", printed, re.MULTILINE)} == LINES
 
 
 def test_the_names_that_a_type_checker_knows_are_those_that_deflow_registers():
