@@ -1,6 +1,7 @@
 """The documentation holds: its examples run, its commands, links and citation are right, and the site builds."""
 
 import importlib
+import inspect
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import types
 import pytest
 import yaml
 
+import deflow
 from deflow.agent import KINDS, task_settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -278,6 +280,42 @@ def test_the_api_pages_name_members_that_exist():
                     assert hasattr(pkgutil.resolve_name(module), name), f"{name_of(page)}: no {name} in {module}"
                     listed += 1
     assert listed > 20
+
+
+def documented_names():
+    """Whatever an API page shows or names, as (door, name) of the package it is in."""
+    found = set()
+    for page in (ROOT / "docs/api").glob("*.md"):
+        text = page.read_text()
+        found |= set(re.findall(r"deflow\.(\w+)\.(\w+)", text)) | {
+            ("", name) for name in re.findall(r"deflow\.(\w+)", text)
+        }
+        for entry in re.split(r"^::: ", text, flags=re.MULTILINE)[1:]:
+            path = entry.split("\n", 1)[0].strip()
+            listed = re.findall(r"members: \[(.*?)\]", entry, flags=re.DOTALL)
+            shown = pkgutil.resolve_name(path)
+            names = [name for some in listed for name in re.split(r",\s*", some.strip())]
+            if not inspect.ismodule(shown):
+                names = [path.rpartition(".")[2]]
+            elif not listed:
+                names = re.findall(r"^(?:class |def )?([A-Za-z]\w*)", inspect.getsource(shown), re.MULTILINE)
+            found |= {(path.split(".")[1], name) for name in names}
+    return found
+
+
+def test_the_api_pages_show_everything_that_can_be_imported():
+    """What `deflow` lists, and what each of its packages lists."""
+    shown = documented_names()
+    for name in deflow.__all__:
+        door = getattr(deflow, name)
+        if not inspect.ismodule(door):
+            assert name.startswith("__") or name in {inside for _, inside in shown}, f"deflow.{name}"
+            continue
+        assert ("", name) in shown, f"deflow.{name}"
+        for inside in getattr(door, "__all__", ()):
+            home = getattr(getattr(door, inside), "__module__", door.__name__)  # LawError is shown among the errors
+            homes = {name, *home.split(".")[1:2]}
+            assert {(home, inside) for home in homes} & shown, f"deflow.{name}.{inside}"
 
 
 NAMED = r"""
