@@ -370,7 +370,10 @@ def _documented(module):
 def test_the_site_builds_strictly(tmp_path):
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
     run(["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"], ROOT, variables)
-    assert (tmp_path / "site/api/agent/index.html").exists()
+    agent, parts = ((tmp_path / f"site/api/{page}/index.html").read_text() for page in ("agent", "parts"))
+    assert re.search(r"doc-section-title[^>]*>Raises:", agent)
+    for attribute in ("trust_regions.base.AbstractTrustRegion.bound", "critics.base.AbstractCritic.next_actions"):
+        assert f'id="deflow.{attribute}"' in parts  # behind TYPE_CHECKING
 
 
 def test_the_citation_file_has_what_a_citation_needs():

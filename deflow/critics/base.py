@@ -16,14 +16,15 @@ from ..types import AbstractConfig, Action, Batch, Observation, Scalar
 class AbstractCritic(eqx.Module):
     """Estimates returns. Arrays that no gradient may move (targets, supports) stand in a `Fixed`."""
 
-    if TYPE_CHECKING:  # not a field, whose value every construction would have to give
+    if TYPE_CHECKING:  # for type checkers a property: a field would be an argument of every construction
 
         @property
         @abc.abstractmethod
-        def next_actions(self) -> int: ...
+        def next_actions(self) -> int:
+            """The number of actions of the policy at s' that the loss needs per transition. The agent supplies them."""
+
     else:
         next_actions: eqx.AbstractVar[int]
-    """How many actions of the policy at s' the loss needs per transition: the agent supplies them."""
 
     @abc.abstractmethod
     def value(self, observation: Observation, action: Action) -> Scalar:

@@ -28,11 +28,11 @@ Bound = float | Literal["auto"]
 class AbstractTrustRegion(eqx.Module):
     """A shape around the proposal. The displacements inside are those whose size is at most the bound."""
 
-    if TYPE_CHECKING:  # not an argument of those that have none, such as NoTrustRegion()
+    if TYPE_CHECKING:  # for type checkers no argument of those that have none, such as NoTrustRegion()
         bound: Bound = eqx.field(init=False)
+        """The largest size, in the units of `size`."""
     else:
         bound: eqx.AbstractVar[Bound]
-    """The largest size, in the units of `size`."""
 
     @property
     def limit(self) -> float:
