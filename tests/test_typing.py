@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import json
 import os
 import pathlib
@@ -93,7 +94,7 @@ deflow.agent_config("deflow", n_step=0.5)
 deflow.solvers.Heun(step=5)
 deflow.load_task("cube-single-play-singletask-v0", deflow.Collected(row=1_000))
 deflow.load_task("cube-single-play-singletask-v0").trian
-deflow.evaluate(deflow.load("runs/a-run"), "cube-single-play-singletask-v0")
+deflow.evaluate(deflow.load("runs/a-run"), 7)
 deflow.Leaner
 """
 """Every call is wrong."""
@@ -114,6 +115,19 @@ def pages_with_parts(folder):
                 if title is not None:
                     (folder / title).write_text(code)
     return files
+
+
+def names_of_the_doors():
+    """`deflow.name` for all that can be imported from deflow and its packages, methods included."""
+    doors = [("deflow", deflow)]
+    doors += [(f"deflow.{name}", door) for name in deflow.__all__ if inspect.ismodule(door := getattr(deflow, name))]
+    for path, door in doors:
+        for name in getattr(door, "__all__", ()):
+            value = getattr(door, name)
+            if not inspect.ismodule(value) and not name.startswith("__"):
+                yield f"{path}.{name}"
+            if isinstance(value, type) and value.__module__.startswith("deflow"):
+                yield from (f"{path}.{name}.{member}" for member in sorted(vars(value)) if not member.startswith("_"))
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +151,12 @@ def run(arguments, folder):
     return done.stdout
 
 
-def test_pyright_sees_what_is_wrong_in_a_program_and_nothing_in_the_parts_of_the_documentation(folder):
+def test_pyright_sees_what_is_wrong_in_a_program(folder):
+    """It finds nothing in the parts of the documentation, and knows the types of all that can be imported."""
     pages = pages_with_parts(folder)
     assert len(pages) > 5
+    every = "import deflow\n\n" + "".join(f"print({name})\n" for name in names_of_the_doors())
+    (folder / "every.py").write_text(f"# pyright: strict, reportUnknownArgumentType=false\n{every}")
     settings = {
         "typeCheckingMode": "standard",
         "pythonVersion": "3.11",
@@ -148,7 +165,9 @@ def test_pyright_sees_what_is_wrong_in_a_program_and_nothing_in_the_parts_of_the
         "enableTypeIgnoreComments": False,
     }
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    printed = run(["pyright", "--pythonpath", sys.executable, "--outputjson", "right.py", "wrong.py", *pages], folder)
+    printed = run(
+        ["pyright", "--pythonpath", sys.executable, "--outputjson", "right.py", "wrong.py", "every.py", *pages], folder
+    )
     found = json.loads(printed)["generalDiagnostics"]
     assert not [entry for entry in found if not entry["file"].endswith("wrong.py")]
     assert {entry["range"]["start"]["line"] + 1 for entry in found} == LINES

@@ -13,7 +13,7 @@ from ..registry import Registry
 from ..types import Batch, Context, Spec, build
 from .agent import Agent
 
-KINDS: dict[str, Registry] = {
+KINDS: dict[str, Registry[Any]] = {
     "encoder": encoders.registry,
     "field": fields.registry,
     "solver": solvers.registry,

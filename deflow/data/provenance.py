@@ -51,12 +51,12 @@ class Provenance:
     reading: str = ""
     """How the columns that end trajectories were read."""
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """As a dictionary of strings and numbers."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, fields: dict) -> "Provenance":
+    def from_json(cls, fields: dict[str, Any]) -> "Provenance":
         """The inverse of `to_json`; TypeError if it is something else."""
         return cls(**fields)
 
@@ -72,13 +72,13 @@ def digest(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: pathlib.Path, fields: dict) -> None:
+def write_json(path: pathlib.Path, fields: dict[str, Any]) -> None:
     """Write a small file atomically."""
     with appearing(path) as temporary:
         temporary.write_text(json.dumps(fields, indent=2) + "\n")
 
 
-def read_json(path: pathlib.Path) -> dict:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Read what `write_json` wrote; DatasetFileError if it is damaged."""
     try:
         fields = json.loads(path.read_text())

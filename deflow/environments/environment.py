@@ -97,7 +97,9 @@ class Adapter(gymnasium.Wrapper):
         self.observation_space = gymnasium.spaces.Box(low, high, observations.shape, dtype)  # pyright: ignore[reportIncompatibleMethodOverride]
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, actions.shape, np.float32)  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; the observation has the spec's type."""
         with quiet_spaces():
             observation, info = self.env.reset(seed=seed, options=options)
@@ -149,7 +151,7 @@ def to_unit(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
     return np.where(width > 0, unit, np.asarray(actions, np.float64) - wide[0]).astype(np.float32)
 
 
-def check_observations(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
+def check_observations(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
     """The observation space, if it is one array of numbers; else SpaceError."""
     if isinstance(space, gymnasium.spaces.Dict):
         raise SpaceError(
@@ -164,7 +166,7 @@ def check_observations(name: str, space: gymnasium.Space) -> gymnasium.spaces.Bo
     return space
 
 
-def check_actions(name: str, space: gymnasium.Space) -> gymnasium.spaces.Box:
+def check_actions(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
     """The action space, if it is one vector with finite bounds; else SpaceError."""
     if not isinstance(space, gymnasium.spaces.Box):
         raise SpaceError(

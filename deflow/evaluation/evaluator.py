@@ -83,7 +83,7 @@ class Evaluator:
         success, returns, lengths = zip(*outcomes, strict=True)
         return Evaluation(np.array(success), np.array(returns), np.array(lengths))
 
-    def close(self):
+    def close(self) -> None:
         """End the workers and remove their files."""
         self._closed = True
         self._stop()

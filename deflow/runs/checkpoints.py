@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import PyTree
-
 from ..errors import CheckpointError, DamagedError, RunWarning, first_line
 from . import storage
-from .pytrees import Snapshot, compare, fill, flatten, from_host, within
+from .pytrees import PyTree, Snapshot, compare, fill, flatten, from_host, within
 from .storage import verify, write_manifest
 
 _UNFINISHED, _REMOVED = ".saving-", ".removing-"

@@ -118,7 +118,7 @@ class Session:
         self.group.lock()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.group.close()  # waits for the last checkpoint
 
     # --- one stretch of the loop
