@@ -21,13 +21,13 @@ class ActionVariance:
     """Options of the recipe."""
 
     env: str = "cube-single-play-singletask-task2-v0"
-    """Task: an OGBench single-task dataset name, or a Gymnasium id with data of your own."""
+    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data."""
 
     data: str = "official"
-    """official (OGBench's files, downloaded if need be), collected (by OGBench's oracles), or a path to an .npz."""
+    """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path of an .npz."""
 
     rows: int = 1_000_000
-    """Transitions to collect, where data is collected."""
+    """Transitions to collect, with `--data collected`."""
 
     data_seed: int = 0
     """Seed of the collection."""
@@ -36,7 +36,7 @@ class ActionVariance:
     """Folder of all data (default: ~/.deflow/data)."""
 
     neighbours: int = 5
-    """Nearest states that each variance is taken over. `auto` bounds are made with 5."""
+    """Number of nearest states over which each variance is taken. `auto` bounds use 5."""
 
     picture: Path | None = None
     """File of the picture (default: beside the data)."""
@@ -46,7 +46,7 @@ class ActionVariance:
 
     @property
     def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
-        """Where the data comes from."""
+        """The data's source."""
         return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
 
 

@@ -35,10 +35,10 @@ class Benchmark:
     """Options of the benchmark."""
 
     rounds: int = 7
-    """How often the variants take turns; medians are over rounds."""
+    """Number of rounds in which the variants take turns; medians are over rounds."""
 
     seconds: float = 3.0
-    """Time of one variant's turn, about."""
+    """Approximate duration of one variant's turn."""
 
     width: int = 512
     """Units of each hidden layer of every network."""
@@ -56,7 +56,7 @@ class Benchmark:
     """Transitions in the (random) dataset."""
 
     output: Path | None = None
-    """File for the JSON, beside the screen."""
+    """File for the JSON, which is also printed."""
 
     def __post_init__(self):
         for name in ("rounds", "width", "depth", "batch_size", "rows"):

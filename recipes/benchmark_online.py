@@ -29,10 +29,10 @@ class BenchmarkOnline:
     """Options of the benchmark."""
 
     rounds: int = 7
-    """How often the variants take turns; medians are over rounds."""
+    """Number of rounds in which the variants take turns; medians are over rounds."""
 
     seconds: float = 5.0
-    """Time of one variant's turn, about."""
+    """Approximate duration of one variant's turn."""
 
     width: int = 512
     """Units of each hidden layer of every network."""
@@ -50,7 +50,7 @@ class BenchmarkOnline:
     """Online transitions in the larger of the two checkpoints."""
 
     output: Path | None = None
-    """File for the JSON, beside the screen."""
+    """File for the JSON, which is also printed."""
 
     def __post_init__(self):
         for name in ("rounds", "width", "depth", "batch_size", "rows", "transitions"):

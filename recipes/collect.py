@@ -26,22 +26,22 @@ class Collect:
     """Collect a dataset with OGBench's own oracles (cube, scene and puzzle 'play', pointmaze 'navigate')."""
 
     env: str = "cube-single-play-singletask-task2-v0"
-    """Task whose dataset is wanted; the tasks of one environment share it."""
+    """Task whose dataset to collect; the tasks of one environment share it."""
 
     rows: int = 1_000_000
     """Number of training transitions; rounded up to whole episodes."""
 
     validation_rows: int | None = None
-    """Number of validation transitions; a hundredth of the rows if not given."""
+    """Number of validation transitions (default: a hundredth of the rows)."""
 
     seed: int = 0
-    """Seed of all randomness; another seed gives another dataset."""
+    """Seed of all randomness; a different seed gives a different dataset."""
 
     data_dir: pathlib.Path = DEFAULT_DATA_DIR
-    """Folder of all data; the set appears in its sub-folder `collected`."""
+    """Data directory; the dataset is written to its folder `collected`."""
 
     workers: int | None = None
-    """Number of processes; all cores if not given. The data does not depend on it."""
+    """Number of processes (default: all cores). The data does not depend on it."""
 
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only print the names of all tasks."""

@@ -22,19 +22,19 @@ class Evaluate:
     """The run's directory."""
 
     episodes: int | None = None
-    """Number of episodes (default: as many as the run's own evaluations)."""
+    """Number of episodes (default: that of the run's own evaluations)."""
 
     seed: int | None = None
-    """Seed of the episodes and of the policy (default: the run's own evaluations' seed)."""
+    """Seed of the episodes and of the policy (default: that of the run's own evaluations)."""
 
     step: int | Literal["best"] | None = None
-    """Which checkpoint: that of a step, or the best by success (default: the newest sound one)."""
+    """Which checkpoint: that of a step, or the best by success (default: the newest intact one)."""
 
     workers: int | None = None
     """Processes (default: one per core). The numbers do not depend on it."""
 
     import_: cli.Import = ()
-    """Python files with the parts of your own that the run was trained with, to be run first."""
+    """Python files with your own parts that the run was trained with, which are run first."""
 
 
 def main(options: Evaluate) -> None:

@@ -34,29 +34,29 @@ class Landscape:
     """The run's directory."""
 
     step: int | Literal["best"] | None = None
-    """Which checkpoint: that of a step, or the best by success (default: the newest sound one)."""
+    """Which checkpoint: that of a step, or the best by success (default: the newest intact one)."""
 
     observation: int | Literal["reset"] | None = None
-    """Row of the dataset, or an episode's first state (default: of a sample of rows that of largest gain in
-    value, where displacements are within the bound)."""
+    """Row of the dataset, or an episode's first state (default: the row, among a sample, with the largest gain in
+    value within the bound)."""
 
     proposals: int = 64
-    """How many actions the flow proposes."""
+    """Number of actions that the flow proposes."""
 
     dimensions: tuple[int, int] | None = None
-    """The two dimensions of the action to draw (default: those of the largest displacements)."""
+    """The two dimensions of the action to draw (default: those with the largest displacements)."""
 
     seed: int = 0
-    """Seed of the noises, of the sample, and of the episode."""
+    """Seed of the noise, the sample and the episode."""
 
     output: Path = Path("landscape.png")
-    """The picture."""
+    """File of the picture."""
 
     data_dir: Path | None = None
-    """Folder of all data (default: where the run's data was)."""
+    """Data directory (default: where the run's data was)."""
 
     import_: cli.Import = ()
-    """Python files with the parts of your own that the run was trained with, to be run first."""
+    """Python files with your own parts that the run was trained with, which are run first."""
 
     def __post_init__(self):
         if self.proposals < 1:
@@ -69,7 +69,7 @@ def main(options: Landscape) -> None:
     run = deflow.Run.open(options.run)
     agent = deflow.load(run, step=options.step)
     if isinstance(agent.critic, deflow.critics.NoCritic):
-        raise ValueError(f"{run.path} has the critic 'none', which values nothing, so there is no landscape to draw.")
+        raise ValueError(f"{run.path} has the critic 'none', so there is no value to draw: choose a run with a critic.")
     check_dimensions(options.dimensions, agent.spec.action_size)
     observation, data_action, where = state(options, run, agent)
     landscape = explain(agent, observation, data_action, options)
@@ -200,7 +200,7 @@ def region_reach(agent: deflow.Agent, sizes, columns: list[int]) -> float:
 def check_dimensions(dimensions: tuple[int, int] | None, size: int) -> None:
     """Refuses what are not two dimensions of the action."""
     if size < 2:
-        raise ValueError(f"A landscape has two dimensions, but the task's actions have {size}: nothing to draw.")
+        raise ValueError(f"A landscape shows two dimensions, but the task's actions have {size}: choose another task.")
     if dimensions is not None and (len(set(dimensions)) < 2 or not all(0 <= i < size for i in dimensions)):
         raise ValueError(f"--dimensions must be two different numbers from 0 to {size - 1}, got {dimensions}.")
 

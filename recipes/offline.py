@@ -28,25 +28,25 @@ from deflow.workers import graceful_interrupts
 
 @dataclasses.dataclass(frozen=True)
 class Offline:
-    """Options of the recipe. The agent's parts are chosen beside them."""
+    """Options of the recipe. The agent's parts are chosen separately."""
 
     env: str = "cube-single-play-singletask-task2-v0"
-    """Task: an OGBench single-task dataset name, or a Gymnasium id with data of your own."""
+    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data."""
 
     budget: Literal["paper", "quickstart"] = "paper"
     """paper: the published sizes and lengths; quickstart: collected data, small networks, minutes on two cores."""
 
     seeds: tuple[int, ...] = (0,)
-    """Seeds, trained together in one program; each gets a run directory of its own."""
+    """Seeds, trained together in one program; each gets its own run directory."""
 
     data: str = "official"
-    """official (OGBench's files, downloaded if need be), collected (by OGBench's oracles), or a path to an .npz."""
+    """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path of an .npz."""
 
     terminals: Terminals | None = None
     """What a lone column `terminals` in a file of your own marks: trajectory-end or termination."""
 
     rows: int = 1_000_000
-    """Transitions to collect, where data is collected."""
+    """Transitions to collect, with `--data collected`."""
 
     data_seed: int = 0
     """Seed of the collection."""
@@ -55,7 +55,7 @@ class Offline:
     """Folder of all data (default: ~/.deflow/data)."""
 
     output_dir: Path = Path("runs")
-    """Folder below which the run directories are made."""
+    """Folder for the run directories."""
 
     steps: int = 1_000_000
     """Gradient updates."""
@@ -64,7 +64,7 @@ class Offline:
     """Transitions per update."""
 
     learning_rate: float = 3e-4
-    """Adam's rate, for everything that is learned."""
+    """Adam's learning rate, for everything that is trained."""
 
     eval_every: int = 100_000
     """Updates between evaluations. The last update is always evaluated."""
@@ -76,13 +76,13 @@ class Offline:
     """Updates between rows of train.csv."""
 
     save_every: int = 10_000
-    """Updates between checkpoints, written while training goes on. The last update is always saved."""
+    """Updates between checkpoints, written while training continues. The last update is always saved."""
 
     keep: int = 3
-    """Checkpoints that are kept; the best by success is kept apart."""
+    """Number of checkpoints to keep; the best by success is kept separately."""
 
     on_nonfinite: OnNonfinite = "stop"
-    """Where a loss or parameter is not finite: stop that seed, or go back to its last sound checkpoint (rollback)."""
+    """If a loss or parameter is not finite: stop that seed, or return to its last intact checkpoint (rollback)."""
 
     rollbacks: int = 3
     """How often a seed may go back before it stops."""
@@ -91,16 +91,16 @@ class Offline:
     """Precision of the networks' matrix products."""
 
     success_timing: Literal["pre", "post"] = "pre"
-    """When OGBench judges success: before the step (its default) or after it (behind the published numbers)."""
+    """When OGBench judges success: before the step (its default), or after it (as in the published numbers)."""
 
     workers: int | None = None
-    """Processes that evaluate and collect (default: one per core)."""
+    """Processes for evaluation and collection (default: one per core)."""
 
     import_: cli.Import = ()
-    """Python files with parts of your own, to be run first."""
+    """Python files with your own parts, which are run first."""
 
     resume: Path | None = None
-    """A run to go on with. Its own options count; steps, intervals, workers and folders may be given anew."""
+    """A run to continue, with its own options; steps, intervals, workers and folders may be changed."""
 
     def __post_init__(self):
         for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"):
@@ -115,7 +115,7 @@ class Offline:
 
     @property
     def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
-        """Where the data comes from."""
+        """The data's source."""
         return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed, terminals=self.terminals)
 
 
@@ -135,18 +135,18 @@ MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "log_every", "save_every", "keep", "on_nonfinite", "rollbacks"),
     *("workers", "data_dir", "output_dir", "import_", "resume"),
 }
-"""Options that may be given anew when a run is continued."""
+"""Options that may change when a run is continued."""
 
 
 def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
-    """What the algorithm, the task and the budget suggest, or the run to be continued: all that is not said."""
+    """The defaults that follow from the algorithm, the task and the budget, or from the run to be continued."""
     return suggested(arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART)
 
 
 def suggested(
     arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any
 ) -> tuple[Any, deflow.AgentConfig, str]:
-    """The same for any recipe that trains: `kind` is its class of options."""
+    """The same for any recipe that trains. `kind` is its class of options."""
     cli.import_files(cli.peek(arguments, "--import"))
     if resumed := cli.peek(arguments, "--resume"):
         run = deflow.Run.open(resumed[-1])
@@ -187,7 +187,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 
 
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
-    """The task and its data. What does not fit together, or cannot be written, is said before any long work."""
+    """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
     with_placeholder_bound(config).build(environment.spec(), key=jax.random.key(0))
     runs.writable_directory(options.output_dir)
@@ -208,12 +208,12 @@ def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Tas
 
 
 def schedule(options: Offline) -> Schedule:
-    """When what is due."""
+    """When rows, evaluations and checkpoints are due."""
     return Schedule(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Schedule)})
 
 
 def train(options: Offline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
-    """Update after update; the session logs, evaluates and saves."""
+    """Runs the updates, while the session logs, evaluates and saves."""
 
     def updates(state: TrainingState, per_dispatch: int) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
         return deflow.train_offline(
@@ -236,12 +236,12 @@ def train(options: Offline, task: deflow.Task, session: Session, state: Training
 
 
 def dispatch_size(options: Offline) -> int:
-    """The largest number of updates up to 100 after which neither a row nor an evaluation is due in between."""
+    """The largest number of updates, up to 100, with no row or evaluation due in between."""
     common = int(np.gcd(options.log_every, options.eval_every))
     return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
 
 
-# --- what is said
+# --- what is printed
 
 
 def first_screen(
@@ -252,7 +252,7 @@ def first_screen(
     group: runs.RunGroup,
     bound: str | None,
 ) -> dict[str, str]:
-    """What is about to happen, on what, and where it goes; and the bound that the data said, if it was asked."""
+    """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = deflow.task_settings(options.env).borrowed_from
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""

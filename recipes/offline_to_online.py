@@ -27,7 +27,7 @@ from deflow.workers import graceful_interrupts
 
 @dataclasses.dataclass(frozen=True)
 class OfflineToOnline(offline.Offline):
-    """Options of the recipe: those of offline.py, and those of the online phase."""
+    """Options of the recipe: those of offline.py and of the online phase."""
 
     from_: Annotated[tuple[Path, ...], tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")] = ()
     """Finished offline runs, one per seed, to start from instead of training offline."""
@@ -36,32 +36,32 @@ class OfflineToOnline(offline.Offline):
     """Environment steps per seed."""
 
     environments: int = 1
-    """Environments per seed, in a process each; one batched call of the policy serves them all."""
+    """Environments per seed, each in its own process; a single batched policy call serves them all."""
 
     updates_per_step: int = 1
     """Gradient updates per environment step."""
 
     warmup: int = 0
-    """Environment steps with uniformly random actions, before the agent acts."""
+    """Initial environment steps with uniformly random actions."""
 
     update_after: int = 0
     """Environment steps before the first update."""
 
     sampling: replay.Sampling = "uniform"
-    """uniform: one ring that starts with the dataset; balanced: half of each batch from the dataset, half from online
-    transitions."""
+    """uniform: one ring buffer that starts with the dataset; balanced: half of each batch from the dataset, half from
+    online transitions."""
 
     capacity: int = 2_000_000
-    """Slots of the ring, the dataset's included (balanced: of the online transitions alone)."""
+    """Slots of the ring, including the dataset's (balanced: slots for online transitions alone)."""
 
     placement: replay.Placement = "auto"
-    """Where transitions lie: on the device, on the host, or on the device if they fit (auto)."""
+    """Where transitions are kept: on the device, on the host, or on the device if they fit (auto)."""
 
     freeze: Literal["none", "field"] = "none"
-    """field: the flow is a fixed anchor online: nothing moves it, and nothing is spent on it."""
+    """field: stop training the flow online, which also saves its computations."""
 
     overlap: bool = True
-    """Update while the environments step, except where a batch holds what is just being made. Results are the same."""
+    """Update while the environments step, unless a batch needs a transition still being made. Same results."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -88,7 +88,7 @@ QUICKSTART = OfflineToOnline(
 )
 
 MAY_CHANGE = offline.MAY_CHANGE - {"steps"} | {"online_steps", "overlap", "placement"}
-"""Options that may be given anew when a run is continued."""
+"""Options that may change when a run is continued."""
 
 
 def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig, str]:
@@ -154,7 +154,7 @@ def interact(options: OfflineToOnline, task: deflow.Task, session: Session, stat
 
         def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
             if session.step < options.steps:  # gone back, past a damaged checkpoint of the switch
-                raise deflow.errors.CheckpointError("No sound checkpoint of the online phase is left: resume the run.")
+                raise deflow.errors.CheckpointError("No intact checkpoint of the online phase is left: resume the run.")
             resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
             for made, learner, metrics in deflow.train_online(
                 state.learner.freeze_field() if options.freeze == "field" else state.learner,

@@ -23,17 +23,17 @@ class Report:
     """Options of the recipe."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Directories of runs, or folders that hold runs."""
+    """Run directories, or folders that contain some."""
 
     output: Path = Path(".")
     """Folder for report.md and report.png."""
 
     metric: str = "evaluation/success"
-    """Column of eval.csv that is compared."""
+    """Column of eval.csv to compare."""
 
 
 def main(options: Report) -> None:
-    """Find, compare, write, and say what came out."""
+    """Finds the runs, compares them, writes the report and prints it."""
     runs = report.read_runs(report.find_runs(options.runs))
     comparison = report.compare(runs, options.metric)
     page, picture = options.output / "report.md", options.output / "report.png"

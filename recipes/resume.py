@@ -19,14 +19,14 @@ def recipe_of(directory: str) -> Path:
     run = deflow.Run.open(directory)
     script = Path(__file__).with_name(f"{run.config.get('recipe')}.py")
     if not script.exists():
-        raise ValueError(f"{run.path} was not made by a recipe that is here: go on with the program that made it.")
+        raise ValueError(f"{run.path} was not made by one of these recipes: continue it with the program that made it.")
     return script
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         asked = sys.argv[1:2] in (["-h"], ["--help"])
-        print(__doc__) if asked else cli.fail("Which run? python recipes/resume.py RUN")
+        print(__doc__) if asked else cli.fail("Give the run to continue: python recipes/resume.py RUN")
         sys.exit(0)
     with cli.one_sentence():
         script = recipe_of(sys.argv[1])

@@ -27,7 +27,7 @@ from deflow.agent import restore_agent
 from deflow.runs import load_learner
 
 STARTS = (10.0, 0.1)
-"""Times the multiplier that the run ended with."""
+"""Factors of the settled multiplier at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Settling:
     """The run's directory."""
 
     updates: int = 12_000
-    """Updates from each start."""
+    """Updates after each start."""
 
     window: int = 100
     """Updates over which the size is averaged."""
@@ -50,13 +50,13 @@ class Settling:
     """Speed of the faster `dual`."""
 
     reference: int = 4_000
-    """Updates under `pid` before: the last quarter says what the multiplier should be."""
+    """Updates under `pid` beforehand; the last quarter shows what the multiplier should be."""
 
     data_dir: Path | None = None
-    """Folder of all data (default: where the run's data was)."""
+    """Data directory (default: where the run's data was)."""
 
     output: Path = Path("settling.json")
-    """File for what was measured; the picture lies beside it."""
+    """File for the measurements; the picture is written beside it."""
 
     def __post_init__(self):
         for name in ("updates", "window", "reference"):
@@ -67,7 +67,7 @@ class Settling:
 
 
 def main(options: Settling) -> None:
-    """Load, move the multiplier, train on, and say when it had settled."""
+    """Loads the run, moves the multiplier, trains on, and prints when it had settled."""
     run = deflow.Run.open(options.run)
     learner, step = load_learner(run)
     config = restore_agent(run.config["agent"])
@@ -98,12 +98,12 @@ def main(options: Settling) -> None:
 
 
 def multiplier_of(learner: deflow.Learner) -> float:
-    """The factor before the size, as it is."""
+    """The current factor of the size."""
     return float(learner.agent.constraint.multiplier())
 
 
 def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> deflow.Learner:
-    """The learner with a fresh constraint in place of its own; Adam's averages of everything else are kept."""
+    """The learner with a new constraint; Adam's averages of everything else are kept."""
     spec, rate = learner.agent.spec, learner.learning_rate
     fresh = deflow.Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0))
 
@@ -111,7 +111,7 @@ def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> defl
         return isinstance(node, deflow.Agent)
 
     def kept(old: Any, new: Any) -> Any:
-        """Averages, trees like the agent, of all but the constraint; counts as they were."""
+        """Keeps counts, and the averages (trees like the agent) of all but the constraint."""
         if not is_agent(old):
             return old
         parts = [old.field, old.refiner, old.critic]
@@ -125,7 +125,7 @@ def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> defl
 def train(
     learner: deflow.Learner, data: deflow.Batch, updates: int, window: int, label: str
 ) -> tuple[deflow.Learner, dict[str, np.ndarray]]:
-    """The learner after that many further updates; mean size and multiplier in each window of them."""
+    """The learner after this many further updates, and the mean size and multiplier in each window."""
     begin, after = int(learner.step), learner
     loop = deflow.train_offline(
         learner, data, steps=begin + updates, key=jax.random.key(0), updates_per_dispatch=window
@@ -141,7 +141,7 @@ def train(
 
 
 def settling_time(sizes: np.ndarray, bound: float, options: Settling) -> int | None:
-    """Updates after which every window's mean is within the tolerance; None where the last window's is not."""
+    """Updates after which every window's mean is within the tolerance; None if the last one's is not."""
     outside = np.flatnonzero(np.abs(sizes / bound - 1) > options.tolerance)
     if len(outside) == 0:
         return 0
@@ -157,7 +157,7 @@ def publish(
     times: dict[str, int | None],
     curves: dict[str, dict[str, np.ndarray]],
 ) -> None:
-    """Prints the times, writes them and the curves."""
+    """Prints the times, and writes them and the curves."""
     cli.say(f"{run.path} from step {step:,}: settled multiplier {multiplier:.3g}, bound {bound:g}")
     for label, time in times.items():
         cli.say(f"  {label}: {'not settled' if time is None else f'{time:,} updates'}")

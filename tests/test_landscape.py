@@ -169,7 +169,7 @@ def test_without_the_data_an_episodes_first_state_is_drawn(make_run, recipe, cap
 @pytest.mark.parametrize(
     ("algorithm", "arguments", "expected"),
     [
-        ("flow-bc", [], "has the critic 'none', which values nothing, so there is no landscape to draw"),
+        ("flow-bc", [], "has the critic 'none', so there is no value to draw"),
         ("deflow", ["--dimensions", 0, 2], "--dimensions must be two different numbers from 0 to 1, got (0, 2)"),
         ("deflow", ["--observation", 99], "--observation must be a row of the data, 0 to 19, got 99"),
         ("deflow", ["--proposals", 0], "--proposals must be at least 1, got 0"),

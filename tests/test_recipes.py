@@ -294,7 +294,7 @@ def test_what_cannot_be_continued(trained, online, tmp_path, monkeypatch, capfd)
     outcome = in_process("offline_to_online", ["--from", str(trained[1][0]), "--capacity", "99"], monkeypatch, capfd)
     assert "capacity of 99 transitions is smaller than the dataset's 1,000" in refused(outcome)
     outcome = in_process("resume", [], monkeypatch, capfd)
-    assert "Which run?" in refused(outcome)
+    assert "Give the run to continue" in refused(outcome)
 
 
 def test_other_data_is_refused(trained, tmp_path, monkeypatch, capfd):

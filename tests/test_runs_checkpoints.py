@@ -58,7 +58,7 @@ def run(tmp_path):
 
 @pytest.fixture(scope="module")
 def two_steps(tmp_path_factory):
-    """A run with sound checkpoints of steps 10 and 20: copy it, do not touch it."""
+    """A run with intact checkpoints of steps 10 and 20: copy it, do not touch it."""
     run = Run.create(tmp_path_factory.mktemp("runs"), environment="e", algorithm="a", seed=0, config={})
     run.save(10, make_state(10), {"step": 10})
     run.save(20, make_state(20), {"step": 20})
@@ -190,7 +190,7 @@ def test_another_generator_of_keys_is_another_state(run):
 
 
 def test_missing_steps(run, two_steps):
-    with pytest.raises(CheckpointError, match=r"No sound checkpoint .*there is none"):
+    with pytest.raises(CheckpointError, match=r"No intact checkpoint .*there is none"):
         run.restore({})
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 15 .* it has 10, 20"):
         two_steps.restore({}, 15)
@@ -249,7 +249,7 @@ DAMAGE = {
     damage_lose: "is missing",
     damage_empty: "directory is empty",
     damage_manifest: r"manifest\.json is missing",
-    damage_manifest_text: r"manifest\.json is no manifest",
+    damage_manifest_text: r"manifest\.json is not a manifest",
     damage_manifest_number: r"manifest\.json has changed",
     damage_mixup: "it is the checkpoint of step 10",
 }

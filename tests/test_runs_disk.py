@@ -1,4 +1,4 @@
-"""A disk that is really full: training goes on, older checkpoints stay, and all is well once there is space."""
+"""A disk that is really full: training continues, older checkpoints stay, and all is well once there is space."""
 
 import subprocess
 import warnings
@@ -60,9 +60,9 @@ def test_full_disk(disk):
             train(group, step)
         assert {warning.category for warning in caught} == {RunWarning}
         said = [str(warning.message) for warning in caught]
-        assert all("No space left on device" in sentence and "training goes on, and" in sentence for sentence in said)
-        assert sum(sentence.endswith("the last sound checkpoint is that of step 2.") for sentence in said) == 1
-        assert sum(sentence.endswith("the best one before is kept.") for sentence in said) == 1
+        assert all("No space left on device" in sentence and "training continues, and" in sentence for sentence in said)
+        assert sum(sentence.endswith("the last intact checkpoint is that of step 2.") for sentence in said) == 1
+        assert sum(sentence.endswith("the previous best is kept.") for sentence in said) == 1
     with pytest.raises(RunError, match="No space left on device"):
         writable_directory(disk)
     with warnings.catch_warnings():

@@ -153,7 +153,10 @@ def test_damaged_ones_are_said(group):
     assert caught[0].filename == __file__
     damage(group.runs[0], 10)
     path = group.runs[0].path / "checkpoints"
-    with pytest.raises(CheckpointError, match=rf"no step of which all.*{path}/20: manifest.*{path}/10: manifest"):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"no step with an intact checkpoint in all runs.*{path}/20: manifest.*{path}/10: manifest",
+    ):
         reopen(group).restore(LIKE)
 
 
@@ -260,7 +263,7 @@ def test_a_damaged_record(group):
 def test_a_stop_that_cannot_be_written(group):
     path = group.runs[0].path
     path.rename(path.with_name("away"))
-    with pytest.warns(RunWarning, match=r"stopped\.json.*training goes on, and tries again"):
+    with pytest.warns(RunWarning, match=r"stopped\.json.*training continues and tries again"):
         group.stop(0, 5, "x")
     path.with_name("away").rename(path)
     save(group, 10)
@@ -276,7 +279,7 @@ def test_rows(group):
     group.rewind(1)
     assert [run.read("train")["training/a"].tolist() for run in group.runs] == [[1.0], [2.0]]
     assert group.runs[0].read("eval")["evaluation/success"].tolist() == [0.5]
-    with pytest.raises(RunError, match="must be one number"):
+    with pytest.raises(RunError, match="must be a single number"):
         group.log(3, [{"training/a": np.zeros(2)}, {}])
 
 
@@ -286,7 +289,7 @@ def test_rows_wait_where_they_cannot_be_written(group):
     away = train.rename(train.with_name("away"))
     train.mkdir()  # what cannot be written
     for step in (2, 3):
-        with pytest.warns(RunWarning, match=rf"Cannot write {train}: Is a directory.*training goes on") as caught:
+        with pytest.warns(RunWarning, match=rf"Cannot write {train}: Is a directory.*training continues") as caught:
             group.log(step, [{"a": float(step), "evaluation/b": step}, {"a": float(step)}])
         assert len(caught) == 1
     train.rmdir()
@@ -315,7 +318,7 @@ def test_rows_that_are_lost(group):
 
 def test_a_log_that_is_no_longer_text(group):
     (group.runs[0].path / "train.csv").write_bytes(b"step,\xff\n")
-    with pytest.warns(RunWarning, match="training goes on"):
+    with pytest.warns(RunWarning, match="training continues"):
         group.log(1, [{"a": 1.0}, {"a": 1.0}])
 
 

@@ -109,7 +109,7 @@ def test_failures_are_said_and_healed(folders, monkeypatch):
     fill_disk(monkeypatch, full)
     saver = Saver(folders, keep=2)
     for step in (1, 2):
-        with pytest.warns(RunWarning, match="training goes on, and there is no sound checkpoint yet") as caught:
+        with pytest.warns(RunWarning, match="training continues, and there is no intact checkpoint yet") as caught:
             save(saver, step)
         assert len(caught) == 1
     full.clear()
@@ -153,7 +153,7 @@ def test_a_directory_that_vanishes_is_not_made_again(tmp_path):
     saver = Saver([Checkpoints(tmp_path / "run" / "checkpoints")])
     save(saver, 1)
     shutil.rmtree(tmp_path / "run")
-    with pytest.warns(RunWarning, match=r"step 2 .*No such file.*no sound checkpoint"):
+    with pytest.warns(RunWarning, match=r"step 2 .*No such file.*no intact checkpoint"):
         save(saver, 2)
     assert not (tmp_path / "run").exists()
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_copied(folders, bad):
         bad = jnp.ones(4)
         bad.delete()
     saver = Saver(folders[:1])
-    with pytest.warns(RunWarning, match=r"step 1: .*training goes on"):
+    with pytest.warns(RunWarning, match=r"step 1: .*training continues"):
         save(saver, 1, [{"x": bad}])
     save(saver, 2)
     assert folders[0].steps() == [2]
@@ -174,7 +174,7 @@ def test_what_cannot_be_copied(folders, bad):
 def test_no_exception_of_the_thread_is_lost(folders, monkeypatch, error):
     monkeypatch.setattr(Saver, "_prune", lambda *_, **__: (_ for _ in ()).throw(error))
     saver = Saver(folders)
-    with pytest.warns(RunWarning, match=f"step 1: {type(error).__name__}.*training goes on"):
+    with pytest.warns(RunWarning, match=f"step 1: {type(error).__name__}.*training continues"):
         save(saver, 1)
     assert len(saver.failures) == 1
 
@@ -229,7 +229,7 @@ def test_a_best_that_cannot_be_written(folders, monkeypatch):
     keeper = Best(folders)
     best(keeper, 1, 0.1, 0.1)
     full.add(folders[0].directory)
-    with pytest.warns(RunWarning, match=r"No space.*training goes on, and the best one before is kept\.$"):
+    with pytest.warns(RunWarning, match=r"No space.*training continues, and the previous best is kept\.$"):
         best(keeper, 2, 0.9, 0.9)
     assert [folder.steps() for folder in folders] == [[1], [2]]
     full.clear()

@@ -171,10 +171,10 @@ def poisoned():
 
 
 def test_a_loss_that_is_not_finite_ends_a_lone_seed(evaluator, tmp_path, poisoned):
-    """The update and the term are named, and the last sound checkpoint."""
+    """The update and the term are named, and the last intact checkpoint."""
     runs = group(tmp_path)
     expected = (
-        r"Seed 0 stopped: critic_loss is not finite \(nan\) at update 53; the last sound checkpoint is of step 40"
+        r"Seed 0 stopped: critic_loss is not finite \(nan\) at update 53; the last intact checkpoint is of step 40"
         r".* recipes/resume.py .*seed0-.* --on-nonfinite rollback"
     )
     with pytest.raises(FloatingPointError, match=expected):
@@ -260,6 +260,6 @@ def test_a_directory_that_vanishes_does_not_end_training(evaluator, tmp_path):
         session, end = follow(runs, evaluator, spoil=move)
     assert end.learner.step == 80
     assert session.code == 1
-    assert any("training goes on" in str(warning.message) for warning in caught)
+    assert any("training continues" in str(warning.message) for warning in caught)
     assert any("Cannot save the checkpoint of step 40" in failure for failure in session.failures)
     assert sorted(int(path.name) for path in (away / "checkpoints").iterdir() if path.name.isdigit()) == [20]

@@ -135,7 +135,7 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
         if name not in may_change and name in recorded and value != recorded[name]:
             flag = name.rstrip("_").replace("_", "-")
             raise ValueError(
-                f"--{flag} was {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, "
+                f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, "
                 "or start a new run."
             )
     # Through this version's parts and back: a field that was added since has its default, not a difference.

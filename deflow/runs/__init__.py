@@ -1,4 +1,4 @@
-"""Runs: a directory for one that is trained, written so that no crash spoils it, and back to what was trained."""
+"""Runs: their directories, which survive crashes, their checkpoints and logs, and loading what was trained."""
 
 from .atomic_files import writable_directory
 from .checkpoints import Checkpoints

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and directories known to be writable before any long work."""
+"""Atomic file writes, and checking that a directory is writable before any long work."""
 
 import contextlib
 import json
@@ -11,14 +11,14 @@ from typing import Any
 from ..errors import RunError
 
 TRIAL_BYTES = 1 << 20
-"""What `writable_directory` writes and removes again: enough for a full disk to show."""
+"""Bytes that `writable_directory` writes and removes again: enough to notice a full disk."""
 
 
 def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BYTES) -> Path:
     """Make `path` with its parents, prove that `trial_bytes` bytes can be written there, and return it absolute.
 
     Raises:
-        RunError: Where it cannot be made (a parent is a file, no permission) or written to (a full disk).
+        RunError: If it cannot be made (a parent is a file, no permission) or written to (a full disk).
     """
     directory = Path(path).expanduser().absolute()
     try:
@@ -34,15 +34,17 @@ def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BY
             os.fsync(trial.fileno())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"Cannot write to {directory}: {reason}; free space there or choose another.") from error
+        raise RunError(
+            f"Cannot write to {directory}: {reason}; free some space or choose another directory."
+        ) from error
     return directory
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+    """Write `text` to `path` atomically: a reader, or a crash, finds either the old file or the new one.
 
     Raises:
-        OSError: Where it cannot be written. The old file is as it was.
+        OSError: If it cannot be written. The old file is unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -58,10 +60,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON, whole or not at all.
+    """Write `content` as JSON, atomically.
 
     Raises:
-        RunError: Where a value is none that JSON knows, or the file cannot be written.
+        RunError: If a value is not valid in JSON, or the file cannot be written.
     """
     try:
         text = json.dumps(content, indent=2)
@@ -73,7 +75,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         write_text(path, text + "\n")
     except OSError as error:
         raise RunError(
-            f"Cannot write {path}: {error.strerror or error}; free space or choose another place."
+            f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
         ) from error
 
 
@@ -81,8 +83,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """The dictionary in a JSON file.
 
     Raises:
-        OSError: Where it cannot be read.
-        ValueError: Where it does not hold a dictionary.
+        OSError: If it cannot be read.
+        ValueError: If it does not contain a dictionary.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Checkpoints of one run: one directory per step, whole or not there, verified when read."""
+"""Checkpoints of one run: one directory per step, written atomically and verified when read."""
 
 import errno
 import os
@@ -19,28 +19,28 @@ _UNFINISHED, _REMOVED = ".saving-", ".removing-"
 
 
 class Checkpoints:
-    """The checkpoints below `directory`, which appears with the first. One thread of one process at a time may save."""
+    """The checkpoints in `directory`, which is created with the first one. Only one thread may save at a time."""
 
     def __init__(self, directory: Path):
         self.directory = directory
 
     def steps(self) -> list[int]:
-        """Steps that have a directory, ascending. Whether they are sound shows when they are read."""
+        """Steps that have a directory, ascending. They are verified only when they are read."""
         if not self.directory.is_dir():
             return []
         names = (path.name for path in self.directory.iterdir() if path.is_dir())
         return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
     def save(self, step: int, state: PyTree, notes: Mapping[str, Any]) -> Path:
-        """Save the arrays of `state` and the JSON-able `notes`, and give the directory. An older one of this step goes.
+        """Save the arrays of `state` and the JSON `notes`, and return the directory. It replaces one of this step.
 
         Raises:
-            CheckpointError: Where that fails. It leaves no trace, and the checkpoints there were stay.
+            CheckpointError: If that fails. Nothing is left behind, and older checkpoints remain.
         """
         return self.write(step, Snapshot.of(state, notes))
 
     def write(self, step: int, snapshot: Snapshot) -> Path:
-        """As `save`, of a state that was taken before."""
+        """Like `save`, for a state that was captured before."""
         target, staging = self.directory / str(step), None
         try:
             self.directory.mkdir(exist_ok=True)
@@ -63,10 +63,10 @@ class Checkpoints:
         return target
 
     def remove(self, step: int) -> None:
-        """Remove a checkpoint. It is none any more before its first file goes.
+        """Remove a checkpoint. It is renamed first, so that it is never found half removed.
 
         Raises:
-            OSError: Where a file cannot be removed.
+            OSError: If a file cannot be removed.
         """
         away = self.directory / f"{_REMOVED}{step}"
         shutil.rmtree(away, ignore_errors=True)
@@ -76,17 +76,17 @@ class Checkpoints:
     def restore(
         self, like: PyTree | Callable[[dict[str, Any]], PyTree], step: int | None = None, *, part: str = ""
     ) -> tuple[PyTree, dict[str, Any], int]:
-        """State, notes and step of the newest sound checkpoint, or of the one of `step`.
+        """State, notes and step of the newest intact checkpoint, or of that of `step`.
 
-        `like` gives the structure: arrays or `jax.ShapeDtypeStruct`s where the checkpoint has arrays; its other leaves
-        are kept. Where shapes depend on how far the run had come, it is a function (`def` or `lambda`) of the notes.
-        With `part`, a path such as `agent`, only that part of the saved state is read, and `like` is like it.
+        `like` gives the structure: it has arrays or `jax.ShapeDtypeStruct`s where the checkpoint has arrays, and its
+        other leaves are kept. If shapes depend on the run's progress, it is a function (`def` or `lambda`) of the
+        notes. With `part`, a path such as `agent`, only that part of the saved state is read, and `like` is that part.
 
-        Damaged checkpoints newer than the one used are named in a `RunWarning` each.
+        There is a `RunWarning` for each damaged checkpoint that is newer than the one used.
 
         Raises:
-            CheckpointError: Where no sound one is left, the one of `step` is damaged, or the checkpoint's arrays
-                are not those of `like`.
+            CheckpointError: If none is intact, that of `step` is damaged, or the checkpoint's arrays are not those of
+                `like`.
         """
         steps = self.steps()
         if step is not None and step not in steps:
@@ -106,7 +106,7 @@ class Checkpoints:
                 )
             return state, notes, candidate
         tried = "; ".join(f"step {skipped}: {reason}" for skipped, reason in damage.items()) or "there is none"
-        raise CheckpointError(f"No sound checkpoint in {self.directory} ({tried}); train again or restore a copy.")
+        raise CheckpointError(f"No intact checkpoint in {self.directory} ({tried}); train again or restore a copy.")
 
     def read(
         self, step: int, like: PyTree | Callable[[dict[str, Any]], PyTree], part: str = ""
@@ -114,8 +114,8 @@ class Checkpoints:
         """State and notes of one checkpoint: see `restore`.
 
         Raises:
-            DamagedError: Where its files are not what was written.
-            CheckpointError: Where it is of another state.
+            DamagedError: If its files are not what was written.
+            CheckpointError: If it is of another state.
         """
         directory = self.directory / str(step)
         spec = {name: leaf for name, leaf in verify(directory, step).items() if within(name, part)}
@@ -125,18 +125,18 @@ class Checkpoints:
         differences = compare(flatten(like, part), spec)
         if differences:
             raise CheckpointError(
-                f"The checkpoint {directory} is of another state; build it from the run's own config.json. "
-                f"These leaves differ:\n  " + "\n  ".join(differences),
+                f"The checkpoint {directory} is of another state; build the state from the run's own config.json. "
+                f"These arrays differ:\n  " + "\n  ".join(differences),
                 differences,
             )
         arrays = _reading(storage.read_arrays, directory, spec)
         return fill(like, {name: from_host(arrays[name], leaf) for name, leaf in spec.items()}, part), notes
 
     def notes(self, step: int) -> dict[str, Any]:
-        """The notes of a checkpoint, which is verified as a whole.
+        """The notes of a checkpoint, all of which is verified.
 
         Raises:
-            DamagedError: Where its files are not what was written.
+            DamagedError: If its files are not what was written.
         """
         verify(self.directory / str(step), step)
         return _reading(storage.read_notes, self.directory / str(step))
@@ -150,7 +150,7 @@ class Checkpoints:
         return True
 
     def _sweep(self) -> None:
-        """Remove what a killed process left of a save or a removal."""
+        """Remove what a killed process left behind while saving or removing."""
         for pattern in (_UNFINISHED, _REMOVED):
             for left in self.directory.glob(pattern + "*"):
                 shutil.rmtree(left, ignore_errors=True)

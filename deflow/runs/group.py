@@ -1,4 +1,4 @@
-"""Runs that are trained together: a directory per seed, and one step at which all of them go on."""
+"""Runs that are trained together: one directory per seed, and a common step from which all of them continue."""
 
 import os
 import warnings
@@ -19,16 +19,16 @@ Restored = tuple[list[PyTree], list[dict[str, Any]], int]
 
 
 def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like) -> Restored | None:
-    """States, notes and step of the newest step of which every folder has a sound checkpoint.
+    """States, notes and step of the newest step with an intact checkpoint in every folder.
 
-    `stopped` gives the step at which the run of a folder stopped. From there on it counts no more, and its state is
-    that of a sound checkpoint of its own, the newest up to the step if there is one, or else that of another folder.
+    `stopped` gives the step at which the run of a folder stopped. From then on it is not required; its state is that of
+    its newest intact checkpoint up to the step, or else that of another folder.
 
-    `None` where there is no checkpoint, or only a first one that not all of them finished. Damaged checkpoints that
-    are newer than those used are named in a `RunWarning` each.
+    Returns `None` if there is no checkpoint, or only a first one that not all of them finished. There is a `RunWarning`
+    for each damaged checkpoint that is newer than those used.
 
     Raises:
-        CheckpointError: Where no step is left.
+        CheckpointError: If no step is left.
     """
     search = _Search(folders, stopped, like)
     step = search.newest_common_step()
@@ -43,7 +43,7 @@ def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int],
 
 
 class _Search:
-    """What `restore_together` has read so far: by folder what was found, and what was damaged."""
+    """What `restore_together` has read so far: for each folder what was found and what was damaged."""
 
     def __init__(self, folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like):
         self.found: dict[int, tuple[PyTree, dict[str, Any]]] = {}
@@ -52,13 +52,13 @@ class _Search:
         self._steps = [folder.steps() for folder in folders]
 
     def newest_common_step(self) -> int | None:
-        """Reads the newest step that is sound in every folder that had not stopped by then.
+        """Reads the newest step that is intact in every folder that had not stopped by then.
 
         Returns:
-            The step; None where training was killed before its first checkpoint was whole.
+            The step; None if training was killed before its first checkpoint was complete.
 
         Raises:
-            CheckpointError: There are checkpoints, and no step is sound in all folders.
+            CheckpointError: If there are checkpoints, but no step is intact in all folders.
         """
         absent: list[str] = []
         for step in sorted(set[int]().union(*self._steps), reverse=True):
@@ -75,7 +75,7 @@ class _Search:
             return None
         tried = "; ".join([*(f"{path}: {reason}" for path, reason in self.damage.items()), *absent])
         raise CheckpointError(
-            f"There is no step of which all runs have a sound checkpoint ({tried}); train again or restore a copy."
+            f"There is no step with an intact checkpoint in all runs ({tried}); train again or restore a copy."
         )
 
     def stopped_by(self, step: int) -> list[int]:
@@ -83,13 +83,13 @@ class _Search:
         return [index for index, at in self._stopped.items() if at <= step]
 
     def own_or_borrowed(self, index: int, step: int) -> tuple[PyTree, dict[str, Any]]:
-        """A sound checkpoint of a stopped run, the newest up to `step` if there is one; or else another run's."""
+        """The newest intact checkpoint of a stopped run up to `step` if there is one; or else another run's."""
         steps = self._steps[index]
         own = [at for at in reversed(steps) if at <= step] + [at for at in steps if at > step]
         return self._first_sound(index, own) or next(iter(self.found.values()))
 
     def _first_sound(self, index: int, steps: Sequence[int]) -> tuple[PyTree, dict[str, Any]] | None:
-        """State and notes of the first of `steps` that is sound; the others are noted as damaged."""
+        """State and notes of the first of `steps` that is intact; the others are recorded as damaged."""
         for step in steps:
             try:
                 return self._folders[index].read(step, self._like)
@@ -101,22 +101,22 @@ class _Search:
 class RunGroup:
     """The runs of seeds that are trained together; make one with `RunGroup.create` or `RunGroup.open`.
 
-    Once training goes on, no full disk and no lost directory ends it: what `log`, `save`, `save_best` and `stop` cannot
-    write is said in a `RunWarning`, and `failures` tells at the end.
+    A full disk or a lost directory does not end the training: what `log`, `save`, `save_best` and `stop` cannot write
+    becomes a `RunWarning`, and `failures` lists it at the end.
 
-        with RunGroup.open(path) as group:  # locked, and all is written at the end
+        with RunGroup.open(path) as group:  # locked; everything is written at the end
             restored = group.restore(like)
     """
 
     def __init__(self, runs: Sequence[Run], *, keep: int = 3):
         self.runs = tuple(runs)
-        """A run per seed."""
+        """One run per seed."""
         self.stopped: dict[int, Stopped] = {
             index: record for index, run in enumerate(self.runs) if (record := Stopped.read(run.path))
         }
-        """The runs that stopped, by their place in `runs`: nothing more is logged or saved for them."""
+        """The runs that stopped, by their index in `runs`. Nothing more is logged or saved for them."""
         self.saver = Saver([run.checkpoints for run in self.runs], keep=keep)
-        """Writes the checkpoints; it knows what they cost."""
+        """Writes the checkpoints and records what they cost."""
         self._best: Best | None = None
         self._logs = [PendingRows(run) for run in self.runs]
         self._lost: list[str] = []
@@ -136,7 +136,7 @@ class RunGroup:
         """A new run per seed: see `Run.create`. The last `keep` checkpoints are kept.
 
         Raises:
-            RunError: Where a directory cannot be made or written.
+            RunError: If a directory cannot be made or written.
         """
         described = create_together(
             output_dir, environment=environment, algorithm=algorithm, seeds=seeds, config=config
@@ -145,10 +145,10 @@ class RunGroup:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, keep: int = 3) -> "RunGroup":
-        """The run in a directory and all that are trained with it.
+        """The run in a directory and all runs that are trained with it.
 
         Raises:
-            RunError: Where one of them is missing or cannot be read.
+            RunError: If one of them is missing or cannot be read.
         """
         run = Run.open(path)
         if len(run.together) == 1:
@@ -165,7 +165,7 @@ class RunGroup:
         """Keep other processes from training these runs until `close`, or until this process ends.
 
         Raises:
-            RunError: Where another process trains them, or the lock cannot be written.
+            RunError: If another process is training them, or the lock cannot be written.
         """
         path = self.runs[0].path
         try:
@@ -177,18 +177,18 @@ class RunGroup:
             raise RunError(f"Cannot lock {path}: {error.strerror or error}; restore the directory.") from error
 
     def restore(self, like: Like) -> Restored | None:
-        """States, notes and step of the newest step of which every run has a sound checkpoint.
+        """States, notes and step of the newest step with an intact checkpoint in every run.
 
-        `None` where there is none because the runs ended before the first was whole: they begin again. `like` is as in
-        `Checkpoints.restore`. A run that stopped at the step or before keeps aside: its state and notes are those of a
-        sound checkpoint of its own, so of an earlier step, or else those of another run. One that stopped later has
-        not stopped yet.
+        Returns `None` if the runs ended before the first checkpoint was complete: they start again. `like` is as in
+        `Checkpoints.restore`. A run that stopped at that step or earlier is not required: its state and notes are those
+        of an earlier intact checkpoint of its own, or else those of another run. A run that stopped later counts as
+        running again.
 
-        Damaged checkpoints that are newer are named in a `RunWarning` each.
+        There is a `RunWarning` for each damaged checkpoint that is newer.
 
         Raises:
-            CheckpointError: Where no step is left, or the checkpoints are of another state.
-            RunError: Where a run cannot be read.
+            CheckpointError: If no step is left, or the checkpoints are of another state.
+            RunError: If a run cannot be read.
         """
         self.wait()
         folders = [run.checkpoints for run in self.runs]
@@ -197,19 +197,19 @@ class RunGroup:
         return restored
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged beyond `step`, before training goes on from there.
+        """Remove what was logged after `step`, before training continues from there.
 
         Raises:
-            RunError: Where a log cannot be read or written.
+            RunError: If a log cannot be read or written.
         """
         for log in self._logs:
             log.drop_after(step)
 
     def log(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Log a row for each run: see `Run.log`. What cannot be written waits in memory and is written later, in order.
+        """Log a row for each run: see `Run.log`. Rows that cannot be written wait in memory and are written later.
 
         Raises:
-            RunError: For a metric that is not one number.
+            RunError: If a metric is not a single number.
         """
         for index, (log, row) in enumerate(zip(self._logs, rows, strict=True)):
             if index not in self.stopped:
@@ -217,22 +217,22 @@ class RunGroup:
         errors = [error for log in self._logs if (error := log.write())]
         if errors:
             waiting = sum(len(log.waiting) for log in self._logs)
-            _warn(f"{first_of(errors)}; training goes on, and {waiting} rows wait in memory.")
+            _warn(f"{first_of(errors)}; training continues, and {waiting} rows wait in memory.")
 
     def save(self, step: int, states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]) -> None:
-        """Save a checkpoint of each run while training goes on: see `Saver.save`."""
+        """Save a checkpoint of each run while training continues: see `Saver.save`."""
         self._record_stops()
         self.saver.save(step, self._going(states), notes)
 
     def save_best(
         self, step: int, scores: Sequence[float], states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Save apart those whose score is higher than any before: see `Best.save`."""
+        """Save those whose score is higher than before as the best: see `Best.save`."""
         self._best = self._best or Best([run.best for run in self.runs])
         self._best.save(step, scores, self._going(states), notes)
 
     def stop(self, index: int, step: int, reason: str) -> None:
-        """The run `runs[index]` stops at `step`, and the others go on."""
+        """Record that `runs[index]` stops at `step`, while the others continue."""
         self.saver.wait()
         steps = self.runs[index].checkpoints.steps()
         self.stopped.setdefault(index, Stopped(step, reason, steps[-1] if steps else None))
@@ -240,7 +240,7 @@ class RunGroup:
 
     @property
     def failures(self) -> list[str]:
-        """What went wrong, in a sentence each: saves that failed, rows that were lost, runs that stopped."""
+        """What went wrong, one sentence each: saves that failed, rows that were lost, runs that stopped."""
         best = self._best.failures if self._best else []
         stops = [
             f"Seed {self.runs[index].seed} stopped at step {record.step}: {record.reason.rstrip('.')}."
@@ -249,13 +249,13 @@ class RunGroup:
         return [*self.saver.failures, *best, *self._lost, *stops]
 
     def wait(self) -> None:
-        """Wait until what was given to `save` and `save_best` is written, or has failed."""
+        """Wait until what was passed to `save` and `save_best` is written or has failed."""
         self.saver.wait()
         if self._best:
             self._best.wait()
 
     def close(self) -> None:
-        """Wait, try once more to write the rows that wait, say which are lost, and let other processes train."""
+        """Wait, try once more to write waiting rows, report lost ones, and release the lock."""
         self.wait()
         self._record_stops()
         for log in self._logs:
@@ -277,7 +277,7 @@ class RunGroup:
         return [None if index in self.stopped else state for index, state in enumerate(states)]
 
     def _continue_from(self, step: int) -> None:
-        """Runs that stopped after `step` go on."""
+        """Let runs that stopped after `step` continue."""
         for index in [index for index, record in self.stopped.items() if record.step > step]:
             try:
                 (self.runs[index].path / STOPPED_FILE).unlink(missing_ok=True)
@@ -286,14 +286,14 @@ class RunGroup:
             del self.stopped[index]
 
     def _record_stops(self) -> None:
-        """Write what says that runs stopped, where it is not there yet."""
+        """Write the records of stopped runs that are not written yet."""
         for index, record in self.stopped.items():
             path = self.runs[index].path
             if not (path / STOPPED_FILE).exists():
                 try:
                     record.write(path)
                 except RunError as error:
-                    _warn(f"{first_of([error])}; training goes on, and tries again at the next save.")
+                    _warn(f"{first_of([error])}; training continues and tries again at the next save.")
 
 
 def _warn(sentence: str) -> None:

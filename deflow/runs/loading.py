@@ -1,4 +1,4 @@
-"""Runs of agents: a directory for one that is trained, and from the directory back to what was trained."""
+"""Runs of agents: creating their directories, and loading a policy or a learner from a directory."""
 
 import dataclasses
 import os
@@ -15,30 +15,29 @@ from .group import RunGroup
 from .run import Run
 
 Step = int | Literal["best"] | None
-"""Which checkpoint: the newest sound one (None), that of a step, or the best by success."""
+"""Which checkpoint: the newest intact one (None), that of a step, or the best by success."""
 
 
 def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Agent:
     """The trained policy of a run: `action = load(run)(observation, key=key)`.
 
-    `run` is a run or its directory. Nothing in the directory is executed: parts of the user's own must be imported
-    before.
+    `run` is a run or its directory. Nothing in the directory is executed, so your own parts must be imported first.
 
     Raises:
-        RunError: Where there is no run.
-        CheckpointError: Where no checkpoint is sound, or it is of another agent.
-        SerializationError: Where a part is not registered here.
+        RunError: If there is no run.
+        CheckpointError: If no checkpoint is intact, or it is of another agent.
+        SerializationError: If a part is not registered here.
     """
     return load_learner(run, step=step)[0].agent
 
 
 def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tuple[Learner, int]:
-    """The learner of a run and the step it was saved at.
+    """The learner of a run, and the step at which it was saved.
 
     Raises:
-        RunError: Where there is no run.
-        CheckpointError: Where no checkpoint is sound, or it is of another agent.
-        SerializationError: Where a part is not registered here.
+        RunError: If there is no run.
+        CheckpointError: If no checkpoint is intact, or it is of another agent.
+        SerializationError: If a part is not registered here.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
@@ -61,10 +60,10 @@ def create_run(
     seed: int = 0,
     **more: object,
 ) -> Run:
-    """A new run directory that holds what `load` and `recipes/evaluate.py` need, and whatever JSON-able is in `more`.
+    """A new run directory with what `load` and `recipes/evaluate.py` need, and the JSON values in `more`.
 
     Raises:
-        RunError: Where it cannot be written.
+        RunError: If it cannot be written.
     """
     described = {**_described(task, config, learner), **more}
     return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)
@@ -81,7 +80,7 @@ def create_runs(
     keep: int,
     **more: object,
 ) -> RunGroup:
-    """The same for seeds that are trained together: a directory for each, `keep` checkpoints in it."""
+    """The same for seeds that are trained together: one directory each, with `keep` checkpoints."""
     described = {**_described(task, config, learner), **more}
     return RunGroup.create(
         output_dir, environment=task.name, algorithm=algorithm, seeds=seeds, config=described, keep=keep

@@ -1,4 +1,4 @@
-"""CSV logs of one run: the file itself, and means since the last row."""
+"""CSV logs of one run: the file, and means since the last row."""
 
 import csv
 import io
@@ -14,17 +14,17 @@ from .atomic_files import write_text
 
 
 class MetricLog:
-    """Rows of numbers in a CSV file. It holds no open file: what was logged is there when the process dies."""
+    """Rows of numbers in a CSV file. The file is not kept open, so that logged rows survive a crash."""
 
     def __init__(self, path: Path):
         self.path = path
         self._columns: list[str] = []
 
     def append(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Add a row. Names not seen before become new columns, blank in the rows above.
+        """Add a row. New names become new columns, which are blank in earlier rows.
 
         Raises:
-            RunError: For a metric that is not one number, or where the file cannot be written.
+            RunError: If a metric is not a single number, or the file cannot be written.
         """
         row = {"step": str(int(step))} | {name: as_text(name, value) for name, value in metrics.items()}
         try:
@@ -40,13 +40,13 @@ class MetricLog:
         except OSError as error:
             self._columns = []  # the last line may be half written: look again before the next
             reason = error.strerror or error
-            raise RunError(f"Cannot write {self.path}: {reason}; free space or restore the directory.") from error
+            raise RunError(f"Cannot write {self.path}: {reason}; free some space or restore the directory.") from error
 
     def read(self) -> dict[str, np.ndarray]:
         """Columns by name, each of shape (rows,): `step` as int64, the others as float64 with NaN for blanks.
 
         Raises:
-            RunError: Where the file cannot be read or a cell is no number.
+            RunError: If the file cannot be read or a cell is not a number.
         """
         try:
             lines, rows = self._lines(), self._rows()
@@ -54,19 +54,17 @@ class MetricLog:
             table = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
             return table | {"step": np.array([int(row["step"]) for row in rows], np.int64)}
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{self.path} cannot be read ({error}); remove or mend the lines that are damaged."
-            ) from error
+            raise RunError(f"{self.path} cannot be read ({error}); remove or repair the damaged lines.") from error
 
     def drop_after(self, step: int) -> None:
-        """Forget the rows beyond `step`: those that a run which goes on from there writes again."""
+        """Remove the rows after `step`, which a run that continues from there will write again."""
         steps = self.read()["step"]
         if (steps > step).any():
             rows = [row for row, at in zip(self._rows(), steps, strict=True) if at <= step]
             self._rewrite(self._lines()[0], rows)
 
     def _lines(self) -> list[list[str]]:
-        """The file's finished lines; one that a killed process left without its end does not count."""
+        """The file's complete lines, without an unfinished last one that a killed process left."""
         if not self.path.exists():
             return []
         text = self.path.read_text(encoding="utf-8")
@@ -77,7 +75,7 @@ class MetricLog:
         return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
 
     def _repair(self) -> list[str]:
-        """Cut off an unfinished last line, and give the columns there are."""
+        """Remove an unfinished last line, and return the columns."""
         lines = self._lines()
         if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
             write_text(self.path, _csv(lines))
@@ -94,10 +92,10 @@ def _csv(lines: Iterable[Iterable[str]]) -> str:
 
 
 def as_text(name: str, value: Any) -> str:
-    """A number as the shortest text that reads back the same; `nan` and `inf` as such.
+    """A number as the shortest text that reads back the same, or `nan` or `inf`.
 
     Raises:
-        RunError: For what is not one number.
+        RunError: If it is not a single number.
     """
     array = np.asarray(value)
     try:
@@ -106,32 +104,32 @@ def as_text(name: str, value: Any) -> str:
         number = float(array)
     except (TypeError, ValueError):
         got = f"an array of shape {array.shape}" if array.ndim else repr(value)
-        raise RunError(f"The metric {name!r} must be one number, got {got}; reduce it before logging.") from None
+        raise RunError(f"The metric {name!r} must be a single number, got {got}; reduce it before logging.") from None
     if array.dtype.kind in "iub":
         return str(int(array))
     return str(array[()]) if array.dtype == np.float32 else repr(number)
 
 
 class Window:
-    """Sums of metrics, in float64 and in the order in which they came, for each of `seeds` seeds.
+    """Sums of metrics for each of `seeds` seeds, in float64 and in the order in which they were added.
 
-    A window that is written (`to_json`) and read again in the middle gives the rows of one that never was.
+    A window that is saved with `to_json` and loaded again produces the same rows as one that never was.
     """
 
     def __init__(self, seeds: int = 1, totals: Sequence[str] = ()):
         self.seeds = seeds
         self.totals = tuple(totals)
-        """Metrics whose rows hold the sum instead of the mean."""
+        """Metrics of which rows have the sum instead of the mean."""
         self._sums: dict[str, np.ndarray] = {}
         self._counts: dict[str, np.ndarray] = {}
 
     def add(self, metrics: Mapping[str, ArrayLike], *, skip_nan: bool = False) -> None:
-        """Add metrics, each of shape (seeds,), or () where it is the same for all.
+        """Add metrics, each of shape (seeds,), or () if it is the same for all.
 
-        With `skip_nan`, NaN says that a seed has no value this time, and does not count.
+        With `skip_nan`, NaN means that a seed has no value this time, and it is not counted.
 
         Raises:
-            ValueError: For another shape.
+            ValueError: If a metric has another shape.
         """
         for name, values in metrics.items():
             array = np.asarray(values).astype(np.float64)
@@ -145,7 +143,7 @@ class Window:
             self._counts[name] = self._counts.get(name, np.zeros(self.seeds, int)) + counts
 
     def rows(self) -> list[dict[str, float]]:
-        """The means since the last call, a row per seed, without what has no value. The window is empty after it."""
+        """The means since the last call, one row per seed, without metrics that have no value. Empties the window."""
         sums, counts = self._sums, self._counts
         self._sums, self._counts = {}, {}
         divisors = {name: np.ones(self.seeds) if name in self.totals else counts[name] for name in sums}
@@ -155,7 +153,7 @@ class Window:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """All it holds, as plain JSON values; floats in hexadecimal, which knows `nan` and `inf` and loses nothing."""
+        """Its content as JSON values, with floats in hexadecimal, which is exact and covers `nan` and `inf`."""
         metrics = [
             {"name": name, "counts": self._counts[name].tolist(), "sums": [float(value).hex() for value in total]}
             for name, total in self._sums.items()
@@ -164,7 +162,7 @@ class Window:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The window that `to_json` told of."""
+        """The window that `to_json` described."""
         window = cls(content["seeds"], content["totals"])
         for metric in content["metrics"]:
             window._counts[metric["name"]] = np.array(metric["counts"])

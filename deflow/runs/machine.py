@@ -27,11 +27,11 @@ PACKAGES = (
 """Distributions whose versions can change a result."""
 
 SOURCES = ("deflow", "recipes", "pyproject.toml")
-"""What in a checkout can change a result; a stray note elsewhere does not make it dirty."""
+"""Paths of a checkout that can change a result; other files do not make it dirty."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """A JSON-able account of the machine and the software: the content of a run's `environment.json`."""
+    """The machine and the software as JSON data: the content of a run's `environment.json`."""
     return {
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(sys.orig_argv),
@@ -47,7 +47,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _processor() -> dict[str, Any]:
-    """Its name, and which wide and half-precision instructions it has (Linux tells; elsewhere only the name)."""
+    """The processor's name and, on Linux, its wide and half-precision instructions."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     except OSError:
@@ -69,7 +69,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _git_state(checkout: Path) -> dict[str, Any] | None:
-    """Commit and whether files differ from it; `None` where deflow does not run from a checkout of its own."""
+    """The commit, and whether files differ from it; `None` if deflow does not run from a checkout."""
     # A virtual environment may lie inside someone else's repository: that one's commit says nothing about deflow.
     if not (checkout / ".git").exists():
         return None

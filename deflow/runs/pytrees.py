@@ -1,4 +1,4 @@
-"""A PyTree's arrays by name, and back: the only thing of a state that a checkpoint holds."""
+"""A PyTree's arrays by name, and back: the part of a state that a checkpoint stores."""
 
 import dataclasses
 import json
@@ -18,19 +18,19 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """What one array is, as far as it can be said without its numbers."""
+    """The description of one array, without its numbers."""
 
     shape: tuple[int, ...]
-    """Its shape; for keys the shape of the array of keys."""
+    """Its shape. For keys, the shape of the array of keys."""
 
     dtype: str
     """Its type, such as `float32`, or `key<fry>` for keys."""
 
     kind: Literal["jax", "key", "numpy", "scalar"] = "jax"
-    """A JAX array, typed random keys, a NumPy array, or a NumPy scalar: it comes back as what it was."""
+    """Whether it is a JAX array, typed random keys, a NumPy array or a NumPy scalar; it is restored as such."""
 
     weak: bool = False
-    """Whether JAX may promote it as it does a Python number: computing with it depends on this."""
+    """Whether JAX promotes it like a Python number, which affects computations with it."""
 
     generator: str | None = None
     """The algorithm of keys, such as `threefry2x32`."""
@@ -47,12 +47,12 @@ def flatten(state: PyTree, part: str = "") -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(state, _is_array))
     named = {(part + jax.tree_util.keystr(path)).lstrip(".") or "state": leaf for path, leaf in leaves}
     if len(named) < len(leaves):
-        raise CheckpointError("Two arrays of the state have the same path; give its dictionaries plainer keys.")
+        raise CheckpointError("Two arrays of the state have the same path; use simpler keys in its dictionaries.")
     return named
 
 
 def within(name: str, part: str) -> bool:
-    """Whether the leaf `name` is in the part of the state at the path `part` (empty: all of it)."""
+    """Whether the leaf `name` is in the part of the state at the path `part` (empty: the whole state)."""
     return not part or name == part or name.startswith((part + ".", part + "["))
 
 
@@ -60,14 +60,14 @@ def describe(leaf: Any) -> Leaf:
     """The description of an array or a `jax.ShapeDtypeStruct`.
 
     Raises:
-        TypeError: For text, objects and dates.
+        TypeError: If it holds text, objects or dates.
     """
     shape, dtype = tuple(leaf.shape), str(leaf.dtype)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         concrete = isinstance(leaf, jax.Array)
         return Leaf(shape, dtype, "key", generator=str(jax.random.key_impl(leaf)) if concrete else None)
     if np.dtype(leaf.dtype).kind in "OSUMm":
-        raise TypeError(f"it is of type {dtype}, which is no number")
+        raise TypeError(f"it is of type {dtype}, which is not a number")
     if isinstance(leaf, np.generic):
         return Leaf(shape, dtype, "scalar")
     return Leaf(shape, dtype, "numpy" if isinstance(leaf, np.ndarray) else "jax", getattr(leaf, "weak_type", False))
@@ -80,7 +80,7 @@ def to_host(leaves: Iterable[Any]) -> list[np.ndarray]:
 
 
 def from_host(array: np.ndarray, leaf: Leaf) -> Any:
-    """A NumPy array as what `leaf` says; JAX arrays go to the default device."""
+    """Turns a NumPy array into what `leaf` describes; JAX arrays go to the default device."""
     if leaf.kind == "numpy":
         return array
     if leaf.kind == "scalar":
@@ -95,7 +95,7 @@ def from_host(array: np.ndarray, leaf: Leaf) -> Any:
 
 
 def compare(wanted: Mapping[str, Any], found: Mapping[str, Leaf]) -> tuple[str, ...]:
-    """One line for each leaf in which a state (`wanted`, as `flatten` gives it) and a checkpoint differ."""
+    """One line for each leaf in which a state (`wanted`, from `flatten`) and a checkpoint differ."""
     lines = []
     for name in dict.fromkeys([*found, *wanted]):
         here = describe(wanted[name]) if name in wanted else None
@@ -106,7 +106,7 @@ def compare(wanted: Mapping[str, Any], found: Mapping[str, Leaf]) -> tuple[str, 
 
 
 def fill(like: PyTree, arrays: Mapping[str, Any], part: str = "") -> PyTree:
-    """`like` with the arrays of these names (see `flatten`) in place of its own; other leaves stay as they are."""
+    """`like` with its arrays replaced by those of the same names (see `flatten`). Other leaves are kept."""
     holes, rest = eqx.partition(like, _is_array)
     new = jax.tree.unflatten(jax.tree.structure(holes), [arrays[name] for name in flatten(holes, part)])
     return eqx.combine(new, rest)
@@ -116,7 +116,7 @@ def named_arrays(state: PyTree) -> tuple[dict[str, Leaf], dict[str, np.ndarray]]
     """Descriptions and values on the host of all arrays in `state`, by path.
 
     Raises:
-        CheckpointError: For objects among the arrays.
+        CheckpointError: If an array holds objects.
     """
     leaves, spec = flatten(state), {}
     for name, leaf in leaves.items():
@@ -149,14 +149,14 @@ class Snapshot:
     """Their values."""
 
     notes: Mapping[str, Any]
-    """What was said with them, as JSON gives it back."""
+    """The notes, as read back from JSON."""
 
     @classmethod
     def of(cls, state: PyTree, notes: Mapping[str, Any]) -> "Snapshot":
-        """The state as it is now; it may share memory with it, see `copy`.
+        """The current state. It may share memory with the original: see `copy`.
 
         Raises:
-            CheckpointError: For objects among the arrays, and notes that are not JSON-able.
+            CheckpointError: If an array holds objects, or the notes are not JSON values.
         """
         try:
             plain = json.loads(json.dumps(dict(notes)))
@@ -165,7 +165,7 @@ class Snapshot:
         return cls(*named_arrays(state), plain)
 
     def copy(self) -> "Snapshot":
-        """The same in memory of its own: NumPy arrays may be written into, and the buffers of JAX's be donated."""
+        """A copy in its own memory, since NumPy arrays may be overwritten and JAX's buffers donated."""
         return dataclasses.replace(self, arrays={name: np.array(array) for name, array in self.arrays.items()})
 
     @property

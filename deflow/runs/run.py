@@ -1,4 +1,4 @@
-"""A run: one directory that says what was trained, on what, with what outcome, and holds what came of it."""
+"""A run: a directory with its configuration, its logs and its checkpoints."""
 
 import dataclasses
 import datetime
@@ -25,20 +25,20 @@ class Stopped:
     """When and why a run stopped."""
 
     step: int
-    """The step at which it stopped: from there on it has no rows and no checkpoints."""
+    """The step at which it stopped. It has no rows and checkpoints after it."""
 
     reason: str
-    """Why, as a part of a sentence."""
+    """The reason, as part of a sentence."""
 
     checkpoint: int | None
     """Its last checkpoint, if it has one."""
 
     @classmethod
     def read(cls, directory: Path) -> "Stopped | None":
-        """What the run in `directory` says; `None` where it did not stop.
+        """The record in the run's `directory`; `None` if it did not stop.
 
         Raises:
-            RunError: For a damaged file.
+            RunError: If the file is damaged.
         """
         path = directory / STOPPED_FILE
         try:
@@ -49,16 +49,16 @@ class Stopped:
             raise RunError(f"{path} cannot be read ({error}); remove it to train this run again.") from error
 
     def write(self, directory: Path) -> None:
-        """Say so in `directory`.
+        """Write the record into `directory`.
 
         Raises:
-            RunError: Where it cannot be written.
+            RunError: If it cannot be written.
         """
         write_json(directory / STOPPED_FILE, dataclasses.asdict(self))
 
 
 SCHEMA_VERSION = 1
-"""Version of `config.json`: raised when an older deflow could no longer read it right."""
+"""Version of `config.json`, increased when older versions of deflow can no longer read it."""
 
 _EVALUATION = "evaluation/"
 
@@ -69,11 +69,11 @@ class Run:
     <output_dir>/<environment>/<algorithm>/seed<k>-<YYYYmmdd-HHMMSS>/
         config.json         schema version, environment, algorithm, seed, and the configuration that rebuilds the agent
         environment.json    versions, device, commit, command line
-        train.csv           metrics of training, a row per call of `log`
+        train.csv           metrics of training, one row per call of `log`
         eval.csv            metrics of evaluation
         checkpoints/<step>/ state and notes, with a manifest
-        best/<step>/        the same of the best evaluation, where training keeps it
-        stopped.json        why and when this run stopped while those it was trained with went on
+        best/<step>/        the same for the best evaluation, if training keeps it
+        stopped.json        why and when this run stopped while the runs trained with it continued
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]):
@@ -86,13 +86,13 @@ class Run:
         self.seed: int = description["seed"]
         """The run's seed."""
         self.config: dict[str, Any] = description["config"]
-        """The configuration as it was given to `create`, as JSON gives it back (tuples are lists)."""
+        """The configuration given to `create`, as read back from JSON (tuples are lists)."""
         self.together: tuple[str, ...] = tuple(description.get("together", (path.name,)))
-        """Names of the directories beside this one, and of this one, whose runs are trained together."""
+        """Names of the directories, including this one, whose runs are trained together."""
         self.checkpoints = Checkpoints(path / "checkpoints")
         """The run's checkpoints."""
         self.best = Checkpoints(path / "best")
-        """The checkpoint with the best score, apart from the others."""
+        """The checkpoint with the best score, kept separately."""
         self._logs = {"train": MetricLog(path / "train.csv"), "eval": MetricLog(path / "eval.csv")}
 
     @classmethod
@@ -105,10 +105,10 @@ class Run:
         seed: int,
         config: Mapping[str, Any],
     ) -> "Run":
-        """A new directory of its own below `output_dir`, with `config.json` and `environment.json`.
+        """Creates a new directory below `output_dir`, with `config.json` and `environment.json`.
 
         Raises:
-            RunError: Where it cannot be made or written, or `config` is not JSON-able.
+            RunError: If it cannot be made or written, or `config` is not JSON data.
         """
         return create_together(output_dir, environment=environment, algorithm=algorithm, seeds=[seed], config=config)[0]
 
@@ -117,7 +117,7 @@ class Run:
         """The run in a directory.
 
         Raises:
-            RunError: Where there is none, or one that this deflow cannot read.
+            RunError: If there is none, or this version of deflow cannot read it.
         """
         path = Path(path).expanduser().absolute()
         try:
@@ -136,7 +136,7 @@ class Run:
             raise RunError(f"{path / 'config.json'} has no schema version; it was not written by deflow's Run.create.")
         if version > SCHEMA_VERSION:
             raise RunError(
-                f"{path / 'config.json'} has schema version {version}, this deflow reads up to {SCHEMA_VERSION}; "
+                f"{path / 'config.json'} has schema version {version}, but this deflow reads up to {SCHEMA_VERSION}; "
                 "upgrade deflow."
             )
         missing = [name for name in ("environment", "algorithm", "seed", "config") if name not in description]
@@ -145,10 +145,10 @@ class Run:
         return cls(path, description)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Add `evaluation/...` to eval.csv and everything else to train.csv, as one row each, on disk at the return.
+        """Add `evaluation/...` to eval.csv and everything else to train.csv, as one row each. Written when it returns.
 
         Raises:
-            RunError: For a metric that is not one number, or where the file cannot be written.
+            RunError: If a metric is not a single number, or the file cannot be written.
         """
         for split, row in by_file(metrics).items():
             self._logs[split].append(step, row)
@@ -157,15 +157,15 @@ class Run:
         """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN.
 
         Raises:
-            RunError: Where the file cannot be read or a cell is no number.
+            RunError: If the file cannot be read or a cell is not a number.
         """
         return self._logs[split].read()
 
     def rewind(self, step: int, split: Literal["train", "eval"] | None = None) -> None:
-        """Forget what was logged beyond `step`, in one file or both, before training goes on.
+        """Remove what was logged after `step`, in one file or both, before training continues.
 
         Raises:
-            RunError: Where a file cannot be read or written.
+            RunError: If a file cannot be read or written.
         """
         for name, log in self._logs.items():
             if split in (None, name):
@@ -175,15 +175,15 @@ class Run:
         """Save a checkpoint: see `Checkpoints.save`.
 
         Raises:
-            CheckpointError: Where that fails.
+            CheckpointError: If that fails.
         """
         return self.checkpoints.save(step, state, notes or {})
 
     def restore(self, like: PyTree, step: int | None = None, *, part: str = "") -> tuple[PyTree, dict[str, Any], int]:
-        """State, notes and step of a sound checkpoint: see `Checkpoints.restore`.
+        """State, notes and step of an intact checkpoint: see `Checkpoints.restore`.
 
         Raises:
-            CheckpointError: Where no checkpoint is sound, or it is of another state.
+            CheckpointError: If no checkpoint is intact, or it is of another state.
         """
         return self.checkpoints.restore(like, step, part=part)
 
@@ -192,7 +192,7 @@ class Run:
 
 
 def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Metrics as the rows of the files they belong in, `train` and `eval`; files that get none are left out."""
+    """Splits metrics into the rows of their files, `train` and `eval`; a file without metrics is left out."""
     evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
     training = {name: value for name, value in metrics.items() if name not in evaluation}
     return {split: row for split, row in (("train", training), ("eval", evaluation)) if row}
@@ -206,11 +206,11 @@ def create_together(
     seeds: Sequence[int],
     config: Mapping[str, Any],
 ) -> list[Run]:
-    """As `Run.create`, a run per seed. Their directories end alike, and each knows the names of all."""
+    """Like `Run.create`, with one run per seed. Their directories have the same ending, and each records all names."""
     for what, name in (("environment", environment), ("algorithm", algorithm)):
         if not re.fullmatch(r"[\w+-][\w.+-]*", name):
             raise RunError(
-                f"The {what} {name!r} cannot name a directory; use letters, digits, '_', '-', '+' and '.' only."
+                f"The {what} {name!r} cannot name a directory; use only letters, digits, '_', '-', '+' and '.'."
             )
     if not seeds or len(set(seeds)) < len(seeds):
         raise RunError(f"Runs need different seeds, got {list(seeds)}; give each once.")
@@ -234,7 +234,7 @@ def create_together(
 
 
 def _new_directories(parent: Path, names: Sequence[str]) -> list[Path]:
-    """Directories that did not exist before: `names`, or all with -2, -3, ... where one was taken in that second."""
+    """New directories: `names`, or all of them with -2, -3, ... if one already exists."""
     number = 1
     while True:
         paths = [parent / (name if number == 1 else f"{name}-{number}") for name in names]

@@ -1,4 +1,4 @@
-"""Checkpoints and rows written beside training: nothing that goes wrong while saving ends it."""
+"""Saving checkpoints and rows in the background. A failure to save never ends the training."""
 
 import contextlib
 import dataclasses
@@ -16,35 +16,35 @@ from .run import Run, by_file
 
 
 class Background:
-    """Runs jobs in a thread. What fails is said in a `RunWarning`, remembered in `failures`, and never raised.
+    """Runs jobs in a thread. A failure becomes a `RunWarning` and an entry of `failures`, and is never raised.
 
-    A thread lives as long as its job, so a program that ends waits for no more than that. `wait` before the end:
-    Python takes from its threads what they need (executors) when the main one is done.
+    A thread lives only as long as its job, so that a program that ends waits for no longer than that. Call `wait`
+    before the end, because Python shuts down executors, which the threads need, once the main thread is done.
     """
 
-    def __init__(self, state_of_things: Callable[[], str]):
+    def __init__(self, status: Callable[[], str]):
         self.failures: list[str] = []
-        """What was said, in order."""
-        self._state_of_things = state_of_things
+        """The failures, in order."""
+        self._status = status
         self._thread: threading.Thread | None = None
 
     def start(self, what: str, job: Callable[[], None]) -> None:
-        """Run `job` in the thread once the one before has ended; `what` begins the sentence about its failure."""
+        """Run `job` in the thread once the previous one has ended; `what` starts the sentence about a failure."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(what, job), name="deflow-save")
         self._thread.start()
 
     @contextlib.contextmanager
     def guard(self, what: str) -> Iterator[None]:
-        """Within, an error is said and remembered as well: no memory, no threads, a state that cannot be saved."""
+        """A context whose errors are also recorded: no memory, no threads, a state that cannot be saved."""
         try:
             yield
         except Exception as error:
             self.fail(f"{what}: {first_line(error)}")
 
     def fail(self, reason: str) -> None:
-        """Say and remember why something failed."""
-        sentence = f"{reason.rstrip('.')}; training goes on, and {self._state_of_things()}."
+        """Warn about a failure and record it."""
+        sentence = f"{reason.rstrip('.')}; training continues, and {self._status()}."
         self.failures.append(sentence)
         with contextlib.suppress(RunWarning):  # with `python -W error` it would end what it reports on
             warnings.warn(sentence, RunWarning, stacklevel=2)
@@ -57,28 +57,28 @@ class Background:
     def _run(self, what: str, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:  # a thread's exceptions reach nobody else
+        except BaseException as error:  # no one else sees a thread's exceptions
             self.fail(f"{what}: {type(error).__name__}: {first_line(error)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one save asked of the training."""
+    """The cost of one save to the training."""
 
     step: int
-    """The step saved."""
+    """The step that was saved."""
 
     bytes: int
     """The size of all arrays."""
 
     blocked: float
-    """Seconds until training could go on: the save before had to end, and the arrays had to be copied."""
+    """Seconds until training could continue: the previous save had to end, and the arrays had to be copied."""
 
 
 class Saver:
     """Saves to several folders at once, in a thread, and keeps the last `keep` steps that all of them have.
 
-    No failure is raised: it is said in a `RunWarning` and remembered in `failures`; the next save tries again.
+    Failures are not raised: they become a `RunWarning` and an entry of `failures`, and the next save tries again.
     """
 
     def __init__(self, folders: Sequence[Checkpoints], *, keep: int = 3):
@@ -87,17 +87,17 @@ class Saver:
         self.folders = tuple(folders)
         self.keep = keep
         self.costs: list[Cost] = []
-        """A line per save."""
+        """One entry per save."""
         self._in_use = list(self.folders)
         self._background = Background(self._last_sound)
 
     @property
     def failures(self) -> list[str]:
-        """What could not be saved or removed, in a sentence each, also where a later attempt succeeded."""
+        """What could not be saved or removed, one sentence each, even if a later attempt succeeded."""
         return self._background.failures
 
     def save(self, step: int, states: Sequence[PyTree | None], notes: Sequence[Mapping[str, Any]]) -> None:
-        """Copy the states, one for each folder, and return; they are written from the copies. `None` is left out."""
+        """Copy the states, one per folder, and return; the copies are written in the background. `None` is skipped."""
         began, what = time.perf_counter(), f"Cannot save the checkpoint of step {step}"
         self.wait()
         every = [each for each in zip(self.folders, states, notes, strict=True) if each[1] is not None]
@@ -109,7 +109,7 @@ class Saver:
             self.costs.append(Cost(step, copied, time.perf_counter() - began))
 
     def wait(self) -> None:
-        """Wait until what was given to `save` is written, or has failed."""
+        """Wait until what was passed to `save` is written or has failed."""
         self._background.wait()
 
     def _write(self, step: int, snapshots: Mapping[Checkpoints, Snapshot]) -> None:
@@ -143,30 +143,30 @@ class Saver:
     def _last_sound(self) -> str:
         for step in reversed(self._common()):
             if all(folder.is_sound(step) for folder in self._in_use):
-                return f"the last sound checkpoint is that of step {step}"
-        return "there is no sound checkpoint yet"
+                return f"the last intact checkpoint is that of step {step}"
+        return "there is no intact checkpoint yet"
 
 
 class Best:
-    """Keeps in each folder the one checkpoint of the highest score, written in a thread; failures are as `Saver`'s."""
+    """Keeps the checkpoint with the highest score in each folder, written in a thread. Failures are as `Saver`'s."""
 
     def __init__(self, folders: Sequence[Checkpoints]):
         self.folders = tuple(folders)
         self.scores = [_best_score(folder) for folder in self.folders]
-        """The score of what is there for each folder; minus infinity for nothing."""
-        self._background = Background(lambda: "the best one before is kept")
+        """The score of each folder's checkpoint; minus infinity if there is none."""
+        self._background = Background(lambda: "the previous best is kept")
 
     @property
     def failures(self) -> list[str]:
-        """What could not be saved, in a sentence each."""
+        """What could not be saved, one sentence each."""
         return self._background.failures
 
     def save(
         self, step: int, scores: Sequence[float], states: Sequence[PyTree | None], notes: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Save the states whose score is strictly higher than what is there, with the score among their notes.
+        """Save the states whose score is strictly higher than the one there, with the score in their notes.
 
-        `None` is left out. The one before goes when the new one is whole.
+        `None` is skipped. The previous one is removed when the new one is complete.
         """
         what = f"Cannot save the best of step {step}"
         self.wait()  # now the scores are those of what is there
@@ -180,7 +180,7 @@ class Best:
             self._background.start(what, lambda: self._write(step, snapshots))
 
     def wait(self) -> None:
-        """Wait until what was given to `save` is written, or has failed."""
+        """Wait until what was passed to `save` is written or has failed."""
         self._background.wait()
 
     def _write(self, step: int, snapshots: Mapping[int, Snapshot]) -> None:
@@ -211,25 +211,25 @@ def _best_score(folder: Checkpoints) -> float:
 
 
 class PendingRows:
-    """Rows for a run's logs, kept in memory until they are written, in order."""
+    """Rows for a run's logs, which wait in memory until they are written, in order."""
 
     def __init__(self, run: Run):
         self.run = run
         self.waiting: list[tuple[int, dict[str, Any]]] = []
-        """Steps and rows, each of one file, that are not on disk."""
+        """Steps and rows, each of one file, that are not on disk yet."""
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """A row that is to be written.
+        """Add a row to be written.
 
         Raises:
-            RunError: For a metric that is not one number: it never could be written.
+            RunError: If a metric is not a single number, because it could never be written.
         """
         for name, value in metrics.items():
             as_text(name, value)
         self.waiting += [(step, row) for row in by_file(metrics).values()]
 
     def write(self) -> str | None:
-        """Write what waits; where that fails, what is wrong."""
+        """Write the waiting rows. Returns the error if that fails."""
         try:
             while self.waiting:
                 self.run.log(*self.waiting[0])
@@ -239,10 +239,10 @@ class PendingRows:
         return None
 
     def drop_after(self, step: int) -> None:
-        """Forget the rows beyond `step`, on disk and here.
+        """Remove the rows after `step`, on disk and here.
 
         Raises:
-            RunError: Where the file cannot be read or written.
+            RunError: If the file cannot be read or written.
         """
         self.run.rewind(step)
         self.waiting = [(at, row) for at, row in self.waiting if at <= step]

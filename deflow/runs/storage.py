@@ -1,4 +1,4 @@
-"""One checkpoint on disk: arrays and notes as Orbax writes them, and the manifest that verifies every byte."""
+"""One checkpoint on disk: arrays and notes written by Orbax, and a manifest that verifies every byte."""
 
 import contextlib
 import dataclasses
@@ -56,7 +56,7 @@ def check_written(directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_notes(directory: Path) -> dict[str, Any]:
-    """The notes, of which shapes of the arrays may depend.
+    """The notes, on which the shapes of the arrays may depend.
 
     Raises:
         Exception: Any error of Orbax.
@@ -66,7 +66,7 @@ def read_notes(directory: Path) -> dict[str, Any]:
 
 
 def read_arrays(directory: Path, spec: Mapping[str, Leaf]) -> dict[str, np.ndarray]:
-    """The arrays in `spec`, others not being read.
+    """The arrays in `spec`. Others are not read.
 
     Raises:
         Exception: Any error of Orbax.
@@ -100,7 +100,7 @@ def _without_patterns(directory: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[ocp.Checkpointer]:
-    """A checkpointer that keeps to itself what it would tell the log; one at a time, also among threads."""
+    """A checkpointer whose log messages are suppressed. There is one at a time, across threads too."""
     # Weights hardly compress (8%), and trying costs more than writing. The handlers are named here rather than
     # looked up from what the files say.
     arrays = ocp.PyTreeCheckpointHandler(use_compression=False)
@@ -124,8 +124,8 @@ def write_manifest(directory: Path, step: int, spec: Mapping[str, Leaf]) -> None
     """Record size and SHA-256 of every file below `directory`, and the state's arrays.
 
     Raises:
-        OSError: Where a file cannot be read.
-        RunError: Where the record cannot be written.
+        OSError: If a file cannot be read.
+        RunError: If the record cannot be written.
     """
     content = {
         "version": MANIFEST_VERSION,
@@ -137,10 +137,10 @@ def write_manifest(directory: Path, step: int, spec: Mapping[str, Leaf]) -> None
 
 
 def verify(directory: Path, step: int) -> dict[str, Leaf]:
-    """The spec of a checkpoint of which no file has changed since it was written.
+    """The spec of a checkpoint, after a check that no file has changed since it was written.
 
     Raises:
-        DamagedError: Where one has changed, is missing or cannot be read.
+        DamagedError: If a file has changed, is missing or cannot be read.
     """
     content = _read(directory)
     if content["step"] != step:
@@ -168,7 +168,7 @@ def _read(directory: Path) -> dict[str, Any]:
             raise DamagedError(f"{MANIFEST_FILE} has changed since it was written")
         if content["version"] > MANIFEST_VERSION:
             raise DamagedError(
-                f"{MANIFEST_FILE} has version {content['version']}, this deflow reads up to {MANIFEST_VERSION}"
+                f"{MANIFEST_FILE} has version {content['version']}, but this deflow reads up to {MANIFEST_VERSION}"
             )
     except FileNotFoundError:
         empty = directory.is_dir() and not any(directory.iterdir())
@@ -176,7 +176,7 @@ def _read(directory: Path) -> dict[str, Any]:
     except OSError as error:
         raise DamagedError(f"{MANIFEST_FILE} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError(f"{MANIFEST_FILE} is no manifest") from error
+        raise DamagedError(f"{MANIFEST_FILE} is not a manifest") from error
     return content
 
 

@@ -1,4 +1,4 @@
-"""Sessions: a training from its first update, or from where it stopped, to its last, with all that is kept of it."""
+"""Sessions: follow a training from its start, or from a checkpoint, to its end, and log, evaluate and save."""
 
 from .schedule import OnNonfinite, Schedule
 from .session import Session

@@ -1,4 +1,4 @@
-"""Metrics between two rows of the log: kept on the device until a look is worth the wait, then averaged."""
+"""Metrics between two rows of the log, kept on the device until they are needed, then averaged."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ class PendingMetrics:
         self._pending: list[tuple[int, Metrics]] = []
 
     def add(self, step: int, metrics: Metrics) -> None:
-        """Remember what a dispatch gave; it may still be being computed."""
+        """Add the metrics of a dispatch, which may still be running."""
         self._pending.append((step, metrics))
 
     def take(self) -> dict[int, Fault]:
-        """Wait for what was added, average it, and give each seed's first number that is not finite."""
+        """Wait for the added metrics, average them, and return each seed's first number that is not finite."""
         faults: dict[int, Fault] = {}
         pending, self._pending = jax.device_get(self._pending), []
         for step, metrics in pending:
@@ -41,15 +41,15 @@ class PendingMetrics:
         return faults
 
     def rows(self) -> list[dict[str, float]]:
-        """A row per seed of what was taken since the last call."""
+        """One row per seed, from the metrics taken since the last call."""
         return self._window.rows()
 
     def to_json(self) -> dict[str, Any]:
-        """What was taken and is in no row yet, for a checkpoint's notes."""
+        """The metrics that were taken but are not in a row yet, for a checkpoint's notes."""
         return self._window.to_json()
 
     def restore(self, content: dict[str, Any] | None) -> None:
-        """Go on from what `to_json` gave, or from nothing."""
+        """Continue from what `to_json` returned, or from nothing."""
         self._pending = []
         self._window = (
             Window(self._seeds, totals=["exploration/episodes"]) if content is None else Window.from_json(content)

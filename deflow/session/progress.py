@@ -1,15 +1,15 @@
-"""How long it will take, said once, when it has been measured."""
+"""The expected time of a training, printed once its speed has been measured."""
 
 import time
 
 from tqdm import tqdm
 
 MEASURED = 5.0
-"""Seconds after the first dispatch, which compiles, from which on the pace is known."""
+"""Seconds after the first dispatch, which compiles, until the speed is known."""
 
 
 class Pace:
-    """Looks at each step that is reached, and says once on the bar how long the rest will take."""
+    """Measures the speed and prints the expected time once."""
 
     def __init__(self, bar: tqdm, last: int):
         self._bar, self._last = bar, last
@@ -17,12 +17,12 @@ class Pace:
         self._told = False
 
     def tell(self, step: int) -> None:
-        """`step` is reached."""
+        """Report that `step` was reached."""
         now = time.perf_counter()
         if self._first is None:  # compiled by then
             self._first = step, now
         elif not self._told and now - self._first[1] > MEASURED:
             rate = (step - self._first[0]) / (now - self._first[1])
             minutes = (self._last - step) / rate / 60
-            self._bar.write(f"Expected time: {minutes:.0f} min at {rate:.1f} steps/s, and the evaluations.")
+            self._bar.write(f"Expected time: {minutes:.0f} min at {rate:.1f} steps/s, plus the evaluations.")
             self._told = True

@@ -1,15 +1,15 @@
-"""When something is due, and what is done about numbers that are not finite."""
+"""When rows, evaluations and checkpoints are due, and what happens to numbers that are not finite."""
 
 import dataclasses
 from typing import Literal, NamedTuple
 
 OnNonfinite = Literal["stop", "rollback"]
-"""stop: the seed stops; rollback: it goes back to the last sound checkpoint and on from there with another key."""
+"""stop: the seed stops; rollback: it returns to the last intact checkpoint and continues with a new key."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How often what is due, in steps."""
+    """How often each thing is due, in steps."""
 
     log_every: int = 1_000
     """Steps between rows of train.csv."""
@@ -30,7 +30,7 @@ class Schedule:
     """How often a seed may go back before it stops."""
 
     def due(self, before: int, step: int, last: int) -> "Due":
-        """What is due at `step`, the step before it having been `before`; at the `last` step everything is."""
+        """What is due at `step`, if the previous one was `before`. At the `last` step everything is due."""
 
         def crossed(every: int) -> bool:
             return step >= last or step // every > before // every

@@ -1,4 +1,4 @@
-"""A session: follows a training loop and keeps what it gives: rows, evaluations, checkpoints. And it ends it."""
+"""A session follows a training loop: it logs rows, evaluates, saves checkpoints, and decides when to stop."""
 
 import contextlib
 import dataclasses
@@ -24,15 +24,15 @@ from .schedule import Schedule
 from .state import Online, TrainingState, blank, sizes, with_key
 
 Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
-"""From a state to a training loop that goes on from there: (step, learner, metrics) per dispatch or round."""
+"""Maps a state to a training loop that continues from it: (step, learner, metrics) per dispatch or round."""
 
 Capture = Callable[[], tuple[Online, ...]]
-"""Gives what is online at the moment."""
+"""Returns the current state of the online phase."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Phase:
-    """A training loop and how far it goes: the arguments of `Session.follow`."""
+    """A training loop and its last step: the arguments of `Session.follow`."""
 
     loop: Loop
     last: int
@@ -47,7 +47,7 @@ class Session:
         self.group = group
         self.schedule = schedule
         self.step = 0
-        """Where training is: updates made offline, and environment steps since."""
+        """The current step: updates made offline, then environment steps."""
         self.interrupted = False
         self._evaluator = evaluator
         self._interrupt = interrupt
@@ -59,10 +59,10 @@ class Session:
         self._start: tuple[int, TrainingState]
 
     def begin(self, fresh: TrainingState, step: int = 0) -> TrainingState:
-        """The newest sound checkpoint, or `fresh` at `step`, evaluated first beyond step 0. The logs forget later rows.
+        """The state in the newest intact checkpoint, or `fresh` at `step`. Later rows are removed from the logs.
 
         Raises:
-            CheckpointError: Where checkpoints are there and none is sound, or they are of another agent.
+            CheckpointError: If there are checkpoints but none is intact, or they are of another agent.
         """
         self._start = step, fresh
         return self._restore()
@@ -77,13 +77,13 @@ class Session:
         capture: Capture = tuple,
         one_by_one: Loop | None = None,
     ) -> TrainingState:
-        """Runs the loop until step `last`, an interrupt, or until no seed is left whose numbers are finite.
+        """Runs the loop until step `last`, an interrupt, or until all seeds have stopped.
 
-        `capture` gives what else belongs into a checkpoint. `one_by_one` is the same loop with one update per dispatch:
-        it finds the update in which a dispatch went wrong. Whatever is raised, what was computed is saved.
+        `capture` returns what else belongs in a checkpoint. `one_by_one` is the same loop with one update per dispatch,
+        which finds the first bad update of a dispatch. If the loop raises an error, what was computed is saved first.
 
         Raises:
-            FloatingPointError: Where no seed is left.
+            FloatingPointError: If all seeds have stopped because of numbers that are not finite.
         """
         if self.step >= last and not self._owes_evaluation:
             return state
@@ -106,12 +106,12 @@ class Session:
 
     @property
     def failures(self) -> list[str]:
-        """What could not be kept, in a sentence each."""
+        """What could not be saved, one sentence each."""
         return self.group.failures
 
     @property
     def code(self) -> int:
-        """Exit code to end with: 1 where something could not be kept or a seed stopped early, else 0."""
+        """Exit code: 1 if something could not be saved or a seed stopped early, else 0."""
         return int(bool(self.failures or self.group.stopped))
 
     def __enter__(self) -> "Session":
@@ -127,7 +127,7 @@ class Session:
         """Follows the loop to its end, or to an interrupt.
 
         Raises:
-            _WentBack: Where training goes on from before.
+            _WentBack: If training returns to an earlier state.
         """
         before, pace = state, Pace(bar, phase.last)
         try:
@@ -174,8 +174,8 @@ class Session:
     def _check(
         self, phase: _Phase, before: TrainingState, state: TrainingState, bar: tqdm, *, parameters: bool
     ) -> None:
-        """Takes the metrics since the last time, and answers numbers that are not finite: in the metrics, and in all
-        parameters if wanted."""
+        """Looks for numbers that are not finite in the metrics since the last call and, with `parameters`, in all
+        parameters."""
         faults = self._metrics.take()
         if parameters or faults:
             faults = parameter_faults(self.step, state.learner) | faults
@@ -187,19 +187,19 @@ class Session:
             self._answer(faults, bar)
 
     def _answer(self, faults: dict[int, Fault], bar: tqdm) -> None:
-        """Goes back, or stops the seeds whose numbers are not finite."""
+        """Goes back, or stops the seeds with numbers that are not finite."""
         back = self.schedule.on_nonfinite == "rollback"
         if back and all(self._rollbacks[seed] < self.schedule.rollbacks for seed in faults):
             self.group.wait()
             for seed, fault in faults.items():
                 self._rollbacks[seed] += 1
-                bar.write(f"Seed {self._seeds[seed]}: {fault}: back to the last sound checkpoint, with another key.")
+                bar.write(f"Seed {self._seeds[seed]}: {fault}: back to the last intact checkpoint, with a new key.")
             raise _WentBack(self._restore())
         for seed, fault in faults.items():
             self.group.stop(seed, self.step, str(fault))
             at = self.group.stopped[seed].checkpoint
             where = shlex.quote(str(self.group.runs[seed].path))
-            last = "there is no checkpoint" if at is None else f"the last sound checkpoint is of step {at:,}"
+            last = "there is no checkpoint" if at is None else f"the last intact checkpoint is of step {at:,}"
             sentence = (
                 f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with python recipes/resume.py {where} "
                 "--on-nonfinite rollback, or train anew with a smaller --learning-rate."
@@ -225,7 +225,7 @@ class Session:
             except EvaluationInterrupted:
                 return
             except EvaluationError:
-                if self._interrupt.is_set():  # whoever ends us may have ended the workers, too
+                if self._interrupt.is_set():  # the signal may have reached the workers too
                     return
                 raise
             rows.append(result.metrics())
@@ -253,7 +253,7 @@ class Session:
         return [notes] * len(self._seeds)
 
     def _restore(self) -> TrainingState:
-        """The newest state that is sound for all seeds, with the keys that their going back so far calls for."""
+        """The newest state that is intact for all seeds, with new keys for those that went back."""
         step, fresh = self._start
         like = fresh.split()[0]
         spec = fresh.learner.agent.spec
@@ -280,13 +280,13 @@ class Session:
     def _farewell(self) -> str:
         where = self.group.runs[0].path
         return (
-            f"Interrupted at step {self.step:,}: what was computed is kept in {where}. "
+            f"Interrupted at step {self.step:,}: everything so far is saved in {where}. "
             f"Go on with: python recipes/resume.py {shlex.quote(str(where))}"
         )
 
 
 class _WentBack(Exception):  # noqa: N818 - no error
-    """Training goes on from an earlier state."""
+    """Training returns to an earlier state."""
 
     def __init__(self, state: TrainingState):
         super().__init__()

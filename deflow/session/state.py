@@ -1,4 +1,4 @@
-"""What a checkpoint holds: all that the next update depends on, beside the dataset."""
+"""The content of a checkpoint: everything that the next update depends on, except for the dataset."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ class Online(eqx.Module):
 
 
 class TrainingState(eqx.Module):
-    """A learner, the key of its updates and, once training is online, what its environments gave and where they are."""
+    """A learner, the key of its updates and, online, the transitions and running episodes of its environments."""
 
     learner: Learner
     key: Key[Array, "*seeds"]
     online: tuple[Online, ...] = ()
-    """One for each seed, or none."""
+    """One per seed, or none."""
 
     def split(self) -> list["TrainingState"]:
-        """One state for each seed."""
+        """One state per seed."""
         seeds = self.learner.seeds
         if seeds is None:
             return [self]
@@ -53,7 +53,7 @@ class TrainingState(eqx.Module):
 
 
 def capture(replay: AbstractReplay, actors: Actors) -> tuple[Online, ...]:
-    """What is online now, for each seed. Episodes that could not be played again end here."""
+    """The current state of the online phase, per seed. Episodes that could not be replayed end here."""
     if not actors.repeatable:
         actors.restart()
     episodes = actors.state()
@@ -64,7 +64,7 @@ def capture(replay: AbstractReplay, actors: Actors) -> tuple[Online, ...]:
 
 
 def resume(online: tuple[Online, ...], replay: AbstractReplay, actors: Actors, *, inserted: int) -> None:
-    """Puts transitions and episodes back as they were captured, after `inserted` transitions."""
+    """Restores transitions and episodes as they were captured, after `inserted` transitions."""
     replay.restore([one.transitions for one in online], inserted)
     names = online[0].episodes
     longest = max(one.episodes["actions"].shape[1] for one in online)
@@ -73,7 +73,7 @@ def resume(online: tuple[Online, ...], replay: AbstractReplay, actors: Actors, *
 
 
 def sizes(online: tuple[Online, ...]) -> dict[str, Any] | None:
-    """What `blank` must know, as JSON-able data: the shapes and types of one seed's arrays."""
+    """The shapes and types of one seed's arrays as JSON data, for `blank`."""
     if not online:
         return None
     episodes = {name: [list(array.shape), str(array.dtype)] for name, array in online[0].episodes.items()}
@@ -81,7 +81,7 @@ def sizes(online: tuple[Online, ...]) -> dict[str, Any] | None:
 
 
 def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
-    """Arrays of the shapes that one seed's checkpoint has, to be filled."""
+    """Empty arrays with the shapes of one seed's checkpoint."""
     if sizes is None:
         return ()
     count = sizes["transitions"]
@@ -93,12 +93,12 @@ def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
 
 
 def with_key(state: TrainingState, index: int, key: Key[Array, ""]) -> TrainingState:
-    """The state with another key for one seed."""
+    """The state with a new key for one seed."""
     keys = key if state.learner.seeds is None else state.key.at[index].set(key)
     return dataclasses.replace(state, key=keys)
 
 
 def _padded(actions: np.ndarray, longest: int) -> np.ndarray:
-    """Actions (E, length, A) with zeros behind, up to the longest episode of any seed."""
+    """Actions (E, length, A) padded with zeros to the longest episode of any seed."""
     missing = longest - actions.shape[1]
     return np.pad(actions, [(0, 0), (0, missing), (0, 0)])

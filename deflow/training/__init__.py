@@ -1,4 +1,4 @@
-"""Training: a learner, and the loops that move it."""
+"""Training: the learner, and the offline and online loops that update it."""
 
 from .learner import Learner
 from .offline import train_offline

@@ -1,4 +1,4 @@
-"""Where training went wrong: the update, and the first term or parameter that was not a finite number."""
+"""Numbers that are not finite: the update in which they appeared, and the first metric or parameter."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -15,16 +15,16 @@ from .learner import Learner
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What was not finite in one seed's training."""
+    """A number that is not finite in one seed's training."""
 
     step: int
-    """The update after which it showed."""
+    """The update after which it appeared."""
 
     term: str
     """The metric or the parameter, such as `critic_loss` or `field.network.layers[0].weight`."""
 
     value: float
-    """What it was."""
+    """Its value."""
 
     def __str__(self) -> str:
         return f"{self.term} is not finite ({self.value}) at update {self.step:,}"
@@ -55,7 +55,7 @@ def parameter_faults(step: int, learner: Learner) -> dict[int, Fault]:
 
 
 def first_faults(updates: Iterable[tuple[int, Learner, Metrics]], seeds: int) -> dict[int, Fault]:
-    """Each seed's first fault in updates made one by one: a dispatch that went wrong, made again."""
+    """Each seed's first fault when the updates of a failed dispatch are repeated one by one."""
     faults: dict[int, Fault] = {}
     for step, learner, metrics in updates:
         numbers = {name: np.asarray(values) for name, values in metrics.items()}
@@ -66,7 +66,7 @@ def first_faults(updates: Iterable[tuple[int, Learner, Metrics]], seeds: int) ->
 
 @eqx.filter_jit
 def _sums(leaves: list[jax.Array], together: bool) -> jax.Array:
-    """0 for each seed (columns) and leaf (rows) that is finite, and a number that is not where one entry is not."""
+    """For each leaf (rows) and seed (columns): 0 if all entries are finite, otherwise a number that is not finite."""
 
     def total(leaf):
         zeros = jnp.where(jnp.isfinite(leaf), 0.0, leaf)

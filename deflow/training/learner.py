@@ -1,4 +1,4 @@
-"""What training moves: an agent, its optimizer's state, and the number of updates made."""
+"""The learner: an agent, its optimizer's state, and the number of updates made."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ..types import Batch, Spec, trainable
 
 
 class Learner(eqx.Module):
-    """An agent in training: one Adam over every trainable array, the multiplier included.
+    """An agent in training, with one Adam optimizer for all trained arrays, including the multiplier.
 
     Several seeds are one learner whose arrays have a further first axis: see `create`.
     """
@@ -35,7 +35,7 @@ class Learner(eqx.Module):
         learning_rate: float = 3e-4,
         key: Key[Array, "*seeds"],
     ) -> "Learner":
-        """A learner at step 0. A vector of keys gives that many seeds, which are then trained in one program."""
+        """A learner at step 0. A vector of keys creates that many seeds, which are trained in one program."""
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {learning_rate}.")
 
@@ -48,32 +48,32 @@ class Learner(eqx.Module):
 
     @property
     def seeds(self) -> int | None:
-        """How many seeds are trained together; None where the arrays have no axis for them."""
+        """How many seeds are trained together; None if the arrays have no axis for them."""
         return None if self.step.ndim == 0 else self.step.shape[0]
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained, per seed."""
+        """Number of trained parameters, per seed."""
         arrays = jax.tree.leaves(eqx.filter(self.agent, trainable(self.agent)))
         return sum(array.size for array in arrays) // (self.seeds or 1)
 
     def seed(self, index: int) -> "Learner":
-        """One of the seeds that are trained together, as a learner of its own; a lone learner itself."""
+        """One of the seeds that are trained together, as its own learner. A learner of one seed returns itself."""
         if self.seeds is None:
             return self
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
 
     @classmethod
     def stack(cls, learners: Sequence["Learner"]) -> "Learner":
-        """Learners of one seed each as one of several: the inverse of `seed`."""
+        """Combines learners of one seed each into one of several: the inverse of `seed`."""
         return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *learners)
 
     def freeze_field(self) -> "Learner":
-        """The learner with the flow as a fixed anchor: no gradient and no momentum moves the field, and nothing is
-        spent on it. The optimizer's state keeps its layout, with the field's entries as they are.
+        """The learner with a frozen flow: the field is no longer trained, and nothing is computed for it. The
+        optimizer's state keeps its layout, with the field's entries unchanged.
 
         Raises:
-            ValueError: Where the refiner trains the flow itself.
+            ValueError: If the refiner trains the flow itself.
         """
         if self.agent.gradient_enters_solver:
             raise ValueError(
@@ -83,7 +83,7 @@ class Learner(eqx.Module):
         return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=True))
 
     def update(self, batch: Batch, *, key: Key[Array, ""]) -> tuple["Learner", Metrics]:
-        """One gradient step on one batch, then the targets. For one seed: `jax.vmap` it over several."""
+        """One gradient step on one batch, then the targets move. For one seed; use `jax.vmap` for several."""
         moved = self.agent.trained()
         parameters, rest = eqx.partition(self.agent, moved)
 
@@ -99,7 +99,7 @@ class Learner(eqx.Module):
 
 
 def _split(state: optax.OptState, moved: Agent) -> tuple[optax.OptState, optax.OptState]:
-    """The optimizer's state of what is moved, and the rest of it: its averages are trees like the agent."""
+    """Splits the optimizer's state, whose averages are trees like the agent, into what is trained and the rest."""
 
     def is_average(node):
         return isinstance(node, Agent)

@@ -1,4 +1,4 @@
-"""Training on logged data alone: K fused updates per dispatch, batches sampled inside."""
+"""Offline training: many fused updates per dispatch, which draw their batches themselves."""
 
 from collections.abc import Iterator
 
@@ -23,15 +23,15 @@ def train_offline(
     updates_per_dispatch: int = 100,
     precision: Precision = "float32",
 ) -> Iterator[tuple[int, Learner, Metrics]]:
-    """Trains until the learner has made `steps` updates; yields (updates made, learner, metrics) once per dispatch.
+    """Trains until the learner has made `steps` updates. Yields (updates made, learner, metrics) once per dispatch.
 
     `data` has N transitions as its first axis and is moved to the device once. The metrics are means over the
-    dispatch's updates; they and the learner are still being computed when they are yielded. Update i draws from
-    `key` and i alone, so that the result does not depend on `updates_per_dispatch`. For a learner of S seeds, `key`
+    dispatch's updates; they and the learner are still being computed when they are yielded. Update i depends only
+    on `key` and i, so the result does not depend on `updates_per_dispatch`. For a learner of S seeds, `key`
     is a vector of S keys, and each metric has shape (S,).
 
     Raises:
-        ValueError: For sizes below 1, data of another shape than the agent's, or keys that do not match.
+        ValueError: If a size is below 1, the data's shapes are not the agent's, or the keys do not match.
     """
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         if value < 1:
@@ -50,11 +50,11 @@ def train_offline(
 
 
 def check_batch(learner: Learner, data: Batch) -> None:
-    """Refuses data that the agent cannot read."""
+    """Raises a `ValueError` for data that does not fit the agent."""
     if len(data) == 0:
-        raise ValueError("The dataset is empty: nothing can be learned from it.")
+        raise ValueError("The dataset is empty: give at least one transition.")
     spec = learner.agent.spec
     for name, shape in (("observation", spec.observation_shape), ("action", (spec.action_size,))):
         got = getattr(data, name).shape[1:]
         if got != shape:
-            raise ValueError(f"The agent was built for {name}s of shape {shape}, the dataset's have shape {got}.")
+            raise ValueError(f"The agent was built for {name}s of shape {shape}, but the dataset's have shape {got}.")

@@ -1,4 +1,4 @@
-"""Training while acting: environments and updates take turns, and overlap where that changes nothing."""
+"""Online training: environments and updates take turns, and overlap when that does not change the result."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,21 +35,21 @@ def train_online(
     overlap: bool = True,
     precision: Precision = "float32",
 ) -> Iterator[tuple[int, Learner, dict[str, Any]]]:
-    """Acts and learns until `steps` environment steps were made per seed; yields (steps made, learner, metrics) once
+    """Acts and learns until each seed has made `steps` environment steps. Yields (steps made, learner, metrics) once
     per round, in which each of a seed's E environments makes one step and the learner `updates_per_step * E` updates.
 
     The agent acts as in evaluation, without further noise; for the first `warmup` steps actions are uniform instead.
-    Updates begin after `update_after` steps. The steps made so far are the transitions in `replay`, so that a loop
-    that was interrupted goes on. With `overlap`, a round's updates run while its environments step, except where they
-    draw a transition that is just being made: the result is the same, bit for bit. Metrics are the means over the
-    round's updates (none before the updates begin). In a round in which episodes ended there are also their number
-    `episode_count` and the means `episode_return`, `episode_success` and `episode_length` (NaN for a seed without).
+    Updates begin after `update_after` steps. The number of steps made is the number of transitions in `replay`, so an
+    interrupted loop can continue. With `overlap`, a round's updates run while its environments step, unless they draw a
+    transition that is still being made; the result is the same, bit for bit. Metrics are means over the round's updates
+    (none before the updates begin). If episodes ended in a round, there are also their number `episode_count` and the
+    means `episode_return`, `episode_success` and `episode_length` (NaN for a seed in which none ended).
 
-    The mask of a transition is 0 where the environment terminated; a time limit does not end the bootstrap
+    The mask of a transition is 0 at a termination; at a truncation, such as a time limit, it is 1
     (arXiv 2601.10471, section 5).
 
     Raises:
-        ValueError: For sizes below 1 or arguments that do not match.
+        ValueError: If a size is below 1 or arguments do not match.
         InteractionError: From the actors.
     """
     environments = actors.observation.shape[1]
@@ -77,7 +77,7 @@ def train_online(
 
 
 def step_batch(step: Step) -> Batch:
-    """What the environments did, as transitions with leading axes (S, E)."""
+    """The environments' step as transitions with leading axes (S, E)."""
     return Batch(
         observation=step.observation,
         action=step.action,
@@ -88,7 +88,7 @@ def step_batch(step: Step) -> Batch:
 
 
 class _Plan:
-    """What the coming updates draw, worked out for many rounds at once."""
+    """What the next updates draw, computed for many rounds at once."""
 
     def __init__(self, replay: AbstractReplay, size: int, updates: int, environments: int, key: Key[Array, "*seeds"]):
         self._replay, self._size, self._updates, self._environments, self._key = (
@@ -101,7 +101,7 @@ class _Plan:
         self._first, self._waits = 0, np.zeros(0, bool)
 
     def keys(self, done: int) -> Key[Array, " updates *seeds"]:
-        """What the next round's updates draw their batches with."""
+        """The keys of the next round's batches."""
         return _batch_keys(self._key, jnp.arange(done, done + self._updates))
 
     def waits(self, done: int) -> bool:
@@ -124,7 +124,7 @@ def _batch_keys(key: Key[Array, "*seeds"], updates: Int[Array, " updates"]) -> K
 def _actions(
     learner: Learner, observation: np.ndarray, key: Key[Array, "*seeds"], made: int, warmup: int
 ) -> np.ndarray:
-    """The next actions, shape (S, E, A). A seed whose parameters are not numbers rests: its loss says so, too."""
+    """The next actions, shape (S, E, A); 0 for a seed whose parameters are not finite, which its loss reveals too."""
     explore = jnp.asarray(made < warmup)
     if learner.seeds is None:
         action = _act(learner.agent, jnp.asarray(observation[0]), explore, jnp.asarray(made), key)[None]
@@ -148,7 +148,7 @@ _act_together = eqx.filter_jit(eqx.filter_vmap(_act_one, in_axes=(eqx.if_array(0
 
 
 def _episodes(step: Step, seeds: int | None) -> dict[str, np.ndarray]:
-    """Means over the episodes that ended, per seed; nothing where none did."""
+    """Means over the episodes that ended, per seed; empty if none did."""
     ended = step.terminated | step.truncated
     if not ended.any():
         return {}
@@ -184,6 +184,6 @@ def _check(
         )
     if shape[2:] != learner.agent.spec.observation_shape:
         raise ValueError(
-            f"The agent was built for observations of shape {learner.agent.spec.observation_shape}, the environment's "
-            f"have shape {shape[2:]}."
+            f"The agent was built for observations of shape {learner.agent.spec.observation_shape}, but the "
+            f"environment's have shape {shape[2:]}."
         )

@@ -6,9 +6,9 @@ from typing import Literal
 import jax
 
 Precision = Literal["float32", "bfloat16"]
-"""`bfloat16`: factors of matrix products are rounded to bfloat16 and summed in float32; all else stays float32."""
+"""`bfloat16` rounds the factors of matrix products to bfloat16 and sums in float32; everything else is float32."""
 
 
 def matmul_precision(precision: Precision) -> AbstractContextManager:
-    """While tracing, the networks' products take this precision; on accelerators all others do, too."""
+    """A context for tracing in which the networks' products, and on accelerators all others, have this precision."""
     return jax.default_matmul_precision(precision)

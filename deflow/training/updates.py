@@ -1,4 +1,4 @@
-"""Fused updates: the compiled program that both training loops run, and the learner between two dispatches."""
+"""Fused updates: the compiled program that both training loops run, and the learner between dispatches."""
 
 import equinox as eqx
 import jax
@@ -13,10 +13,10 @@ from .precision import Precision, matmul_precision
 
 
 class FusedUpdates:
-    """A learner, of one seed or several, and the program that makes many updates of it in one dispatch.
+    """A learner of one or more seeds, and the program that makes many of its updates in one dispatch.
 
-    Between dispatches the learner is a flat list of arrays: taking a tree of modules apart costs as much as a small
-    update. (`eqx.filter_jit` moreover waits for the result, while the caller has environments to step.)
+    Between dispatches the learner is a flat list of arrays, because flattening a tree of modules costs as much as a
+    small update. (`eqx.filter_jit` would also wait for the result, while the caller has environments to step.)
     """
 
     def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
@@ -39,13 +39,13 @@ class FusedUpdates:
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
     ) -> dict[str, Float[Array, "*seeds"]]:
-        """Makes `count` updates with batches from `source`; gives the metrics' means. Returns before it is done."""
+        """Makes `count` updates with batches from `source` and returns the metrics' means, without waiting for them."""
         self._arrays, metrics = self._program(self._arrays, source, count, key)
         return metrics
 
     @property
     def learner(self) -> Learner:
-        """The learner as it is, or as it will be when what was dispatched is done."""
+        """The learner after everything that was dispatched."""
         return self._whole(self._arrays)
 
     def _whole(self, arrays: list[Array]) -> Learner:
@@ -55,14 +55,14 @@ class FusedUpdates:
 
 
 def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:
-    """What an update's batch is drawn with."""
+    """The key of an update's batch."""
     return named_key(jax.random.fold_in(key, update), "batch")
 
 
 def _updates(
     learner: Learner, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""], batch_size: int
 ) -> tuple[Learner, Metrics]:
-    """`count` updates of one seed, and their metrics' means. Update i draws from `key` and i alone."""
+    """`count` updates of one seed, and their metrics' means. Update i depends only on `key` and i."""
     arrays, static = eqx.partition(learner, eqx.is_array)
 
     def update(index, arrays):
