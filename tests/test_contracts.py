@@ -194,6 +194,17 @@ def test_other_styles_are_refused(text):
     assert faults_of_style(text, {"RunError", "ValueError"})
 
 
+@pytest.mark.parametrize("path", [*SOURCES, *RECIPES], ids=lambda path: str(path.relative_to(ROOT.parent)))
+def test_papers_are_cited_in_one_form(path):
+    """`arXiv 2601.10471, equation 3`, so that searching for the paper or the equation finds the place."""
+    text = re.sub(r"\s+", " ", path.read_text())
+    places = re.finditer(r"(\b(equation|section|eq\.|sec\.)s?|§) ?\(?\d", text, re.IGNORECASE)
+    for before in (text[: place.start()][-30:] for place in places):
+        assert re.search(r"(arXiv \d{4}\.\d{5}|[A-Z]\w+ (19|20)\d\d), $", before), before
+    for cited in re.findall(r"arxiv.{0,12}", text, re.IGNORECASE):
+        assert re.match(r"arXiv \d{4}\.\d{5}", cited), cited
+
+
 def test_the_refinement_loss_is_found_by_its_number():
     found = {path.name for path in SOURCES if "arXiv 2601.10471, equation 3" in path.read_text()}
     assert {"agent.py", "residual.py"} <= found

@@ -70,7 +70,7 @@ class Agent(eqx.Module):
 
     def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
         """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
-        (arXiv 2601.10471, section 4; the refiner's is its equation 3).
+        (arXiv 2601.10471, section 4).
 
         `batch` has a leading axis B. The metrics are the batch means of the terms, of the displacement's size, and of
         whatever the critic reports.
