@@ -40,7 +40,7 @@ class Inline(concurrent.futures.Executor):
 
 def collect_inline(name, settings, folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deflow.data.collection.worker_pool", lambda workers: contextlib.nullcontext(Inline()))
+        patch.setattr("deflow.data.collection.WorkerPool", lambda workers: contextlib.nullcontext(Inline()))
         return collect(name, settings, data_dir=folder, progress=False)
 
 
