@@ -168,7 +168,7 @@ def interrupted(data_dir, output, file):
 def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
     said = interrupted(data_dir, tmp_path, "train.csv")
     (path,) = (tmp_path / ENV / "deflow").glob("seed0-*")
-    assert f"kept in {path}. Go on with: python recipes/resume.py {path}" in said
+    assert f"saved in {path}. Go on with: python recipes/resume.py {path}" in said
     run = deflow.Run.open(path)
     step = run.checkpoints.steps()[-1]
     assert step >= run.read("train")["step"][-1] > 0

@@ -182,7 +182,7 @@ def test_iterated_residual_against_reference():
 
 @pytest.mark.parametrize("inner", [OneStepRefinerConfig(width=4, depth=1), ThroughSolver()])
 def test_iterated_refuses_what_ignores_the_proposal(inner):
-    with pytest.raises(ValueError, match=r"refiner iterated: .* gives the same action whatever the proposal"):
+    with pytest.raises(ValueError, match=r"refiner iterated: .* gives the same action for every proposal"):
         iterated(inner, 2)
 
 

@@ -1,4 +1,4 @@
-"""The algorithms, as rows of one table: which part each takes, and what changes from task to task."""
+"""The algorithms as rows of one table: the parts of each, with the settings of a task."""
 
 import dataclasses
 import math
@@ -28,13 +28,13 @@ def deflow(settings: TaskSettings) -> AgentConfig:
 
 
 def deflow_best(settings: TaskSettings) -> AgentConfig:
-    """DeFlow with a categorical critic (arXiv 2403.03950), whose target has three of the data's own rewards."""
+    """DeFlow with a categorical critic (arXiv 2403.03950) and 3-step returns."""
     critic = critics.CategoricalCriticConfig(reward_min=settings.reward_min, aggregation=settings.aggregation)
     return dataclasses.replace(deflow(settings), critic=critic, n_step=3)
 
 
 def deflow_flow_critic(settings: TaskSettings) -> AgentConfig:
-    """DeFlow with a critic that is a flow, too (floq, arXiv 2509.06863)."""
+    """DeFlow with a critic that is also a flow (floq, arXiv 2509.06863)."""
     critic = critics.FlowCriticConfig(
         reward_min=settings.reward_min, aggregation=settings.flow_aggregation, depth=settings.flow_depth
     )
@@ -42,9 +42,9 @@ def deflow_flow_critic(settings: TaskSettings) -> AgentConfig:
 
 
 def deflow_projected(settings: TaskSettings) -> AgentConfig:
-    """DeFlow in which each displacement is projected into a ball, instead of their mean being held by a multiplier.
+    """DeFlow with each displacement projected onto a ball, instead of a multiplier that bounds their mean size.
 
-    The ball's radius is where displacements have DeFlow's mean square: sqrt(A * bound) for A action coordinates.
+    Displacements as long as the ball's radius have DeFlow's mean square: sqrt(A * bound) for A action coordinates.
     """
     return dataclasses.replace(
         deflow(settings),
@@ -64,9 +64,9 @@ def fql(settings: TaskSettings) -> AgentConfig:
 
 
 def fbrac(settings: TaskSettings) -> AgentConfig:
-    """The value's gradient trains the flow through the solver, beside its matching loss (arXiv 2502.02538, baseline).
+    """The value's gradient trains the flow through the solver, besides its matching loss (arXiv 2502.02538, baseline).
 
-    The matching loss has FQL's weight of the task.
+    The matching loss has FQL's weight for the task.
     """
     return dataclasses.replace(
         _bare(settings),
@@ -89,7 +89,7 @@ def bfn(settings: TaskSettings) -> AgentConfig:
 
 
 def flow_bc(settings: TaskSettings) -> AgentConfig:
-    """The behaviour flow alone: it imitates the data and knows nothing of reward (arXiv 2502.02538, baseline)."""
+    """The behaviour flow alone: it imitates the data without using rewards (arXiv 2502.02538, baseline)."""
     return dataclasses.replace(_bare(settings), critic=critics.NoCritic())
 
 
@@ -104,7 +104,7 @@ ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
     "bfn": bfn,
     "flow-bc": flow_bc,
 }
-"""Name -> the row's parts with a task's settings, at the paper's sizes."""
+"""Name -> function from a task's settings to the algorithm's parts, at the paper's sizes."""
 
 
 def algorithm_name(name: str) -> AlgorithmName:
@@ -142,14 +142,14 @@ def agent_config(
 
 
 def resized(part: Any, sizes: dict[str, int]) -> Any:
-    """The part, and the parts that it wraps, with those of the sizes that they have fields for."""
+    """The part, and the parts that it wraps, with each of the sizes for which they have a field."""
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     wrapped = {name: resized(value, sizes) for name, value in values.items() if dataclasses.is_dataclass(value)}
     return dataclasses.replace(part, **wrapped, **{name: size for name, size in sizes.items() if name in values})
 
 
 def _bare(settings: TaskSettings) -> AgentConfig:
-    """No displacement, hence no region and no constraint."""
+    """No displacement, and hence no trust region and no constraint."""
     return dataclasses.replace(
         deflow(settings),
         refiner=refiners.NoRefiner(),

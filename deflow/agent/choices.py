@@ -1,6 +1,6 @@
-"""What `agent_config` takes, as types: a type checker knows the names, and which part fits which field.
+"""Types of the arguments of `agent_config`, so that type checkers know the names and which part fits which field.
 
-The names are those that deflow itself registers. A part of your own is given as an object: `solver=OneJump()`.
+The names are those that deflow registers itself. Give your own part as an object: `solver=OneJump()`.
 """
 
 from typing import Literal, TypedDict
@@ -10,7 +10,7 @@ from .. import constraints, critics, encoders, fields, refiners, solvers, trust_
 AlgorithmName = Literal[
     "deflow", "deflow-best", "deflow-flow-critic", "deflow-projected", "fql", "fbrac", "ifql", "bfn", "flow-bc"
 ]
-"""The rows of `ALGORITHMS`."""
+"""The names in `ALGORITHMS`."""
 
 EncoderName = Literal["identity"]
 FieldName = Literal["mlp"]
@@ -22,7 +22,7 @@ CriticName = Literal["ensemble", "categorical", "expectile", "flow", "none"]
 
 
 class AgentParts(TypedDict, total=False):
-    """The fields of `AgentConfig`: each part as an object, or as the name that it is registered under."""
+    """The fields of `AgentConfig`, in which each part is an object or its registered name."""
 
     encoder: EncoderName | encoders.AbstractEncoder | encoders.AbstractEncoderConfig
     field: FieldName | fields.AbstractFieldConfig

@@ -1,6 +1,6 @@
-"""What a recipe prints: text as it is, tables, and commands that can be pasted.
+"""Printing: plain text, tables, and commands that can be pasted into a shell.
 
-rich reads `[v2]` in a text for a style and drops it: paths and names never go through its markup.
+Paths and names never go through rich's markup, which would drop `[v2]` as a style.
 """
 
 import shlex
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def say(*lines: str) -> None:
-    """Prints lines as they are, neither folded nor styled."""
+    """Prints lines unchanged, neither wrapped nor styled."""
     if lines:
         Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
 
@@ -22,7 +22,7 @@ def show(table: RenderableType) -> None:
 
 
 def command(recipe: str, *words: object) -> str:
-    """A recipe's command as a shell takes it: `python recipes/evaluate.py 'runs/lr [a]/seed0' --episodes 100`."""
+    """A recipe's command, quoted for a shell: `python recipes/evaluate.py 'runs/lr [a]/seed0' --episodes 100`."""
     return shlex.join(["python", f"recipes/{recipe}.py", *map(str, words)])
 
 

@@ -1,4 +1,4 @@
-"""Constraints: how the trust region's bound is held."""
+"""Constraints: how a displacement's size is kept within the trust region's bound."""
 
 from .base import (
     AbstractConstraint,

@@ -1,4 +1,4 @@
-"""How the trust region's bound is held: by a multiplier on the mean size, by projecting each displacement, or not.
+"""How the size is kept within the bound: by a multiplier on the mean size, by projecting each displacement, or not.
 
 A complete member:
 
@@ -28,35 +28,35 @@ from ..types import AbstractConfig, Action, Scalar
 
 
 class AbstractConstraint(eqx.Module):
-    """Holds the batch mean of the trust region's size at the bound, or every displacement inside."""
+    """Keeps the batch mean of the size at the bound, or every displacement inside the trust region."""
 
     @abc.abstractmethod
     def loss(self, size: Scalar, bound: float) -> Scalar:
-        """What is added to the refiner's loss; `size` is the batch mean. Its gradient reaches the refiner through
-        `size`, and whatever the constraint itself learns."""
+        """The term added to the refiner's loss; `size` is the batch mean. Its gradient reaches the refiner through
+        `size`, and the constraint's own parameters."""
 
     @abc.abstractmethod
     def multiplier(self) -> Scalar:
-        """The factor before `size` in the loss."""
+        """The factor of `size` in the loss."""
 
     @abc.abstractmethod
     def advance(self, size: Scalar, bound: float) -> Self:
-        """The constraint after one update in which the batch mean was `size`, for those that follow a control law."""
+        """The constraint after an update in which the batch mean was `size`. Used by control laws."""
 
     @abc.abstractmethod
     def restrict(self, displacement: Action, project: Callable[[Action], Action]) -> Action:
-        """The displacement that is executed, and that the loss sees."""
+        """The displacement that is executed and used in the loss."""
 
 
 class AbstractSoftConstraint(AbstractConstraint):
-    """Pulls on the batch mean and leaves each displacement as it is."""
+    """Acts on the batch mean and leaves each displacement unchanged."""
 
     def restrict(self, displacement: Action, project: Callable[[Action], Action]) -> Action:
         return displacement
 
 
 class AbstractHardConstraint(AbstractConstraint):
-    """Projects each displacement into the trust region, in the loss and in acting."""
+    """Projects each displacement onto the trust region, in the loss and in acting."""
 
     def restrict(self, displacement: Action, project: Callable[[Action], Action]) -> Action:
         return project(displacement)
@@ -75,7 +75,7 @@ register = registry.register
 
 
 def check_bounded(constraint: str, bound: float) -> None:
-    """Refuses a trust region without a bound, for a constraint that has one to hold."""
+    """Raises a `ValueError` for a trust region without a finite bound, which this constraint needs."""
     if not math.isfinite(bound):
         raise ValueError(
             f"The constraint {constraint!r} needs a trust region with a finite bound, got {bound}: "

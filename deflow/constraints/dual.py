@@ -1,4 +1,4 @@
-"""The paper's constraint: a Lagrange multiplier that gradient descent moves (arXiv 2601.10471, section 4)."""
+"""The paper's constraint: a Lagrange multiplier trained by gradient descent (arXiv 2601.10471, section 4)."""
 
 import math
 from typing import Self
@@ -15,9 +15,9 @@ class DualConstraint(AbstractSoftConstraint):
     """loss = alpha * size - log_alpha * (size - bound), with alpha = exp(log_alpha) and log_alpha = speed * parameter.
 
     The first term is the constraint's in the refinement loss (arXiv 2601.10471, equation 3).
-    The gradient of the first term reaches the refiner only, that of the second log_alpha only: the multiplier rises
+    The gradient of the first term reaches only the refiner, that of the second only log_alpha: the multiplier rises
     if and only if the size is above the bound. (The paper prints alpha where its code, like this one, has log_alpha.)
-    Adam moves the parameter by at most its rate, whatever the loss: `speed` is what makes log_alpha move faster.
+    Adam moves the parameter by at most its rate, whatever the loss; `speed` makes log_alpha move faster.
     """
 
     log_multiplier: Float[Array, ""]
@@ -38,13 +38,13 @@ class DualConstraint(AbstractSoftConstraint):
 
 @register("dual")
 class DualConstraintConfig(AbstractConstraintConfig):
-    """A Lagrange multiplier, learned with everything else: the paper's constraint."""
+    """A Lagrange multiplier trained with everything else: the paper's constraint."""
 
     initial_log_multiplier: float = 1.0
-    """Where log_alpha starts: 1.0 is a multiplier of 2.7. One update of Adam moves it by at most its rate."""
+    """Initial log_alpha: 1.0 is a multiplier of 2.7. An update of Adam moves it by at most its learning rate."""
 
     speed: float = 1.0
-    """How many times faster than the paper's log_alpha moves: at most speed times Adam's rate per update."""
+    """How many times faster than in the paper log_alpha moves: at most speed times Adam's rate per update."""
 
     def __check_init__(self) -> None:
         start = self.initial_log_multiplier

@@ -10,7 +10,7 @@ from .base import AbstractSoftConstraint, register
 
 @register("penalty")
 class Penalty(AbstractSoftConstraint):
-    """loss = weight * size: the bound is not looked at."""
+    """loss = weight * size: the bound is ignored."""
 
     weight: float = 1.0
     """The fixed multiplier (FQL's alpha)."""

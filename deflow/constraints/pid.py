@@ -17,8 +17,8 @@ class PIDConstraint(AbstractSoftConstraint):
         I <- I + integral * e
         log alpha = I + proportional * e + derivative * (e - e_before)
 
-    Stooke et al. control alpha itself, with gains in its units; here its logarithm is controlled, so that the gains
-    need not know how large alpha must be (algorithm 2 there).
+    Stooke et al. (algorithm 2) control alpha itself, with gains in its units; here its logarithm is controlled, so that
+    the gains do not depend on how large alpha must be.
     """
 
     state: Fixed
@@ -48,16 +48,16 @@ class PIDConstraintConfig(AbstractConstraintConfig):
     """A multiplier under proportional-integral-derivative control: it settles within hundreds of updates."""
 
     initial_log_multiplier: float = 1.0
-    """Where log alpha starts: 1.0 is a multiplier of 2.7."""
+    """Initial log alpha: 1.0 is a multiplier of 2.7."""
 
     proportional: float = 0.1
-    """Gain of the relative error: how much log alpha leans against it at once."""
+    """Gain of the relative error: how much log alpha responds at once."""
 
     integral: float = 0.01
-    """Gain of the error's sum: log alpha moves by at most this much per update for good."""
+    """Gain of the error's sum: how much log alpha moves permanently per update, at most."""
 
     derivative: float = 0.0
-    """Gain of the error's change; a batch's size is noisy, and so is its change."""
+    """Gain of the error's change, which is noisy because a batch's size is."""
 
     def __check_init__(self) -> None:
         if not math.isfinite(self.initial_log_multiplier):

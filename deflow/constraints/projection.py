@@ -1,4 +1,4 @@
-"""A hard constraint: each action obeys, not the batch's mean."""
+"""A hard constraint: it bounds each displacement, not the batch mean."""
 
 from typing import Self
 
@@ -10,8 +10,9 @@ from .base import AbstractHardConstraint, register
 
 @register("projection")
 class Projection(AbstractHardConstraint):
-    """Every displacement is replaced by the nearest one inside, in the loss and in acting. Nothing is added to the
-    loss, and no multiplier has to settle."""
+    """Replaces every displacement by the nearest one inside, in the loss and in acting.
+
+    Nothing is added to the loss, and no multiplier has to settle."""
 
     def loss(self, size: Scalar, bound: float) -> Scalar:
         return jnp.zeros(())

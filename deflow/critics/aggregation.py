@@ -1,4 +1,4 @@
-"""From the values of several members to one number."""
+"""Combining the values of several members into one number."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Aggregation = Literal["mean", "min", "mean-std"]
 
 
 def aggregate(values: Float[Array, " members"], aggregation: Aggregation, deviations: float) -> Scalar:
-    """One number for the members' values of one action."""
+    """One number from the members' values of one action."""
     if aggregation == "mean":
         return jnp.mean(values)
     if aggregation == "min":
@@ -24,7 +24,7 @@ def aggregate(values: Float[Array, " members"], aggregation: Aggregation, deviat
 
 
 def check_aggregation(part: str, aggregation: str, deviations: float) -> None:
-    """Refuses an unknown aggregation and a negative number of deviations."""
+    """Raises a `ValueError` for an unknown aggregation or a negative number of deviations."""
     if aggregation not in ("mean", "min", "mean-std"):
         raise ValueError(f"{part}: aggregation must be mean, min or mean-std, got {aggregation!r}.")
     if not deviations >= 0:

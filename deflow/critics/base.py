@@ -14,7 +14,7 @@ from ..types import AbstractConfig, Action, Batch, Observation, Scalar
 
 
 class AbstractCritic(eqx.Module):
-    """Estimates returns. Arrays that no gradient may move (targets, supports) stand in a `Fixed`."""
+    """Estimates returns. Arrays that are not trained by gradients (targets, supports) are wrapped in `Fixed`."""
 
     if TYPE_CHECKING:  # for type checkers a property: a field would be an argument of every construction
 
@@ -28,11 +28,11 @@ class AbstractCritic(eqx.Module):
 
     @abc.abstractmethod
     def value(self, observation: Observation, action: Action) -> Scalar:
-        """What the refiner climbs."""
+        """The value that the refiner climbs."""
 
     @abc.abstractmethod
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """What ranks candidates, in acting and in the TD target."""
+        """The score that ranks candidates, in acting and in the TD target."""
 
     @abc.abstractmethod
     def loss(
@@ -42,7 +42,7 @@ class AbstractCritic(eqx.Module):
 
     @abc.abstractmethod
     def advance(self) -> Self:
-        """The critic after an update of its parameters: where targets follow."""
+        """The critic after an update of its parameters: moves its targets."""
 
 
 class AbstractCriticConfig(AbstractConfig):

@@ -21,8 +21,8 @@ class CategoricalCritic(AbstractMembersCritic):
     """loss = -mean_e sum_i h_i(y) log p_ei(o, a), with y = r + discount * mask * agg_e Qtarget_e(o', a').
 
     p_e is member e's softmax over bins, Q_e = sum_i p_ei c_i over the bins' centres, and h the histogram of y. The
-    bins cover [r_min, r_max] / (1 - discount), and three standard deviations more on either side, so that no target's
-    mean is moved by being cut off.
+    bins cover [r_min, r_max] / (1 - discount), plus three standard deviations on either side, so that cutting off the
+    tails does not move a target's mean.
     """
 
     members: Member

@@ -51,7 +51,7 @@ class EnsembleCritic(AbstractMembersCritic):
 
 @register("ensemble")
 class EnsembleCriticConfig(AbstractMembersConfig):
-    """Independent networks with GELU then LayerNorm, and a slowly following copy as the target: the paper's critic."""
+    """Independent networks with GELU and LayerNorm, and a slowly moving copy as the target: the paper's critic."""
 
     def __check_init__(self) -> None:
         self.check("critic ensemble")

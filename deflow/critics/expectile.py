@@ -1,4 +1,4 @@
-"""Implicit Q-learning's critic: a state value stands for the best action of the data (arXiv 2110.06169, section 4)."""
+"""Implicit Q-learning's critic: a state value replaces the policy's next action (arXiv 2110.06169, section 4)."""
 
 from typing import Self
 
@@ -27,8 +27,8 @@ class ExpectileCritic(AbstractMembersCritic):
     """loss = |expectile - 1(u < 0)| u^2 + sum_e (Q_e(o, a) - (r + discount * mask * V(o')))^2,
     with u = agg_e Qtarget_e(o, a) - V(o).
 
-    It never asks the policy for an action: V is an upper expectile of the values of the data's actions. Each of the
-    two terms holds the other's network (arXiv 2110.06169, equations 5 and 6). The refiner climbs the mean over
+    It needs no action from the policy: V is an upper expectile of the values of the data's actions. Each of the two
+    terms keeps the other's network fixed (arXiv 2110.06169, equations 5 and 6). The refiner climbs the mean over
     members, and the aggregation ranks candidates.
     """
 
@@ -43,7 +43,7 @@ class ExpectileCritic(AbstractMembersCritic):
 
     @property
     def next_actions(self) -> int:
-        """None: V(o') stands for them."""
+        """None, since V(o') replaces them."""
         return 0
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
@@ -74,13 +74,13 @@ class ExpectileCritic(AbstractMembersCritic):
 
 @register("expectile")
 class ExpectileCriticConfig(AbstractMembersConfig):
-    """A state value by expectile regression, and action values that bootstrap from it: IQL's, which IFQL uses."""
+    """A state value by expectile regression, and action values that bootstrap from it: IQL's critic, used by IFQL."""
 
     expectile: float = 0.9
-    """Which expectile of the data's action values the state value is: 0.5 the mean, toward 1 the best."""
+    """The expectile of the data's action values that becomes the state value: 0.5 is the mean, near 1 the best."""
 
     aggregation: Aggregation = "min"
-    """How the members' values become the state value's target and the ranking: mean, min, or mean-std."""
+    """How the members' values are combined, for the state value's target and for ranking: mean, min or mean-std."""
 
     def __check_init__(self) -> None:
         self.check("critic expectile")

@@ -110,7 +110,7 @@ class FlowCritic(AbstractMembersCritic):
         return eqx.filter_vmap(end)(velocities)
 
     def _inputs(self, point: Scalar, time: Scalar) -> tuple[Float[Array, " bins"], Float[Array, " time_features"]]:
-        """What the velocity sees of x and t."""
+        """The encodings of x and t for the velocity."""
         lowest, highest = return_range(self.rewards, self.discount)
         margin = _MARGIN / (1.0 - self.discount)
         lowest, highest = lowest - margin, highest + margin
@@ -121,22 +121,22 @@ class FlowCritic(AbstractMembersCritic):
 
 @register("flow")
 class FlowCriticConfig(AbstractReturnsConfig):
-    """A flow from noise to the return, distilled into plain networks: floq's, at about ten times the others' cost."""
+    """A flow from noise to the return, distilled into plain networks: floq's critic, at about ten times the cost."""
 
     noises: int = 8
-    """Starts per transition, each with a next action of its own."""
+    """Starts per transition, each with its own next action."""
 
     steps: int = 8
     """Solver steps from a start to a return; the solver is the agent's (an adaptive one chooses its own steps)."""
 
     bins: int = 50
-    """Bins of the histogram in which the velocity sees x."""
+    """Bins of the histogram that encodes x for the velocity."""
 
     time_features: int = 64
-    """Cosines in which the velocity sees t."""
+    """Number of cosines that encode t for the velocity."""
 
     start: float = 0.1
-    """Width of the starts' range, as a share of the range of returns."""
+    """Width of the starts' range, as a fraction of the range of returns."""
 
     def __check_init__(self) -> None:
         self.check("critic flow")

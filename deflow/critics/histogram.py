@@ -12,7 +12,7 @@ _FARTHEST = 4.0  # deviations outside the range
 def histogram(number: Scalar, edges: Float[Array, " edges"], deviation: Scalar) -> Float[Array, " bins"]:
     """Probabilities of the bins between the edges: those of N(number, deviation^2), divided by their sum.
 
-    A number more than four deviations outside counts as four: farther out float32 leaves no mass in any bin.
+    A number more than four deviations outside is treated as four, since float32 leaves no mass in any bin beyond that.
     """
     number = jnp.clip(number, edges[0] - _FARTHEST * deviation, edges[-1] + _FARTHEST * deviation)
     mass = jnp.diff(jax.scipy.stats.norm.cdf((edges - number) / deviation))

@@ -1,5 +1,4 @@
-"""What critics with several networks share: independent members in one stack, how their values become one number, and
-a target that follows them."""
+"""What critics with several networks share: stacked members, the combination of their values, and a moving target."""
 
 import abc
 
@@ -15,7 +14,7 @@ from .base import AbstractCritic, AbstractCriticConfig
 
 
 class Member(eqx.Module):
-    """One network with an encoder of its own."""
+    """One network with its own encoder."""
 
     encoder: Encoder
     network: MLP
@@ -26,7 +25,7 @@ class Member(eqx.Module):
 
 
 def build_member(context: Context, *, inputs: int, outputs: int, width: int, depth: int, key: Key[Array, ""]) -> Member:
-    """One member with GELU then LayerNorm, for `inputs` numbers beside the observation's features."""
+    """One member with GELU and LayerNorm, for `inputs` numbers in addition to the observation's features."""
     encoder, features = build_encoder(context, key=key)
     network = MLP(features + inputs, outputs, width=width, depth=depth, normalize=True, key=key)
     return Member(encoder=encoder, network=network)
@@ -49,17 +48,17 @@ def each(members: Member, observation: Observation, *inputs: Float[Array, " _"])
 
 
 def each_value(members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
-    """The values of an action, of members that give one number."""
+    """The values of an action, for members with one output."""
     return each(members, observation, action)[:, 0]
 
 
 def target_of(members: Member) -> Fixed:
-    """A copy that no optimizer touches."""
+    """A copy that the optimizer does not train."""
     return Fixed(jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, members))
 
 
 def follow(target: Fixed, members: Member, rate: float) -> Fixed:
-    """The target, a share `rate` of the way nearer to the members (Polyak's tau)."""
+    """The target after it has moved a fraction `rate` (Polyak's tau) of the way toward the members."""
     moved = jax.tree.map(
         lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, target.value, members
     )
@@ -70,10 +69,10 @@ class AbstractMembersCritic(AbstractCritic):
     """A critic of several members: the refiner climbs the mean of their values, the aggregation ranks candidates."""
 
     aggregation: eqx.AbstractVar[Aggregation]
-    """How values become the target and the ranking."""
+    """How values are combined, for the target and for ranking."""
 
     deviations: eqx.AbstractVar[float]
-    """With mean-std: how many standard deviations are taken off the mean."""
+    """With mean-std: how many standard deviations are subtracted from the mean."""
 
     @abc.abstractmethod
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
@@ -86,24 +85,24 @@ class AbstractMembersCritic(AbstractCritic):
         return self.aggregate(self.values(observation, action))
 
     def aggregate(self, values: Float[Array, " members"]) -> Scalar:
-        """One number for the members' values of one action."""
+        """One number from the members' values of one action."""
         return aggregate(values, self.aggregation, self.deviations)
 
 
 class AbstractMembersConfig(AbstractCriticConfig):
-    """What such critics have in common on the command line."""
+    """The settings that such critics share."""
 
     members: int = 2
     """Number of networks."""
 
     aggregation: Aggregation = "mean"
-    """How the members' values become the target and the ranking: mean, min, or mean-std (see deviations)."""
+    """How the members' values are combined for the target and for ranking: mean, min, or mean-std (see deviations)."""
 
     deviations: float = 0.5
-    """With mean-std: how many standard deviations are taken off the mean."""
+    """With mean-std: how many standard deviations are subtracted from the mean."""
 
     target_rate: float = 0.005
-    """Share of the way that the target moves toward the critic after each update (Polyak's tau)."""
+    """Fraction of the way that the target moves toward the critic after each update (Polyak's tau)."""
 
     width: int = 512
     """Units of each hidden layer."""
@@ -112,7 +111,7 @@ class AbstractMembersConfig(AbstractCriticConfig):
     """Number of hidden layers."""
 
     def check(self, part: str) -> None:
-        """Refuses sizes that make no networks, an unknown aggregation, and a rate that is no share."""
+        """Raises a `ValueError` for invalid sizes, an unknown aggregation or an invalid rate."""
         check_network(part, self.width, self.depth)
         check_aggregation(part, self.aggregation, self.deviations)
         if self.members < 1:

@@ -1,4 +1,4 @@
-"""No critic: nothing is known about value, nothing is learned about it."""
+"""No critic: values are neither known nor learned."""
 
 from typing import Self
 
@@ -11,7 +11,7 @@ from .base import AbstractCritic, register
 
 @register("none")
 class NoCritic(AbstractCritic):
-    """Values nothing. Whatever asks for a value is told so when the agent is composed."""
+    """Has no value. Parts that need one are refused when the agent is composed."""
 
     @property
     def next_actions(self) -> int:

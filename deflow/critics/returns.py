@@ -1,4 +1,4 @@
-"""The range of returns, for critics whose networks need to know it."""
+"""The range of returns, for critics whose networks need it."""
 
 import math
 
@@ -12,16 +12,16 @@ from .members import AbstractMembersConfig
 
 
 class AbstractReturnsConfig(AbstractMembersConfig):
-    """A critic of several members that knows which rewards a step can give."""
+    """A critic of several members that knows the range of a step's reward."""
 
     reward_min: float = -1.0
-    """Lowest reward of a step that the task can give. Lower ones in the data widen the range."""
+    """Lowest reward per step. Lower rewards in the data widen the range."""
 
     reward_max: float = 0.0
-    """Highest reward of a step that the task can give. Higher ones in the data widen the range."""
+    """Highest reward per step. Higher rewards in the data widen the range."""
 
     def check_rewards(self, part: str) -> None:
-        """Refuses a range of rewards that holds nothing."""
+        """Raises a `ValueError` for an empty range of rewards."""
         lowest, highest = self.reward_min, self.reward_max
         if not (math.isfinite(lowest) and math.isfinite(highest) and lowest < highest):
             raise ValueError(f"{part}: reward_min must be below reward_max, got {lowest} and {highest}.")
@@ -38,7 +38,7 @@ class AbstractReturnsConfig(AbstractMembersConfig):
 
 
 def reward_range(context: Context, lowest: float, highest: float) -> Fixed:
-    """The array [lowest, highest] of rewards, widened by those of the data that lie outside."""
+    """The array [lowest, highest] of rewards, widened by rewards of the data outside it."""
     if context.data is not None:
         rewards = np.asarray(context.data.reward)
         lowest, highest = min(lowest, float(rewards.min())), max(highest, float(rewards.max()))

@@ -1,4 +1,4 @@
-"""What stands before every network that reads observations.
+"""Turning observations into features, in front of every network that reads observations.
 
 A complete member:
 
@@ -17,7 +17,7 @@ from ..types import AbstractConfig, Features, Observation
 
 
 class AbstractEncoder(eqx.Module):
-    """Turns one observation into features. Each network has an encoder of its own, trained by that network's loss."""
+    """Turns one observation into features. Each network has its own encoder, trained by that network's loss."""
 
     @abc.abstractmethod
     def __call__(self, observation: Observation) -> Features:

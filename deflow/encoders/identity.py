@@ -8,7 +8,7 @@ from .base import AbstractEncoder, register
 
 @register("identity")
 class Identity(AbstractEncoder):
-    """The observation itself, as one float32 vector."""
+    """The observation, flattened into a float32 vector."""
 
     def __call__(self, observation: Observation) -> Features:
         if observation.ndim == 3:

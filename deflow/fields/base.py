@@ -16,7 +16,7 @@ class AbstractField(eqx.Module):
 
     @abc.abstractmethod
     def encode(self, observation: Observation) -> Features:
-        """What the field needs of an observation: computed once per ODE solve, not once per step."""
+        """The features of an observation, computed once per ODE solve and not once per step."""
 
     @abc.abstractmethod
     def __call__(self, features: Features, action: Action, time: Scalar) -> Action:

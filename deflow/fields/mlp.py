@@ -23,7 +23,7 @@ class MLPField(AbstractField):
 
 @register("mlp")
 class MLPFieldConfig(AbstractFieldConfig):
-    """One multilayer perceptron with GELU, without LayerNorm."""
+    """A multilayer perceptron with GELU, without LayerNorm."""
 
     width: int = 512
     """Units of each hidden layer."""

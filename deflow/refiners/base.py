@@ -1,4 +1,4 @@
-"""What moves a proposal toward higher value. A refiner's type says what it needs and what may be trained through it.
+"""Moving a proposal toward higher value. A refiner's base class says what it needs and what is trained through it.
 
 A complete member:
 
@@ -23,10 +23,10 @@ from ..types import AbstractConfig, Action, Observation, Scalar
 
 
 class Inquiry(eqx.Module):
-    """What a refiner may ask about one observation."""
+    """The functions that a refiner can call, for one observation."""
 
     value: Callable[[Action], Scalar]
-    """The critic's value of an action (clipped to [-1, 1] first), with the critic's parameters held."""
+    """The critic's value of an action (clipped to [-1, 1] first), with the critic's parameters fixed."""
 
     size: Callable[[Action], Scalar]
     """The trust region's size of a displacement."""
@@ -36,7 +36,7 @@ class Inquiry(eqx.Module):
 
 
 class AbstractRefiner(eqx.Module):
-    """Gives the displacement that is added to a proposal; the sum is clipped to [-1, 1] and executed."""
+    """Returns the displacement that is added to a proposal. The sum is clipped to [-1, 1] and executed."""
 
     @abc.abstractmethod
     def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:
@@ -44,11 +44,11 @@ class AbstractRefiner(eqx.Module):
 
 
 class AbstractLearnedRefiner(AbstractRefiner):
-    """A refiner that the refinement loss trains: it climbs the critic's value, held by the constraint."""
+    """A refiner trained by the refinement loss: it climbs the critic's value under the constraint."""
 
 
 class AbstractDirectRefiner(AbstractLearnedRefiner):
-    """A learned refiner that acts without a proposal: unless displacements are projected, acting makes no ODE solve.
+    """A learned refiner that acts without a proposal: unless displacements are projected, acting needs no ODE solve.
 
     Its displacement is `act(observation, noise) - proposal`.
     """
@@ -62,7 +62,7 @@ class AbstractDirectRefiner(AbstractLearnedRefiner):
 
 
 class AbstractThroughSolverRefiner(AbstractLearnedRefiner):
-    """A refiner whose loss trains the flow itself: the gradient of the value enters the ODE solver."""
+    """A refiner whose loss trains the flow itself, by the gradient of the value through the ODE solver."""
 
 
 class AbstractRefinerConfig(AbstractConfig):

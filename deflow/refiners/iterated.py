@@ -1,4 +1,4 @@
-"""A refiner applied several times: each move starts where the last one ended."""
+"""A refiner applied several times, each time to the previous result."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from .residual import ResidualRefinerConfig
 
 class Iterated(AbstractRefiner):
     """D_0 = 0 and D_{i+1} = project(a_i + inner(o, z, a_i) - proposal) with a_i = clip(proposal + D_i); of D_1 ...
-    D_times, the one of highest value is executed."""
+    D_times, the one with the highest value is executed."""
 
     inner: AbstractRefiner
     times: int
@@ -29,7 +29,7 @@ class Iterated(AbstractRefiner):
 
 
 class LearnedIterated(AbstractLearnedRefiner):
-    """The same around a refiner that is trained: the loss sees the displacement that is executed."""
+    """The same around a learned refiner: the loss uses the displacement that is executed."""
 
     inner: AbstractLearnedRefiner
     times: int
@@ -40,10 +40,10 @@ class LearnedIterated(AbstractLearnedRefiner):
 
 @register("iterated")
 class IteratedConfig(AbstractRefinerConfig):
-    """Another refiner applied several times inside the trust region; the action of highest value is kept."""
+    """Another refiner applied several times within the trust region; the action with the highest value is kept."""
 
     inner: AbstractRefiner | AbstractRefinerConfig = ResidualRefinerConfig()
-    """The refiner that is applied: one that looks at the proposal."""
+    """The refiner to apply, which must depend on the proposal."""
 
     times: int = 3
     """How many times it is applied."""
@@ -56,7 +56,7 @@ class IteratedConfig(AbstractRefinerConfig):
         inner = build(self.inner, context, key=key)
         if isinstance(inner, AbstractDirectRefiner | AbstractThroughSolverRefiner):
             raise ValueError(
-                f"refiner iterated: {type(inner).__name__} gives the same action whatever the proposal: iterate one "
+                f"refiner iterated: {type(inner).__name__} gives the same action for every proposal: iterate one "
                 "that moves a proposal, such as 'residual' or 'value-gradient'."
             )
         if isinstance(inner, AbstractLearnedRefiner):

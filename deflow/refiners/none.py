@@ -1,4 +1,4 @@
-"""No refiner: proposals are executed as they are."""
+"""No refiner: proposals are executed unchanged."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ from .base import AbstractRefiner, Inquiry, register
 
 @register("none")
 class NoRefiner(AbstractRefiner):
-    """No displacement: the behaviour flow acts."""
+    """No displacement: proposals are executed unchanged."""
 
     def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:
         return jnp.zeros_like(proposal)

@@ -1,4 +1,4 @@
-"""FQL's policy as a refiner: one network from noise to action, held near the flow's (arXiv 2502.02538, section 4)."""
+"""FQL's policy as a refiner: a network from noise to action, kept near the flow's (arXiv 2502.02538, section 4)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
@@ -23,7 +23,7 @@ class OneStepRefiner(AbstractDirectRefiner):
 
 @register("one-step")
 class OneStepRefinerConfig(AbstractRefinerConfig):
-    """A network from noise to action that replaces the proposal: acting makes no ODE solve. FQL's."""
+    """A network from noise to action that replaces the proposal, so acting needs no ODE solve: FQL's policy."""
 
     width: int = 512
     """Units of each hidden layer."""

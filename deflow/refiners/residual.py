@@ -1,4 +1,4 @@
-"""The paper's refiner: a network that looks at the observation and the proposal (arXiv 2601.10471, section 4)."""
+"""The paper's refiner: a network of the observation and the proposal (arXiv 2601.10471, section 4)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
@@ -9,9 +9,9 @@ from .base import AbstractLearnedRefiner, AbstractRefinerConfig, Inquiry, regist
 
 
 class ResidualRefiner(AbstractLearnedRefiner):
-    """displacement = f(o, proposal): neither the time nor the noise, and not zero at the start.
+    """displacement = f(o, proposal). Neither time nor noise is an input, and its initial output is not zero.
 
-    What it minimises is the refinement loss (arXiv 2601.10471, equation 3).
+    It minimises the refinement loss (arXiv 2601.10471, equation 3).
     """
 
     encoder: Encoder

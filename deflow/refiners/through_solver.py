@@ -1,4 +1,4 @@
-"""The flow itself climbs: the gradient of the value enters the ODE solver (FBRAC in arXiv 2502.02538, section 5)."""
+"""The flow itself climbs the value, whose gradient passes through the solver (FBRAC, arXiv 2502.02538, section 5)."""
 
 import jax.numpy as jnp
 
@@ -8,9 +8,9 @@ from .base import AbstractThroughSolverRefiner, Inquiry, register
 
 @register("through-solver")
 class ThroughSolver(AbstractThroughSolverRefiner):
-    """No displacement, and no network of its own: the value's gradient trains the flow through every solver step.
+    """No displacement and no network: the value's gradient trains the flow through every solver step.
 
-    What keeps the flow near the data is the weight of its matching loss, the agent's `flow_weight`.
+    The weight of the matching loss, the agent's `flow_weight`, keeps the flow near the data.
     """
 
     def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:

@@ -9,10 +9,10 @@ from .base import AbstractRefiner, Inquiry, register
 
 @register("value-gradient")
 class ValueGradient(AbstractRefiner):
-    """D <- project(D + rate * g / |g|), g the gradient of the value at proposal + D; from D = 0, a number of times.
+    """D <- project(D + rate * g / |g|), where g is the gradient of the value at proposal + D; repeated from D = 0.
 
-    Every step has the length `rate`, whatever the scale of the value, and ends inside the trust region (whose bound
-    holds for each action, with any constraint). Nothing is learned.
+    Every step has length `rate`, whatever the scale of the value, and ends inside the trust region, so the bound holds
+    for each action with any constraint. Nothing is learned.
     """
 
     steps: int = 5
@@ -36,6 +36,6 @@ class ValueGradient(AbstractRefiner):
 
 
 def _unit(vector: Action) -> Action:
-    """The vector at length 1, or 0 where it is 0."""
+    """The vector scaled to length 1, or 0 if it is 0."""
     square = jnp.sum(jnp.square(vector))
     return jnp.where(square > 0, vector / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""Replay: the dataset and what the environments gave since, and how batches are drawn from both."""
+"""Replay: the dataset and the online transitions, and how batches are drawn from both."""
 
 from .base import AbstractReplay
 from .device import DeviceReplay

@@ -1,7 +1,7 @@
-"""Replay: what a learner draws from online. The dataset is shared by all seeds, online transitions are each seed's own.
+"""Replay: what an online learner draws from. All seeds share the dataset; each has its own online transitions.
 
-Dataset and online transitions are one ring of `capacity` slots that starts with the dataset: when it is full, each new
-transition takes the place of the oldest. (They are stored apart, so that several seeds hold the dataset once.)
+The dataset and the online transitions form one ring of `capacity` slots that starts with the dataset. Once it is full,
+each new transition replaces the oldest. (They are stored separately, so that several seeds share one dataset.)
 """
 
 import abc
@@ -17,11 +17,11 @@ from .sampling import AbstractSource, Sampling, Window, draw
 
 
 class AbstractReplay(abc.ABC):
-    """The dataset and a ring of online transitions; `seeds` is None for a lone learner, whose arrays have no axis."""
+    """The dataset and a ring of online transitions; `seeds` is None for one learner without an axis for seeds."""
 
     def __init__(self, dataset: Batch, spec: Spec, *, seeds: int | None, slots: int, capacity: int, sampling: Sampling):
         self.rows = len(dataset)
-        """Transitions of the dataset."""
+        """Number of transitions in the dataset."""
         self.ring = Ring(spec, seeds=seeds or 1, slots=slots)
         self.capacity = capacity
         self.sampling: Sampling = sampling
@@ -33,14 +33,14 @@ class AbstractReplay(abc.ABC):
 
     @abc.abstractmethod
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
-        """What the next updates draw from: `size` transitions each, with its own of the keys.
+        """The source for the next updates, each of which draws `size` transitions with its own key.
 
-        `expected` transitions count as inserted already: the caller knows that none of these updates draws them.
+        `expected` transitions count as already inserted; the caller knows that none of these updates draws them.
         """
 
     @abc.abstractmethod
     def restore(self, states: list[Batch], inserted: int) -> None:
-        """Put back what `state` gave for each seed, and how many transitions had been inserted."""
+        """Restore what `state` returned for each seed, and the number of inserted transitions."""
 
     def state(self, seed: int) -> Batch:
         """The online transitions of one seed, for a checkpoint: NumPy arrays (filled, ...)."""
@@ -52,15 +52,15 @@ class AbstractReplay(abc.ABC):
         return self.ring.inserted
 
     def window(self, inserted: int) -> Window:
-        """What may be drawn once so many online transitions were inserted."""
+        """What can be drawn after this many online transitions were inserted."""
         filled = min(inserted, self.ring.slots)
         lost = 0 if self.sampling == "balanced" else min(max(self.rows + inserted - self.capacity, 0), self.rows)
         return Window(np.asarray(lost, np.int32), np.asarray(filled, np.int32))
 
     def waits(self, size: int, keys: Key[Array, " rounds updates *seeds"], inserted: int, new: int) -> np.ndarray:
-        """For each of the next rounds, which insert `new` transitions each: whether its updates draw one of its own.
+        """For each of the next rounds, each inserting `new` transitions: whether its updates draw one of these.
 
-        Where they do not, the updates may run before their round's transitions are there. Shape (rounds,).
+        If not, the updates can run before the round's transitions are inserted. Shape (rounds,).
         """
         rounds, updates = keys.shape[:2]
         after = inserted + new * np.arange(rounds)

@@ -12,7 +12,7 @@ from .sampling import AbstractSource, Mixture
 
 
 class DeviceReplay(AbstractReplay):
-    """All transitions on JAX's default device: drawn inside the compiled program, written in place (by donation)."""
+    """All transitions on JAX's default device, drawn inside the compiled program and written in place (by donation)."""
 
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)

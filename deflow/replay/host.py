@@ -1,4 +1,4 @@
-"""Replay in the host's memory, for what does not fit on the device."""
+"""Replay in the host's memory, for transitions that do not fit on the device."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from .sampling import AbstractSource, Drawn
 
 
 class HostReplay(AbstractReplay):
-    """All transitions in the host's memory: the same ones are drawn, and each batch is sent to the device."""
+    """All transitions in the host's memory. The same ones are drawn, and each batch is sent to the device."""
 
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)

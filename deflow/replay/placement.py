@@ -1,4 +1,4 @@
-"""Where transitions lie: on the device if they fit, else on the host."""
+"""Where transitions are stored: on the device if they fit, otherwise on the host."""
 
 import os
 from typing import Literal
@@ -13,10 +13,10 @@ from .host import HostReplay
 from .sampling import Sampling
 
 Placement = Literal["auto", "device", "host"]
-"""auto: on the device where they fit."""
+"""auto: on the device if they fit."""
 
 SHARE = 0.6
-"""How much of a device's free memory transitions may take; the rest is the training's."""
+"""Fraction of a device's free memory that transitions may take; the rest is for training."""
 
 
 def make_replay(
@@ -29,10 +29,10 @@ def make_replay(
     sampling: Sampling = "uniform",
     placement: Placement = "auto",
 ) -> AbstractReplay:
-    """A replay for at most `steps` online transitions per seed; on the device where it fits (or as `placement` says).
+    """A replay for at most `steps` online transitions per seed; on the device if it fits, or as `placement` says.
 
     Raises:
-        ValueError: For a capacity that is smaller than the dataset.
+        ValueError: If the capacity is smaller than the dataset.
     """
     check_capacity(len(dataset), capacity, sampling)
     if capacity < 1 or steps < 1:
@@ -45,32 +45,32 @@ def make_replay(
 
 
 def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:
-    """Check the capacity of a ring that starts with a dataset of so many rows.
+    """Check the capacity of a ring that starts with a dataset of this many rows.
 
     Raises:
-        ValueError: Where it is smaller than the dataset.
+        ValueError: If it is smaller than the dataset.
     """
     if sampling == "uniform" and capacity < rows:
         raise ValueError(
             f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {rows:,}: raise it, or "
-            "sample balanced, which keeps the dataset apart."
+            "use balanced sampling, which keeps the dataset separate."
         )
 
 
 def replay_bytes(spec: Spec, transitions: int) -> int:
-    """Memory that so many transitions take."""
+    """Bytes that this many transitions take."""
     observation = spec.observation_size * np.dtype(spec.observation_dtype).itemsize
     return transitions * (2 * observation + 4 * (spec.action_size + 2))
 
 
 def choose_placement(rows: int, spec: Spec, online: int) -> Literal["device", "host"]:
-    """Where a dataset of so many rows and so many online transitions fit."""
+    """Where a dataset of this many rows and this many online transitions fit."""
     free = _free_memory()
     return "device" if free is None or replay_bytes(spec, rows + online) < SHARE * free else "host"
 
 
 def _free_memory() -> int | None:
-    """Bytes that are free on JAX's default device, where that is known."""
+    """Free bytes on JAX's default device, if that is known."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)

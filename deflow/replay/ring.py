@@ -23,20 +23,20 @@ class Ring:
         )
         self.slots = slots
         self.inserted = 0
-        """Transitions inserted so far, per seed, those overwritten since included."""
+        """Transitions inserted so far per seed, including those overwritten since."""
 
     @property
     def filled(self) -> int:
-        """Slots that hold a transition: the first so many."""
+        """Number of filled slots, which are the first ones."""
         return min(self.inserted, self.slots)
 
     def places(self, count: int, *, after: int | None = None) -> np.ndarray:
-        """The slots, shape (count,), that the next `count` transitions take (once `after` are in)."""
+        """The slots, shape (count,), of the next `count` transitions (after the first `after`)."""
         start = self.inserted if after is None else after
         return (start + np.arange(count)) % self.slots
 
     def insert(self, transitions: Batch) -> np.ndarray:
-        """Write `transitions`, leading axes (S, E), and give the slots that they took."""
+        """Write `transitions`, leading axes (S, E), and return their slots."""
         places = self.places(transitions.reward.shape[1])
         for name in COLUMNS:
             getattr(self.rows, name)[:, places] = getattr(transitions, name)
@@ -48,7 +48,7 @@ class Ring:
         return Batch(**{name: getattr(self.rows, name)[seed, : self.filled].copy() for name in COLUMNS})
 
     def restore(self, states: list[Batch], inserted: int) -> None:
-        """Write back what `state` gave for each seed."""
+        """Restore what `state` returned for each seed."""
         self.inserted = inserted
         for name in COLUMNS:
             for seed, state in enumerate(states):

@@ -1,4 +1,4 @@
-"""Sources: what a compiled update draws its batches from, inside the program."""
+"""Sources: what a compiled update draws its batches from."""
 
 import abc
 from typing import Any, Literal
@@ -12,21 +12,21 @@ from jaxtyping import Array, Bool, Int, Key
 from ..types import Batch
 
 Sampling = Literal["uniform", "balanced"]
-"""uniform: dataset and online transitions are one ring, each slot as likely as any other; balanced: half of each batch
-from the dataset, half from the online transitions (arXiv 2302.02948, symmetric sampling)."""
+"""uniform: dataset and online transitions are one ring with equally likely slots; balanced: half of each batch from the
+dataset, half from the online transitions (arXiv 2302.02948, symmetric sampling)."""
 
 
 class AbstractSource(eqx.Module):
-    """Where batches come from. A pytree of nothing but arrays, which are arguments of the compiled program."""
+    """Where batches come from. A pytree of arrays only, which are arguments of the compiled program."""
 
     @abc.abstractmethod
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
-        """The batch of `size` transitions of the dispatch's update number `index`, drawn with `key`."""
+        """The batch of `size` transitions for update number `index` of the dispatch, drawn with `key`."""
 
     @property
     @abc.abstractmethod
     def axes(self) -> Any:
-        """For `vmap` over seeds: 0 where a seed has arrays of its own, None where all share them."""
+        """For `vmap` over seeds: 0 for arrays with an axis for seeds, None for shared ones."""
 
 
 class Dataset(AbstractSource):
@@ -44,7 +44,7 @@ class Dataset(AbstractSource):
 
 
 class Window(eqx.Module):
-    """Which transitions may be drawn: rows of the dataset from `oldest` on, and the first `filled` online slots."""
+    """Which transitions can be drawn: rows of the dataset from `oldest` on, and the first `filled` online slots."""
 
     oldest: Int[Array | np.ndarray, "*windows"]
     filled: Int[Array | np.ndarray, "*windows"]
@@ -53,7 +53,7 @@ class Window(eqx.Module):
 def draw(size: int, rows: int, window: Window, sampling: Sampling, *, key: Key[Array, ""]) -> Int[Array, " size"]:
     """`size` numbers: row k of the dataset's N = `rows` is k, online slot k is N + k.
 
-    `balanced`: the first half is of the dataset, the second of the online slots (of which one must be filled).
+    `balanced`: the first half is from the dataset, the second from the online slots (at least one must be filled).
     """
     if sampling == "balanced":
         half = size // 2
@@ -88,13 +88,13 @@ class Mixture(AbstractSource):
 
     @property
     def axes(self) -> "Mixture":
-        """Each seed has online transitions of its own."""
+        """Each seed has its own online transitions."""
         parts, structure = jax.tree.flatten(self, is_leaf=lambda node: node is not self)
         return jax.tree.unflatten(structure, [0 if part is self.online else None for part in parts])
 
 
 class Drawn(AbstractSource):
-    """Batches that were drawn on the host, one per update of the dispatch: arrays (updates, size, ...)."""
+    """Batches drawn on the host, one per update of the dispatch: arrays (updates, size, ...)."""
 
     batches: Batch
 

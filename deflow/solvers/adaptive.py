@@ -19,7 +19,7 @@ class AbstractAdaptive(AbstractSolver):
     """Absolute tolerance of one step, in action units."""
 
     max_steps: int = 256
-    """Steps after which the solve gives up; the proposal is then not a number."""
+    """Steps after which the solve gives up; the proposal is then NaN."""
 
     def __check_init__(self) -> None:
         if self.rtol <= 0 or self.atol <= 0:
@@ -30,7 +30,7 @@ class AbstractAdaptive(AbstractSolver):
     @property
     @abc.abstractmethod
     def method(self) -> diffrax.AbstractSolver:
-        """The diffrax solver that steps."""
+        """The diffrax solver to use."""
 
     def __call__(self, velocity: Velocity, noise: Action) -> Action:
         solution = diffrax.diffeqsolve(
@@ -60,7 +60,7 @@ class Tsit5(AbstractAdaptive):
 
 @register("dopri5")
 class Dopri5(AbstractAdaptive):
-    """Dormand and Prince's 5(4) method: the one most flow-matching code calls its adaptive solver."""
+    """Dormand and Prince's 5(4) method: the usual adaptive solver of flow-matching code."""
 
     @property
     def method(self) -> diffrax.AbstractSolver:

@@ -1,6 +1,6 @@
-"""Runge-Kutta methods with equal steps: diffrax's own tableaus, its `step` called in an unrolled loop.
+"""Runge-Kutta methods with equal steps: diffrax's tableaus, with its `step` called in an unrolled loop.
 
-Unrolled, ten steps cost what hand-written Euler costs, forward and backward; `diffeqsolve` costs up to twice that.
+Unrolled, ten steps cost as much as hand-written Euler, forward and backward; `diffeqsolve` costs up to twice that.
 """
 
 import abc
@@ -26,7 +26,7 @@ class AbstractFixedStep(AbstractSolver):
     @property
     @abc.abstractmethod
     def method(self) -> diffrax.AbstractSolver:
-        """The diffrax solver whose `step` is taken."""
+        """The diffrax solver whose `step` is used."""
 
     def __call__(self, velocity: Velocity, noise: Action) -> Action:
         method = self.method
@@ -76,7 +76,7 @@ class Ralston(AbstractFixedStep):
 
 @register("bosh3")
 class Bosh3(AbstractFixedStep):
-    """Bogacki and Shampine's method, order 3: three velocities per step (the last is used again by the next)."""
+    """Bogacki and Shampine's method, order 3: three velocities per step (the next step reuses the last)."""
 
     @property
     def method(self) -> diffrax.AbstractSolver:

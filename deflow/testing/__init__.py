@@ -1,4 +1,4 @@
-"""Testing parts: the laws of each kind as functions, and a small problem to try parts on."""
+"""Testing parts: the laws of each kind as functions, and a small example problem."""
 
 from ..errors import LawError
 from .example import SPEC, example_context, example_data

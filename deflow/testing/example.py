@@ -1,4 +1,4 @@
-"""A small problem to try parts on: sizes, random transitions, and what a part is built from."""
+"""A small example problem: sizes, random transitions, and the context from which a part is built."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from ..solvers import Euler
 from ..types import Batch, Context, Spec
 
 SPEC = Spec(observation_shape=(3,), action_size=2)
-"""The sizes that parts are tried at, unless others are given."""
+"""The default sizes at which parts are tested."""
 
 
 def example_data(spec: Spec = SPEC, size: int = 16) -> Batch:
-    """Random transitions (NumPy arrays), a fifth of them final."""
+    """Random transitions (NumPy arrays), a fifth of them terminations."""
     random = np.random.default_rng(0)
 
     def uniform(*shape: int) -> np.ndarray:
@@ -27,5 +27,5 @@ def example_data(spec: Spec = SPEC, size: int = 16) -> Batch:
 
 
 def example_context(spec: Spec = SPEC, *, data: Batch | None = None) -> Context:
-    """What parts are built from here: no encoder, two steps of Euler."""
+    """The context for building parts: no encoder, two steps of Euler."""
     return Context(spec=spec, data=data, encoder=Identity(), solver=Euler(steps=2), discount=0.9)

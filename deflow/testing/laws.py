@@ -1,10 +1,10 @@
-"""The laws of each kind, as functions: every member that is registered here passes them, and yours can.
+"""The laws of each kind as functions. All members of deflow pass them, and yours should.
 
     def test_diamond():
         deflow.testing.check_trust_region(Diamond(bound=0.1))
 
-Each function takes a part or its configuration and tries it at small sizes. The first law that does not hold is
-said in a `LawError`.
+Each function takes a part or its configuration and tests it at small sizes. It raises a `LawError` for the first law
+that does not hold.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from .example import SPEC, example_context, example_data
 
 
 def check_encoder(encoder: Any, *, spec: Spec = SPEC) -> None:
-    """One observation gives one finite float32 vector, the same alone and in a batch."""
+    """An observation becomes a finite float32 vector, the same alone and in a batch."""
     part, data = _build(encoder, spec), example_data(spec)
     features = part(jnp.asarray(data.observation[0]))
     _check_array(part, "features", features, (features.size,))
@@ -53,7 +53,7 @@ def check_field(field: Any, *, spec: Spec = SPEC) -> None:
 
 
 def check_solver(solver: AbstractSolver, *, action_size: int = 3) -> None:
-    """Constant velocities are solved exactly (in float64); shape and type are kept; the same alone and in a batch;
+    """Constant velocities are solved exactly (in float64); shape and dtype are kept; the same alone and in a batch;
     the gradient with respect to the noise is finite and not zero."""
     noises = jax.random.normal(jax.random.key(0), (4, action_size))
 
@@ -116,8 +116,8 @@ def check_refiner(refiner: Any, *, spec: Spec = SPEC) -> None:
 
 
 def check_trust_region(region: Any, *, action_size: int = 3, spec: Spec | None = None) -> None:
-    """size >= 0 and size(0) = 0; projecting lands inside, leaves what is inside, does nothing the second time and
-    gives the nearest point (Euclidean distance); gradients are finite everywhere, at 0 too."""
+    """size >= 0 and size(0) = 0; a projection lies inside, leaves what is inside, changes nothing the second time and
+    is the nearest point (Euclidean distance); gradients are finite everywhere, also at 0."""
     spec = spec or Spec((3,), action_size)
     part, data = _build(region, spec), example_data(spec)
     _check(part, isinstance(part, AbstractTrustRegion), "it must build an AbstractTrustRegion")
@@ -150,7 +150,7 @@ def check_trust_region(region: Any, *, action_size: int = 3, spec: Spec | None =
 
 
 def _check_nearest(part: Any, moves: Any, projected: Any, project: Any) -> None:
-    """Nothing inside, near the projection or far from it, is nearer to the move."""
+    """No point inside, near the projection or far from it, is nearer to the displacement."""
     random = np.random.default_rng(2)
     distance = np.linalg.norm(moves - projected, axis=-1)
     for scale in (0.01, 0.1, 1.0):
@@ -163,8 +163,8 @@ def _check_nearest(part: Any, moves: Any, projected: Any, project: Any) -> None:
 
 
 def check_constraint(constraint: Any, *, bound: float = 0.1, learning_rate: float = 0.01) -> None:
-    """Larger sizes cost no less, and outside the bound the slope is the multiplier; after one update the multiplier
-    is higher only if the size was outside, lower only if inside; a hard one projects, others leave displacements."""
+    """Larger sizes cost no less, and outside the bound the slope is the multiplier; an update raises the multiplier
+    only if the size was outside, and lowers it only if inside; hard constraints project, others leave displacements."""
     part = _build(constraint, SPEC)
     for size in (0.2 * bound, 3.0 * bound):
         outside = size > bound
@@ -194,8 +194,8 @@ def check_constraint(constraint: Any, *, bound: float = 0.1, learning_rate: floa
 
 
 def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
-    """Values, scores and losses are finite scalars, or the critic refuses to value (`ValueError`); no gradient enters
-    the next actions or what is `Fixed`; `advance` moves only what is `Fixed` and keeps every shape."""
+    """Values, scores and losses are finite scalars, or the critic has no value (`ValueError`); no gradient flows into
+    the next actions or what is `Fixed`; `advance` changes only what is `Fixed` and preserves every shape."""
     part, data = _build(critic, spec), example_data(spec)
     _check(part, isinstance(part, AbstractCritic), "what a critic's configuration builds must be an AbstractCritic")
     transition, key = jax.tree.map(jnp.asarray, data[0]), jax.random.key(3)
@@ -228,7 +228,7 @@ def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
 
 
 def _build(choice: Any, spec: Spec) -> Any:
-    """The part; built again it is the same, and built without data (for a checkpoint) it has the same arrays."""
+    """The part, after a check that it is the same when built again, and has the same shapes when built without data."""
     context, key = example_context(spec, data=example_data(spec)), jax.random.key(4)
     part = build(choice, context, key=key)
     _check(part, eqx.tree_equal(part, build(choice, context, key=key)), "the same key must build the same part")
@@ -270,7 +270,7 @@ def _check_batched(part: Any, function: Any, rows: Any) -> None:
 
 
 def _check_gradient(part: Any, function: Any, argument: Any) -> None:
-    """Gradients of a scalar function(part, argument) are finite."""
+    """The gradients of a scalar function(part, argument) are finite."""
     arrays, rest = eqx.partition(part, trainable(part))
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""Trust regions: how large a displacement is, and the nearest one inside."""
+"""Trust regions: the size of a displacement, and the nearest one inside."""
 
 from .ball import Ball
 from .base import AbstractTrustRegion, AbstractTrustRegionConfig, Bound, check_bound, register, registry

@@ -1,4 +1,4 @@
-"""A ball: the length of the displacement."""
+"""A ball: the size is the length of the displacement."""
 
 import jax.numpy as jnp
 
@@ -9,10 +9,10 @@ from .geometry import root
 
 @register("ball")
 class Ball(AbstractTrustRegion):
-    """size = sqrt(sum_i D_i^2), in action units: all of a move. Projecting shortens it."""
+    """size = sqrt(sum_i D_i^2), in action units. Projecting shortens the displacement."""
 
     bound: Bound = 0.1
-    """Longest move, in action units (an action coordinate spans 2)."""
+    """Largest length, in action units (an action coordinate spans 2)."""
 
     def __check_init__(self) -> None:
         check_bound("ball", self.bound)

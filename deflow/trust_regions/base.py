@@ -1,4 +1,4 @@
-"""How large a displacement is: a shape, and the bound that one number puts on it.
+"""The size of a displacement, measured by a shape, and the bound on it.
 
 A complete member:
 
@@ -22,11 +22,11 @@ from ..registry import Registry
 from ..types import AbstractConfig, Action, Observation, Scalar
 
 Bound = float | Literal["auto"]
-"""The largest size inside, or `auto`: a number that the data is still to say (`deflow.resolve_bound`)."""
+"""The largest size inside, or `auto`: a number to be computed from the data (`deflow.resolve_bound`)."""
 
 
 class AbstractTrustRegion(eqx.Module):
-    """A shape around the proposal. The displacements inside are those whose size is at most the bound."""
+    """A shape around the proposal. Inside are the displacements whose size is at most the bound."""
 
     if TYPE_CHECKING:  # for type checkers no argument of those that have none, such as NoTrustRegion()
         bound: Bound = eqx.field(init=False)
@@ -39,7 +39,7 @@ class AbstractTrustRegion(eqx.Module):
         """The bound as a number.
 
         Raises:
-            ValueError: While it is `auto`.
+            ValueError: If it is still `auto`.
         """
         if isinstance(self.bound, str):
             raise ValueError(
@@ -50,7 +50,7 @@ class AbstractTrustRegion(eqx.Module):
 
     @abc.abstractmethod
     def size(self, displacement: Action, observation: Observation) -> Scalar:
-        """How large the displacement is: at least 0, and 0 for no displacement."""
+        """The size of the displacement: at least 0, and 0 for the zero displacement."""
 
     @abc.abstractmethod
     def project(self, displacement: Action, observation: Observation) -> Action:
@@ -70,6 +70,6 @@ register = registry.register
 
 
 def check_bound(region: str, bound: Bound) -> None:
-    """Refuses a bound that is no size."""
+    """Raises a `ValueError` for a bound that is not a positive number or `auto`."""
     if bound != "auto" and (isinstance(bound, str) or not bound > 0):
         raise ValueError(f"trust region {region}: bound must be a positive number or auto, got {bound}.")

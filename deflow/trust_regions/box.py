@@ -1,4 +1,4 @@
-"""A box: the largest move of a coordinate."""
+"""A box: the size is the largest coordinate of the displacement."""
 
 import jax.numpy as jnp
 
@@ -8,10 +8,10 @@ from .base import AbstractTrustRegion, Bound, check_bound, register
 
 @register("box")
 class Box(AbstractTrustRegion):
-    """size = max_i |D_i|, in action units: coordinates are held one by one. Projecting clips them."""
+    """size = max_i |D_i|, in action units. Projecting clips each coordinate."""
 
     bound: Bound = 0.1
-    """Largest move of a coordinate, in action units (a coordinate spans 2)."""
+    """Largest displacement of a coordinate, in action units (a coordinate spans 2)."""
 
     def __check_init__(self) -> None:
         check_bound("box", self.bound)

@@ -1,4 +1,4 @@
-"""An ellipsoid that the data's actions near the state give its axes and their lengths."""
+"""An ellipsoid whose axes come from the data's actions near the state."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +12,10 @@ from .prototypes import SMALLEST_DEVIATION, Prototypes, check_prototypes, local_
 
 class Ellipsoid(AbstractTrustRegion):
     """size = sqrt(D^T S^-1 D / A), with S the covariance of the data's actions near the state: the root mean square,
-    over S's principal axes, of the move in local standard deviations.
+    over S's principal axes, of the displacement in local standard deviations.
 
-    The division by the action size A makes 1 mean one standard deviation along every axis, whatever A is. S is that
-    of the nearest prototype (`prototypes.local_covariances`), eigenvalues at least (1e-3 action units)^2.
+    Because of the division by the action size A, 1 means one standard deviation along every axis, whatever A is. S is
+    that of the nearest prototype (`prototypes.local_covariances`), eigenvalues at least (1e-3 action units)^2.
     """
 
     prototypes: Prototypes
@@ -39,13 +39,13 @@ class Ellipsoid(AbstractTrustRegion):
 
 @register("ellipsoid")
 class EllipsoidConfig(AbstractTrustRegionConfig):
-    """Mahalanobis length per dimension: free where the data's actions near the state vary, tight where they do not."""
+    """Mahalanobis length per dimension: loose where the data's actions near the state vary, tight where they do not."""
 
     bound: Bound = 0.3
     """Largest size, in multiples of the local standard deviation (root mean square over the principal axes)."""
 
     prototypes: int = 64
-    """States that stand for the data's: the covariance is that of the actions near the nearest of them."""
+    """Number of representative states; the covariance is that of the actions near the nearest one."""
 
     def __check_init__(self) -> None:
         check_bound("ellipsoid", self.bound)

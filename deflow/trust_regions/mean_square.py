@@ -11,7 +11,7 @@ class MeanSquare(AbstractTrustRegion):
     """size = mean_i D_i^2, in squared action units per dimension: the paper's delta bounds its batch mean."""
 
     bound: Bound = 0.001
-    """Largest mean square: 0.001 is a root mean square move of 0.032 per dimension, 0.01 of 0.10."""
+    """Largest mean square: 0.001 is a root mean square of 0.032 per dimension, 0.01 one of 0.10."""
 
     def __check_init__(self) -> None:
         check_bound("mean-square", self.bound)

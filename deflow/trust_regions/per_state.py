@@ -1,4 +1,4 @@
-"""A bound per dimension in units of how much the data's actions near the state vary there."""
+"""A size per dimension in units of the standard deviation of the data's actions near the state."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from .prototypes import SMALLEST_DEVIATION, Prototypes, check_prototypes, local_
 
 class PerState(AbstractTrustRegion):
     """size = sqrt(mean_i (D_i / d_i)^2), with d_i the standard deviation of the data's actions near the state: the
-    root mean square over dimensions of the move in local standard deviations.
+    root mean square over dimensions of the displacement in local standard deviations.
 
     1 is one standard deviation in every dimension, whatever the action size. d is that of the nearest prototype
     (`prototypes.local_covariances`), at least 1e-3 action units.
@@ -33,13 +33,13 @@ class PerState(AbstractTrustRegion):
 
 @register("per-state")
 class PerStateConfig(AbstractTrustRegionConfig):
-    """The move per dimension in local standard deviations: `ellipsoid` without correlations between dimensions."""
+    """The displacement in local standard deviations: like `ellipsoid`, without correlations between dimensions."""
 
     bound: Bound = 0.3
     """Largest size, in multiples of the local standard deviation (root mean square over dimensions)."""
 
     prototypes: int = 64
-    """States that stand for the data's: the deviations are those of the actions near the nearest of them."""
+    """Number of representative states; the deviations are those of the actions near the nearest one."""
 
     def __check_init__(self) -> None:
         check_bound("per-state", self.bound)

@@ -1,4 +1,4 @@
-"""Prototypes: a few states that stand for the data's, and how the actions spread around each of them."""
+"""Prototypes: a few representative states of the data, and the spread of the actions around each of them."""
 
 import warnings
 
@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 from ..types import Context, Fixed, Observation
 
 SMALLEST_DEVIATION = 1e-3
-"""Floor of every standard deviation, in action units: a direction in which the data never moves is not closed."""
+"""Minimum of every standard deviation, in action units, so that directions without variation stay possible."""
 
 PRIOR_ROWS = 10
-"""How many rows the covariance of all actions weighs in that of a prototype."""
+"""Weight, in rows, of the covariance of all actions in that of a prototype."""
 
 _FITTED_ROWS, _FITTED_ENTRIES = 50_000, 100_000_000  # rows that k-means sees, and numbers in them (pixels: 400 MB)
 _CHUNK_ENTRIES = 16_000_000  # numbers that are standardised at once: 64 MB
@@ -42,10 +42,10 @@ def local_covariances(context: Context, count: int) -> tuple[Prototypes, Float[n
     """`count` prototypes by k-means, and the covariance of the actions of the rows nearest to each.
 
     With n rows of covariance S near a prototype, and S_all that of all rows, the covariance is
-    (n S + 10 S_all) / (n + 10): groups of few rows are not taken at their word.
+    (n S + 10 S_all) / (n + 10), which shrinks small groups toward S_all.
 
-    k-means++ with a fixed seed on up to 50,000 evenly spaced rows; then every row counts for its nearest prototype.
-    Without data (a checkpoint is about to be restored) everything has its shape: states 0, covariances I.
+    k-means++ with a fixed seed on up to 50,000 evenly spaced rows; then every row belongs to its nearest prototype.
+    Without data (when a checkpoint will be restored) only the shapes are right: states 0, covariances I.
     """
     spec = context.spec
     if context.data is None:
@@ -73,7 +73,7 @@ def local_covariances(context: Context, count: int) -> tuple[Prototypes, Float[n
 
 
 def check_prototypes(region: str, prototypes: int) -> None:
-    """Refuses a number of prototypes below 1."""
+    """Raises a `ValueError` for a number of prototypes below 1."""
     if prototypes < 1:
         raise ValueError(f"trust region {region}: prototypes must be at least 1, got {prototypes}.")
 
