@@ -123,7 +123,7 @@ def test_is_kept_beside_the_data_and_a_stale_one_is_made_anew(task):
 
 def test_a_folder_that_cannot_be_written_is_a_warning(task):
     nowhere = dataclasses.replace(task.provenance, path="/nowhere/mine.npz")
-    with pytest.warns(DataWarning, match="is not kept: /nowhere/"):
+    with pytest.warns(DataWarning, match="was not saved: /nowhere/"):
         task_action_variance(dataclasses.replace(task, provenance=nowhere), progress=False)
 
 

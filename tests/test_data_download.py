@@ -159,7 +159,7 @@ def test_a_missing_file_is_not_asked_for_twice(filled, tmp_path):
 
 def test_a_page_instead_of_a_file_is_refused(filled, tmp_path):
     filled.files["a.npz"] = b"<html>Sign in</html>"
-    with pytest.raises(DownloadError, match="no npz file"):
+    with pytest.raises(DownloadError, match="did not send an npz file"):
         get(filled, tmp_path / "a.npz")
     assert not list(tmp_path.glob("a.npz*"))
 
@@ -171,7 +171,7 @@ def test_a_full_disk_is_noticed_first(filled, tmp_path, monkeypatch):
 
 
 def test_nonsense_is_no_address(tmp_path):
-    with pytest.raises(DownloadError, match="is not an address"):
+    with pytest.raises(DownloadError, match="is not a valid address"):
         download("a.npz", tmp_path / "a.npz", progress=False, patience=QUICK)
 
 

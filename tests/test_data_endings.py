@@ -88,14 +88,14 @@ def test_terminals_alone_end_trajectories_and_say_nothing_of_terminations_unless
     ("more", "words"),
     [
         ({}, "does not say where trajectories end"),
-        ({"dones": marks(ENDS)}, "may mark terminations, or any end of an episode: add truncations"),
-        ({"terminals": marks(FALLS)}, r"has 1 rows whose next observation .* first row 4 .*truncations or timeouts"),
+        ({"dones": marks(ENDS)}, "may mark terminations or any end of an episode: add truncations"),
+        ({"terminals": marks(FALLS)}, r"has 1 rows whose next observation .* first in row 4 .*truncations or timeouts"),
         ({"terminals": marks([2])}, "ends within a trajectory.* not just the file's last row"),
         (
             {"terminations": marks(FALLS), "masks": np.ones(8)},
             "masks that contradict its terminations in 2 rows, first in row 2",
         ),
-        ({"terminals": marks(ENDS), "timeouts": 2 * marks([4])}, "holds 2 in timeouts, first in row 4"),
+        ({"terminals": marks(ENDS), "timeouts": 2 * marks([4])}, "has 2 in timeouts, first in row 4"),
     ],
 )
 def test_what_would_glue_trajectories_or_is_not_clear_is_refused(more, words, tmp_path):
@@ -108,7 +108,7 @@ def test_jumps_within_trajectories_are_pointed_out(tmp_path):
     table = columns(terminals=marks([59], 60))
     table |= {name: np.zeros((60, *table[name].shape[1:])) for name in ("actions", "rewards")}
     table["observations"] = np.tile(np.arange(20.0) * 1e-3, 3)[:, None] * np.ones(4) + np.repeat([0, 5, 9], 20)[:, None]
-    with pytest.warns(DataWarning, match="jumps in 2 rows that end no trajectory, first behind row 19"):
+    with pytest.warns(DataWarning, match="jumps after 2 rows that do not end a trajectory, first after row 19"):
         load(tmp_path, table)
 
 

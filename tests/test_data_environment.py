@@ -102,7 +102,7 @@ def test_pixels_stay_bytes():
         ("DataDict-v0", gymnasium.spaces.Dict({"a": VECTOR}), VECTOR, "FlattenObservation"),
         ("DataTuple-v0", gymnasium.spaces.Tuple([VECTOR]), VECTOR, "FlattenObservation"),
         ("DataUnbounded-v0", VECTOR, gymnasium.spaces.Box(-np.inf, np.inf, (2,)), "finite bounds"),
-        ("DataMatrix-v0", VECTOR, gymnasium.spaces.Box(-1, 1, (2, 2)), "one vector"),
+        ("DataMatrix-v0", VECTOR, gymnasium.spaces.Box(-1, 1, (2, 2)), "needs a vector"),
     ],
 )
 def test_spaces_that_do_not_fit_are_refused_in_one_sentence(name, observations, actions, words):

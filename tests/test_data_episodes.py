@@ -140,7 +140,7 @@ def test_a_refused_episode_is_played_again_with_another_seed(monkeypatch):
     np.testing.assert_array_equal(seen[0]["observations"], once["observations"])
     assert not np.array_equal(twice["observations"], once["observations"])
     monkeypatch.setattr(type(player), "accepts", lambda self, episode: False)
-    with pytest.raises(CollectionError, match="refused 100 times"):
+    with pytest.raises(CollectionError, match="rejected 100 times"):
         play(player, 0, steps=1)
 
 

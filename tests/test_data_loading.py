@@ -164,25 +164,25 @@ def at(place, value):
     [
         (changed(actions=None), "has no column 'actions': it needs observations, actions, qpos"),
         (changed(qpos=None), "has no column 'qpos'"),
-        (changed(observations=at((17, 1), np.nan)), r"holds nan in observations, first in row 17 \(coordinate 1\)"),
-        (changed(actions=at((23, 0), -np.inf)), r"holds -inf in actions, first in row 23 \(coordinate 0\)"),
-        (changed(qpos=at((5, 0), np.nan)), "holds nan in qpos, first in row 5"),
+        (changed(observations=at((17, 1), np.nan)), r"has nan in observations, first in row 17 \(coordinate 1\)"),
+        (changed(actions=at((23, 0), -np.inf)), r"has -inf in actions, first in row 23 \(coordinate 0\)"),
+        (changed(qpos=at((5, 0), np.nan)), "has nan in qpos, first in row 5"),
         (changed(actions=at((9, 1), 1.2)), "beyond the environment's bounds, first in row 9, coordinate 1"),
-        (changed(terminals=at(4, 0.5)), "holds 0.5 in terminals, first in row 4"),
+        (changed(terminals=at(4, 0.5)), "has 0.5 in terminals, first in row 4"),
         (changed(terminals=at(39, 0)), "ends within a trajectory"),
         (changed(terminals=np.ones(40)), "has no transitions, since every row ends a trajectory"),
         (changed(actions=lambda actions: actions[:30]), "has 40 rows of observations but 30 of actions"),
-        (changed(observations=np.zeros((40, 28))), r"observations of shape \(28,\) a row, but pointmaze.* has \(2,\)"),
-        (changed(actions=np.zeros((40, 5))), r"actions of shape \(5,\) a row, but .* has \(2,\)"),
+        (changed(observations=np.zeros((40, 28))), r"observations of shape \(28,\) per row, but point.* has \(2,\)"),
+        (changed(actions=np.zeros((40, 5))), r"actions of shape \(5,\) per row, but .* has \(2,\)"),
         (
             changed(qpos=np.zeros((40, 21))),
-            r"qpos of shape \(21,\) a row, but .* has \(2,\): check that the file",
+            r"qpos of shape \(21,\) per row, but .* has \(2,\): check that the file",
         ),
-        (changed(observations=lambda o: o.astype(np.uint8)), "observations of type uint8, but .* gives float32"),
-        (changed(terminals=np.asarray(["no"] * 40)), "holds terminals of type <U2"),
-        (changed(terminals=np.asarray([None] * 40)), "holds Python objects, which are never loaded"),
+        (changed(observations=lambda o: o.astype(np.uint8)), "observations of type uint8, but .* has float32"),
+        (changed(terminals=np.asarray(["no"] * 40)), "has terminals of type <U2"),
+        (changed(terminals=np.asarray([None] * 40)), "contains Python objects, which are never loaded"),
         (lambda columns: {name: column[:0] for name, column in columns.items()}, "has no rows"),
-        (changed(rewards=np.zeros((40, 2))), r"rewards of shape \(2,\) a row, but .* has \(\)"),
+        (changed(rewards=np.zeros((40, 2))), r"rewards of shape \(2,\) per row, but .* has \(\)"),
         (changed(terminals=None), "does not say where trajectories end: add the columns terminations and truncations"),
         (
             changed(observations=at((17, 1), 1e30)),
@@ -192,7 +192,7 @@ def at(place, value):
             changed(observations=lambda o: o.astype(float) * 1e60),
             "in observations, first in row 0 .*: scale the column",
         ),
-        (changed(rewards=np.full(40, -1e12)), "holds -1000000000000.0 in rewards, first in row 0"),
+        (changed(rewards=np.full(40, -1e12)), "has -1000000000000.0 in rewards, first in row 0"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence_that_names_it(change, words, tmp_path):
@@ -227,13 +227,13 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
 
 
 def test_a_path_that_is_not_there_and_a_task_without_files(tmp_path):
-    with pytest.raises(DataError, match=r"There is no data file .*nothing\.npz"):
+    with pytest.raises(DataError, match=r"The data file .*nothing\.npz does not exist"):
         UserFile(tmp_path / "nothing.npz")
-    with pytest.raises(DataError, match="no dataset to download: bring a file of your own"):
+    with pytest.raises(DataError, match="no dataset to download: use a file of your own"):
         load_task("Pendulum-v1", data_dir=tmp_path)
 
 
 def test_unfit_spaces_are_refused_before_the_file_is_read(tmp_path):
     assert isinstance(gymnasium.make("CartPole-v1").action_space, gymnasium.spaces.Discrete)
-    with pytest.raises(DataError, match="continuous spaces only"):
+    with pytest.raises(DataError, match="deflow needs continuous ones"):
         load_task("CartPole-v1", save(tmp_path, {"observations": np.zeros(3)}))

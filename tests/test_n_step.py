@@ -91,9 +91,7 @@ def test_returns_of_whole_trajectories_are_monte_carlo():
 
 def test_data_that_does_not_say_where_trajectories_end():
     batch = dataclasses.replace(data(), extras={})
-    with pytest.raises(
-        ValueError, match=r'Returns of 5 steps need .* extras\["trajectory_end"\] .* or the agent n_step=1'
-    ):
+    with pytest.raises(ValueError, match=r'5-step returns need .* extras\["trajectory_end"\] .* or use n_step=1'):
         n_step_returns(batch, 5, discount=0.9)
     assert n_step_returns(batch, 1, discount=0.9) is batch
 

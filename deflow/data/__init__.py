@@ -1,4 +1,4 @@
-"""Data: a task's transitions, from OGBench's files, OGBench's oracles or the user, checked before use.
+"""Data: a task's transitions, from OGBench's files, OGBench's oracles or your own files, checked before use.
 
 Names are listed in `__init__.pyi` and imported on first use.
 """

@@ -1,7 +1,7 @@
-"""Intrinsic action variance: how much the data's actions differ where its states are alike (arXiv 2601.10471).
+"""Intrinsic action variance: how much actions vary between similar states of the data (arXiv 2601.10471).
 
-It scales the trust region: actions may move as far as the data's own do. The paper leaves the metric, the treatment of
-the state itself and the divisor open; what is chosen here is said at `action_variance`.
+It scales the trust region, so that actions move about as far as the data's own vary. The paper leaves the metric, the
+treatment of the state itself and the divisor open; `action_variance` says what was chosen here.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ from .provenance import read_json, write_json
 from .tasks import Task
 
 EDGES = np.geomspace(1e-6, 2.0, 91)
-"""Edges of the histogram's bins: variances of actions in [-1, 1]. What is smaller (0, too) counts for the first bin."""
+"""Edges of the histogram's bins, for variances of actions in [-1, 1]. Smaller ones are counted in the first bin."""
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Levels of the quantiles that are kept."""
+"""Levels of the saved quantiles."""
 
 _CHUNK = 100_000  # rows whose neighbours' actions are gathered at once
 
@@ -30,16 +30,16 @@ class ActionVariance:
     """The intrinsic action variance of a dataset, in squared action units per dimension."""
 
     value: float
-    """Mean over states: the number that bounds are made from."""
+    """Mean over states: the number from which bounds are computed."""
 
     neighbours: int
-    """How many nearest states each variance is taken over."""
+    """Number of nearest states over which each variance is taken."""
 
     rows: int
     """Number of states."""
 
     sha256: str
-    """Digest of the dataset's file; empty where it was none."""
+    """Digest of the dataset's file; empty if there was none."""
 
     quantiles: tuple[float, ...]
     """Quantiles over states at `LEVELS`."""
@@ -59,19 +59,19 @@ def action_variance(
 ) -> ActionVariance:
     """Mean over states and action dimensions of the variance of the actions of the `neighbours` nearest states.
 
-    Nearest is Euclidean, after every dimension was divided by its standard deviation: angles, velocities and positions
-    have different units. Dimensions that never change are left out. The state itself is left out by its index, since
-    its own action says nothing about what else is done there; another row with the same state counts. The variance
-    divides by k - 1 (for five actions, dividing by k would give a fifth less). The search is exact.
+    The distance is Euclidean after every dimension is divided by its standard deviation, because angles, velocities
+    and positions have different units. Constant dimensions are left out. A state is not its own neighbour, since its
+    own action does not show what else is done there, but another row with the same state is. The variance divides by
+    k - 1 (for five actions, dividing by k would give a fifth less). The search is exact.
 
-    States that follow each other in a trajectory are near each other, so that many neighbours come from the same one.
+    Consecutive states are close to each other, so many neighbours come from the same trajectory.
 
     Args:
         observations: Finite, shape (N, O), N > neighbours.
         actions: Finite, shape (N, A), in [-1, 1].
         neighbours: k, at least 2.
         workers: Number of processes; one per core if not given. The result does not depend on it.
-        sha256: Digest of the file, to be kept in the result.
+        sha256: Digest of the file, which is stored in the result.
         progress: Whether to show a bar.
 
     Raises:
@@ -103,10 +103,10 @@ def action_variance(
 def task_action_variance(
     task: Task, *, neighbours: int = 5, workers: int | None = None, progress: bool = True
 ) -> ActionVariance:
-    """That of a task's training data: read from the sidecar beside its file, or computed now and written there.
+    """The variance of a task's training data, read from the sidecar file beside it, or computed and written there.
 
-    A sidecar counts only if it was made from this very file, with as many neighbours. A folder that cannot be written
-    is a warning.
+    A sidecar is used only if it was made from the same file with the same number of neighbours. A folder that cannot be
+    written causes a warning.
 
     Raises:
         DataError: As `action_variance`.
@@ -125,18 +125,18 @@ def task_action_variance(
     try:
         write_json(path, dataclasses.asdict(computed))
     except (FolderError, OSError) as error:
-        warnings.warn(f"The intrinsic action variance is not kept: {error}", DataWarning, stacklevel=2)
+        warnings.warn(f"The intrinsic action variance was not saved: {error}", DataWarning, stacklevel=2)
     return computed
 
 
 def sidecar(task: Task) -> pathlib.Path:
-    """Where the number is kept: `<dataset>.action_variance.json` beside the training file."""
+    """The sidecar: `<dataset>.action_variance.json` beside the training file."""
     path = pathlib.Path(task.provenance.path)
     return path.with_name(f"{path.stem}.action_variance.json")
 
 
 def _read(path: str | os.PathLike[str]) -> ActionVariance | None:
-    """What the sidecar holds; None if there is none, or it is damaged or of another version."""
+    """The content of the sidecar; None if there is none, or it is damaged or of another version."""
     try:
         fields = read_json(pathlib.Path(path))
         known = ActionVariance(**fields)
@@ -146,7 +146,7 @@ def _read(path: str | os.PathLike[str]) -> ActionVariance | None:
 
 
 def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> None:
-    """Look for what no variance can be computed from.
+    """Check that a variance can be computed.
 
     Raises:
         DataError: For too few rows or neighbours, numbers that are not finite, and pixels.
@@ -165,10 +165,12 @@ def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> No
         )
     if len(actions) <= neighbours:
         raise DataError(
-            f"{neighbours} neighbours need at least {neighbours + 1} transitions, got {len(actions)}: bring more data, "
+            f"{neighbours} neighbours need at least {neighbours + 1} transitions, got {len(actions)}: use more data, "
             "or ask for fewer neighbours."
         )
     for what, column in (("observation", observations), ("action", actions)):
         bad = np.flatnonzero(~np.isfinite(column).all(1))
         if len(bad):
-            raise DataError(f"The {what} of row {bad[0]:,} is not finite: mend or drop it ({len(bad):,} rows in all).")
+            raise DataError(
+                f"The {what} of row {bad[0]:,} is not finite: repair or remove it ({len(bad):,} rows in all)."
+            )

@@ -1,8 +1,8 @@
 """Collection: a dataset in OGBench's own format from OGBench's own oracles, without a download.
 
-Every episode has its own seed, made of the dataset's seed and the episode's index: the result depends on neither the
-number of workers nor interruptions, and a smaller set is the beginning of a larger one. Finished episodes are kept one
-file each, until all of them are there and the dataset appears at once.
+Every episode has its own seed, derived from the dataset's seed and the episode's index, so the result depends on
+neither the number of workers nor interruptions, and a smaller dataset is the beginning of a larger one. Finished
+episodes are kept in one file each until all are there and the dataset is written.
 """
 
 import concurrent.futures
@@ -34,13 +34,13 @@ class Collected:
     """Number of training transitions; rounded up to whole episodes."""
 
     seed: int = 0
-    """What all randomness of the collection comes from."""
+    """Seed of all randomness in the collection."""
 
     validation_rows: int | None = None
-    """Number of validation transitions; a hundredth of `rows` if not given. Rounded up to whole episodes."""
+    """Number of validation transitions (default: a hundredth of `rows`). Rounded up to whole episodes."""
 
     episode_steps: int | None = None
-    """Transitions of an episode; if not given, as in OGBench's own set (1000; 2000 in the giant maze)."""
+    """Transitions per episode (default: as in OGBench's dataset, 1000, or 2000 in the giant maze)."""
 
     def __post_init__(self) -> None:
         for name in ("rows", "validation_rows", "episode_steps"):
@@ -53,7 +53,7 @@ class Collected:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be played, and where it is kept."""
+    """What to collect, and where to keep it."""
 
     task_name: str
     dataset: str
@@ -70,7 +70,7 @@ class Plan:
         return {"train": self.folder / f"{self.dataset}.npz", "val": self.folder / f"{self.dataset}-val.npz"}
 
     def episode_file(self, split: str, index: int) -> pathlib.Path:
-        """Where a finished episode waits for the others."""
+        """The file of a finished episode until the others are done."""
         return self.folder / EPISODES_FOLDER / f"{split}-{index:06d}.npz"
 
     def job(self, split: str, index: int) -> tuple[str, str, int, str, int, int]:
@@ -78,12 +78,12 @@ class Plan:
         return self.task_name, str(self.episode_file(split, index)), self.seed, split, index, self.steps
 
     def fingerprint(self) -> dict:
-        """What must be equal for kept episodes to be continued."""
+        """The settings that must be the same to continue a collection."""
         return {"dataset": self.dataset, "seed": self.seed, "steps": self.steps, **versions()}
 
 
 def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The folder of a collected set."""
+    """The folder of a collected dataset."""
     return data_folder(data_dir) / "collected" / f"{dataset}-{settings.rows}-seed{settings.seed}"
 
 
@@ -126,7 +126,7 @@ def collect(
 
 
 def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> Plan:
-    """What `collect` would play.
+    """The plan of a collection.
 
     Raises:
         DataError: If it cannot be collected. No work has been done by then.
@@ -134,7 +134,7 @@ def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] |
     task = Environment(name).task
     if task is None:
         raise CollectionError(
-            f"{name} is not an OGBench task, so that there is no oracle to collect it: bring a file of your own."
+            f"{name} is not an OGBench task, so it has no oracle to collect data with: use your own file."
         )
     behaviour_of(task)
     steps = settings.episode_steps or episode_steps(task)
@@ -160,7 +160,7 @@ def read_provenance(folder: pathlib.Path) -> Provenance:
 
 
 def _check_plan(plan: Plan, keys: tuple[str, ...]) -> None:
-    """CollectionError if the folder holds a collection that differs in one of the keys of its fingerprint."""
+    """Raises a `CollectionError` if the folder has a collection with different settings."""
     path, wanted = plan.folder / PLAN_FILE, plan.fingerprint()
     if not path.exists():
         write_json(path, wanted)
@@ -199,7 +199,7 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
         ) from error
     except BrokenProcessPool as error:
         raise CollectionError(
-            f"A worker process was killed, perhaps for want of memory: the finished episodes are kept in "
+            f"A worker process was killed, perhaps because memory ran out: the finished episodes are kept in "
             f"{plan.folder}, and the same command with fewer --workers continues from there."
         ) from error
 
@@ -230,6 +230,6 @@ def _assemble(plan: Plan) -> None:
 
 
 def _expected_bytes(plan: Plan, missing: int) -> int:
-    """Room for the missing episodes and the files made of all: at most 250 numbers of four bytes a row, twice."""
+    """Bytes for the missing episodes and the final files: at most 250 numbers of four bytes per row, twice."""
     per_episode = (plan.steps + 1) * 1000
     return per_episode * (missing + sum(plan.episodes.values()))

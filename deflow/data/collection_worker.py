@@ -1,4 +1,4 @@
-"""What a worker process does in a collection: it plays one episode and keeps it."""
+"""The worker process of a collection: it plays one episode and saves it."""
 
 import functools
 import pathlib
@@ -9,7 +9,7 @@ from .episodes import play_episode, write_episode
 
 
 def collect_episode(task_name: str, path: str, seed: int, split: str, index: int, steps: int) -> int:
-    """Play one episode in a worker and keep it; returns its number of transitions."""
+    """Play one episode in a worker and save it. Returns its number of transitions."""
     write_episode(
         pathlib.Path(path), play_episode(_behaviour(task_name), seed=seed, split=split, index=index, steps=steps)
     )
@@ -20,6 +20,6 @@ def collect_episode(task_name: str, path: str, seed: int, split: str, index: int
 def _behaviour(task_name: str) -> Behaviour:
     task = parse_task_name(task_name)
     if task is None:
-        raise CollectionError(f"{task_name} is not an OGBench task, so that there is no oracle to collect it.")
+        raise CollectionError(f"{task_name} is not an OGBench task, so it has no oracle to collect data with.")
     with quiet_imports(), quiet_spaces():
         return behaviour_of(task)(task.base_id)

@@ -1,4 +1,4 @@
-"""Downloads: retried, resumed where they stopped, one process at a time, and whole or not there at all."""
+"""Downloads: retried, resumed where they stopped, by one process at a time, and written atomically."""
 
 import dataclasses
 import http.client
@@ -18,33 +18,33 @@ from .folders import check_space, megabytes
 
 CHUNK = 1 << 20
 RETRIED = (408, 429, 500, 502, 503, 504)
-"""HTTP answers after which trying again can help."""
+"""HTTP status codes after which a retry may help."""
 
 
 class _InterruptedError(Exception):
-    """This attempt failed, and another one may not."""
+    """This attempt failed, but a retry may succeed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long a download keeps trying."""
+    """How long a download keeps retrying."""
 
     attempts: int = 4
-    """Attempts in a row that may end without a single new byte."""
+    """Consecutive attempts that may end without any new byte."""
 
     delay: float = 0.5
-    """Seconds before the second attempt; doubled before each further one."""
+    """Seconds before the second attempt, doubled before each further one."""
 
     timeout: float = 30.0
-    """Seconds without an answer or a byte after which an attempt counts as failed."""
+    """Seconds without a response or a byte after which an attempt has failed."""
 
 
 def download(url: str, path: pathlib.Path, *, progress: bool = True, patience: Patience = Patience()) -> None:
-    """Fetch a file to `path`, unless it is there; what an earlier attempt left in `<path>.part` is continued.
+    """Download a file to `path` unless it is there. An earlier attempt's `<path>.part` is continued.
 
     Raises:
-        DownloadError: If it cannot be fetched. The message has no full stop: a caller adds what to do instead.
-        FolderError: If there is no room for it.
+        DownloadError: If it cannot be downloaded. The message has no full stop, because the caller adds what to do.
+        FolderError: If there is not enough space.
     """
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():  # another process was faster
@@ -65,13 +65,13 @@ def download(url: str, path: pathlib.Path, *, progress: bool = True, patience: P
         if not zipfile.is_zipfile(part):
             part.unlink()
             _tag_file(part).unlink(missing_ok=True)
-            raise DownloadError(f"{url} is not a dataset: what the server sent is no npz file")
+            raise DownloadError(f"{url} is not a dataset: the server did not send an npz file")
         part.replace(path)
         _tag_file(part).unlink(missing_ok=True)
 
 
 def _attempt(url: str, part: pathlib.Path, progress: bool, timeout: float) -> None:
-    """Fetch what `part` still lacks.
+    """Download the rest of `part`.
 
     Raises:
         _InterruptedError: If the connection ends early.
@@ -92,7 +92,7 @@ def _attempt(url: str, part: pathlib.Path, progress: bool, timeout: float) -> No
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is no beginning of this file
             part.unlink(missing_ok=True)
-            raise _InterruptedError("the part that was there did not fit") from error
+            raise _InterruptedError("the partial file did not match") from error
         if error.code in RETRIED:
             raise _InterruptedError(f"HTTP {error.code} {error.reason}") from error
         raise DownloadError(f"{url} could not be downloaded (HTTP {error.code} {error.reason})") from error
@@ -105,7 +105,7 @@ def _attempt(url: str, part: pathlib.Path, progress: bool, timeout: float) -> No
     except DataError:
         raise
     except ValueError as error:
-        raise DownloadError(f"{url} is not an address ({error})") from error
+        raise DownloadError(f"{url} is not a valid address ({error})") from error
 
 
 def _copy(
@@ -123,7 +123,7 @@ def _copy(
 
 
 def _total(response: http.client.HTTPResponse, start: int) -> int | None:
-    """Size of the whole file in bytes, if the server says."""
+    """Size of the complete file in bytes, if the server reports it."""
     length = response.headers.get("Content-Length")
     return start + int(length) if length is not None else None
 
@@ -137,7 +137,7 @@ def _tag_file(part: pathlib.Path) -> pathlib.Path:
 
 
 def _read_tag(part: pathlib.Path, url: str) -> str:
-    """What identifies the file that `part` is the beginning of; empty if it is unknown or of another address."""
+    """The identity of the file that `part` is the beginning of; empty if unknown or from another address."""
     try:
         fields = json.loads(_tag_file(part).read_text())
         return fields["tag"] if fields["url"] == url else ""

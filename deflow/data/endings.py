@@ -1,17 +1,17 @@
-"""Endings: which columns of a file say where trajectories end, and where an episode terminated.
+"""Endings: the columns of a file that say where trajectories end and where episodes terminate.
 
-Three conventions share the word `terminals`. They are told apart by the columns beside it:
+Several conventions use the word `terminals`. The other columns tell them apart:
 
-| columns | a trajectory ends | the episode terminated (mask 0) |
+| columns | ends of trajectories | terminations (mask 0) |
 |---|---|---|
 | `terminations`, `truncations` (Gymnasium) | at either | at `terminations` |
 | `terminals` with `timeouts` or `truncations` (D4RL) | at either | at `terminals` |
-| `dones` with `timeouts` or `truncations` | at either | at `dones` that are not the others |
-| `terminals` or `dones` with `masks` | there | where the mask is 0 |
-| `terminals` alone (OGBench) | there | nowhere that the file says |
+| `dones` with `timeouts` or `truncations` | at either | at `dones` without the other |
+| `terminals` or `dones` with `masks` | at `terminals` or `dones` | where the mask is 0 |
+| `terminals` alone (OGBench) | at `terminals` | none known |
 
-A termination is final: nothing follows it, and its mask is 0. A truncation is a time limit: the next state's value
-counts.
+After a termination no state follows, and its mask is 0. A truncation is a cut, such as a time limit, and the next
+state's value counts.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ import numpy as np
 from ..errors import DatasetFileError, DataWarning
 
 Terminals = Literal["trajectory-end", "termination"]
-"""What a column `terminals` (or `dones`) that stands alone means."""
+"""The meaning of a column `terminals` (or `dones`) without a second column."""
 
 FLAGS = ("terminals", "terminations", "truncations", "timeouts", "dones", "masks")
-"""The columns of zeros and ones."""
+"""The columns that contain only 0 and 1."""
 
 TOLERANCE = 1e-4
-"""How far the next row's observation may be from this row's next observation, relative to its size (and to 1)."""
+"""Largest difference between a row's next observation and the next row's observation, relative to its size (or 1)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,20 +41,20 @@ class Endings:
     """Whether a trajectory ends with this row."""
 
     terminated: np.ndarray | None
-    """Whether the episode terminated here; None where the file does not say."""
+    """Whether the episode terminated here; None if the file does not say."""
 
     padded: bool
-    """Whether a trajectory's last row only holds its last observation: OGBench's layout, without next observations."""
+    """Whether a trajectory's last row has only its final observation (OGBench's layout, without next observations)."""
 
     reading: str
     """How the columns were read, in words."""
 
 
 def read_endings(path: pathlib.Path, columns: dict[str, np.ndarray], terminals: Terminals | None = None) -> Endings:
-    """What the file's columns say. `terminals` is what a lone `terminals` or `dones` means, where the user said it.
+    """Reads the file's columns. `terminals` is the meaning of a lone `terminals` or `dones`, if the user gave it.
 
     Raises:
-        DatasetFileError: Where no column says where trajectories end, the meaning is not clear, columns contradict each
+        DatasetFileError: If no column says where trajectories end, its meaning is unclear, columns contradict each
             other, or the file ends within a trajectory.
     """
     flags = {name: columns[name].astype(bool) for name in FLAGS if name in columns}
@@ -96,14 +96,14 @@ def _lone(
     meaning: Terminals | None,
     padded: bool,
 ) -> Endings:
-    """`terminals` or `dones` without a column beside it that says which of both kinds of end it marks."""
+    """Reads `terminals` or `dones` without a second column that says which kind of end it marks."""
     if meaning == "termination":
         _check_last(path, values)
-        return Endings(values, values, False, f"{name} as terminations, as was said; no truncations")
+        return Endings(values, values, False, f"{name} as terminations, as requested; no truncations")
     if name == "dones" and masks is None and meaning is None:
         raise DatasetFileError(
-            f"{path} has dones, which may mark terminations, or any end of an episode: add truncations (or timeouts), "
-            'or say which: terminals="termination" or terminals="trajectory-end".'
+            f"{path} has dones, which may mark terminations or any end of an episode: add truncations (or timeouts), "
+            'or give their meaning: terminals="termination" or terminals="trajectory-end".'
         )
     _check_last(path, values)
     if masks is not None:
@@ -112,10 +112,10 @@ def _lone(
 
 
 def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings: Endings) -> None:
-    """Each row that ends no trajectory is continued by the next one.
+    """Check that each row that does not end a trajectory is continued by the next one.
 
     Raises:
-        DatasetFileError: Where next observations say that it is not: two trajectories would become one.
+        DatasetFileError: If the next observations contradict that, because two trajectories would become one.
     """
     observations = columns["observations"].reshape(len(columns["observations"]), -1)
     within = ~endings.ends[:-1]
@@ -125,22 +125,22 @@ def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings
         if broken.any():
             row = int(np.argmax(broken))
             raise DatasetFileError(
-                f"{path} has {int(broken.sum()):,} rows whose next observation is not that of the row behind "
-                f"them though no trajectory ends there, first row {row} (read: {endings.reading}): mark the ends of "
-                "all trajectories, those at a time limit too, in truncations or timeouts."
+                f"{path} has {int(broken.sum()):,} rows whose next observation is not that of the next row, "
+                f"although no trajectory ends there, first in row {row} (read: {endings.reading}): mark the ends of "
+                "all trajectories, including those at a time limit, in truncations or timeouts."
             )
     elif endings.padded and (jumps := _jumps(observations, within)).any():
         row = int(np.argmax(jumps))
         warnings.warn(
-            f"{path} jumps in {int(jumps.sum()):,} rows that end no trajectory, first behind row {row}, by more than a "
-            "hundred times its usual step: if a trajectory ends there, mark it in terminals.",
+            f"{path} jumps after {int(jumps.sum()):,} rows that do not end a trajectory, first after row {row}, by "
+            "more than a hundred times its usual step: if a trajectory ends there, mark it in terminals.",
             DataWarning,
             stacklevel=2,
         )
 
 
 def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Rows of two matrices that are not the same to rounding. Looked at in pieces: there may be gigabytes of pixels."""
+    """Rows in which two matrices differ by more than rounding. Compared in pieces, since pixels may take gigabytes."""
     found = np.zeros(len(one), bool)
     for start in range(0, len(one), 10_000):
         part = slice(start, start + 10_000)
@@ -150,7 +150,7 @@ def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _jumps(observations: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Rows behind which the state moves a hundred times farther than in half of the rows (shape (rows - 1,))."""
+    """Rows after which the state moves over a hundred times the median step, shape (rows - 1,)."""
     if observations.dtype == np.uint8 or within.sum() < 10:
         return np.zeros(len(within), bool)
     scale = observations.std(0, dtype=np.float64)
@@ -163,6 +163,6 @@ def _jumps(observations: np.ndarray, within: np.ndarray) -> np.ndarray:
 def _check_last(path: pathlib.Path, ends: np.ndarray) -> None:
     if not ends[-1]:
         raise DatasetFileError(
-            f"{path} ends within a trajectory: it is truncated, or the ends of trajectories at a time limit are not "
-            "marked (mark each of them, in truncations or timeouts, not just the file's last row)."
+            f"{path} ends within a trajectory: it is truncated, or ends of trajectories at a time limit are not marked "
+            "(mark each of them in truncations or timeouts, not just the file's last row)."
         )

@@ -1,4 +1,4 @@
-"""One episode: played from its own seed, so that it is the same whoever plays it, when, and after what."""
+"""One episode of a collection, which depends only on its own seed."""
 
 import pathlib
 import zipfile
@@ -13,14 +13,14 @@ SPLITS = ("train", "val")
 """The two files of a dataset; their episodes have different seeds."""
 
 ATTEMPTS = 100
-"""How often an episode that its behaviour refuses is played again."""
+"""How often an episode is played again if the behaviour rejects it."""
 
 
 def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, steps: int) -> dict[str, np.ndarray]:
-    """Play one episode of `steps` transitions: columns of steps + 1 rows, in OGBench's types.
+    """Play one episode of `steps` transitions. Returns columns of steps + 1 rows, in OGBench's types.
 
     Raises:
-        CollectionError: If the behaviour refused every attempt.
+        CollectionError: If the behaviour rejected every attempt.
     """
     for attempt in range(ATTEMPTS):
         words = np.random.SeedSequence([seed, SPLITS.index(split), index, attempt]).generate_state(2)
@@ -29,17 +29,17 @@ def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, ste
             episode = _play(behaviour, int(words[1]), steps)
         if behaviour.accepts(episode):
             return episode
-    raise CollectionError(f"Episode {index} of {split} was refused {ATTEMPTS} times: choose another --seed.")
+    raise CollectionError(f"Episode {index} of {split} was rejected {ATTEMPTS} times: choose another --seed.")
 
 
 def write_episode(path: pathlib.Path, episode: dict[str, np.ndarray]) -> None:
-    """Keep a finished episode; it appears whole or not at all."""
+    """Save a finished episode atomically."""
     with appearing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, allow_pickle=False, **episode)
 
 
 def read_episode(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    """A kept episode, or None if it is not there or damaged."""
+    """A saved episode, or None if it is missing or damaged."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -1,12 +1,12 @@
-"""Where data lives, and how a file appears there: whole or not at all.
+"""The data directory, and writing files into it atomically.
 
 Below one data directory (default `~/.deflow/data`):
 
     official/<dataset>.npz, <dataset>-val.npz        what OGBench published, each with a sidecar <file>.json
     collected/<dataset>-<rows>-seed<k>/              what OGBench's oracles collected here, with provenance.json
 
-so that a collected set can never pass for the official one. OGBench's own folder `~/.ogbench/data` is read, never
-written.
+so that a collected dataset cannot be mistaken for the official one. OGBench's own folder `~/.ogbench/data` is only
+read.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from ..errors import FolderError
 
 DEFAULT_DATA_DIR = pathlib.Path("~/.deflow/data")
-"""The data directory where none is given."""
+"""The default data directory."""
 
 OGBENCH_DATA_DIR = pathlib.Path("~/.ogbench/data")
-"""Where OGBench itself keeps what it downloads."""
+"""OGBench's own folder for downloads."""
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
@@ -31,7 +31,7 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
 
 
 def make_folder(folder: pathlib.Path) -> pathlib.Path:
-    """The folder, made and proved writable; FolderError if it cannot be."""
+    """The folder, created if needed and checked to be writable; otherwise a FolderError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -55,7 +55,7 @@ def check_space(folder: pathlib.Path, needed: int) -> None:
 
 @contextlib.contextmanager
 def appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
+    """A temporary path beside `path`, which is renamed to it if the block succeeds and removed if it fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -72,5 +72,5 @@ def appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes, readable."""
+    """A number of bytes as text."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

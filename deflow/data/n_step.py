@@ -1,4 +1,4 @@
-"""Returns of n steps: rewards that were seen stand where the critic's own value stood."""
+"""n-step returns: the sum of several rewards from the data before the critic's value."""
 
 import numpy as np
 
@@ -6,20 +6,20 @@ from ..types import Batch
 
 
 def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
-    """The same N transitions, each followed for up to `steps` steps of its trajectory (Sutton and Barto 2018,
-    equation 7.1). Row t, followed for k steps, has
+    """The same N transitions, each extended over up to `steps` steps of its trajectory (Sutton and Barto 2018,
+    equation 7.1). Row t, extended over k steps, has
 
         reward            r_t + discount * r_(t+1) + ... + discount^(k-1) * r_(t+k-1)
         mask              discount^(k-1) * mask_(t+k-1)
         next observation  s'_(t+k-1)
 
-    so that reward + discount * mask * value(next observation) is the k-step target: a critic needs to know nothing of
-    it, and rows of different k may be mixed. A row is followed for fewer steps where the task was solved (mask 0) or
-    the trajectory ends. The actions behind a row's own are the data's, not the policy's: no correction is made for it.
+    so that reward + discount * mask * value(next observation) is the k-step target. Critics need no change, and rows of
+    different k can be mixed. A row has fewer steps at a termination (mask 0) or at the end of its trajectory. The later
+    actions are the data's and not the policy's, and no correction is made for that.
 
     Args:
-        data: Transitions in the order in which they were made (NumPy arrays), with `extras["trajectory_end"]`.
-        steps: n, at least 1; 1 returns the data as it is.
+        data: Transitions in their original order (NumPy arrays), with `extras["trajectory_end"]`.
+        steps: n, at least 1. With 1 the data is returned unchanged.
         discount: Discount factor per step.
 
     Raises:
@@ -29,8 +29,8 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         return data
     if "trajectory_end" not in data.extras:
         raise ValueError(
-            f"Returns of {steps} steps need to know where trajectories end: give the data a column "
-            'extras["trajectory_end"] (1 at a trajectory\'s last transition), or the agent n_step=1.'
+            f"{steps}-step returns need to know where trajectories end: add a column to the data, "
+            'extras["trajectory_end"] (1 at a trajectory\'s last transition), or use n_step=1.'
         )
     reward, mask = (np.asarray(column, np.float64) for column in (data.reward, data.mask))
     ends = (np.asarray(data.extras["trajectory_end"]) != 0) | (mask == 0)

@@ -1,8 +1,8 @@
-"""Nearest rows of every row, exactly, for a million rows of a few dozen numbers in minutes on two cores.
+"""Exact nearest neighbours of every row: a million rows of a few dozen numbers take minutes on two cores.
 
-A k-d tree that measures one distance at a time looks at a third of all rows there. Here its leaves are large, and the
-distances from one leaf's rows to another's are one matrix product in float32, which only says which pairs may count;
-these are then measured in float64.
+A k-d tree that measures one distance at a time would visit a third of all rows. Here the tree has large leaves, and the
+distances between the rows of two leaves are one matrix product in float32. It only selects candidate pairs, whose
+distances are then computed in float64.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _ROWS_ALONE = 5_000  # up to here a process of its own would take longer to star
 
 
 def nearest_rows(points: np.ndarray, count: int, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
-    """Indices of the `count` rows nearest to each row, itself excluded (an equal row is not); nearest first.
+    """Indices of the `count` rows nearest to each row, nearest first. A row is not its own neighbour; an equal row is.
 
     Args:
         points: Finite numbers, shape (N, D), N > count. The distance is Euclidean.
@@ -32,7 +32,7 @@ def nearest_rows(points: np.ndarray, count: int, *, workers: int | None = None, 
         progress: Whether to show a bar.
 
     Returns:
-        Indices, shape (N, k). Of rows equally far away it is not said which are found, but always the same.
+        Indices, shape (N, k). Ties are broken arbitrarily, but always in the same way.
     """
     search = _prepared(points, count)
     found = np.empty((len(points), count), np.int64)
@@ -44,8 +44,8 @@ def nearest_rows(points: np.ndarray, count: int, *, workers: int | None = None, 
 
 
 def _leaves(search: "_Search", workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows of each leaf and their neighbours. Processes of one thread each: many small products in several threads
-    would wait for each other."""
+    """The rows of each leaf and their neighbours, by processes of one thread each, since threads would slow down many
+    small products."""
     leaves = range(len(search.starts))
     if len(search.rows) <= _ROWS_ALONE:
         yield from map(search.leaf, leaves)
@@ -64,7 +64,7 @@ def _leaf(folder: str, leaf: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _opened(folder: str) -> "_Search":
-    """The arrays on disk, whose memory the workers share."""
+    """The arrays on disk, so that workers share their memory."""
     names = [field.name for field in dataclasses.fields(_Search)]
     return _Search(**{name: np.load(pathlib.Path(folder, f"{name}.npy"), mmap_mode="r") for name in names})
 
@@ -94,12 +94,12 @@ def _prepared(points: np.ndarray, count: int) -> "_Search":
 
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    """Rows in the order of the leaves, with a bounding box around each leaf."""
+    """The rows in the order of the leaves, with a bounding box for each leaf."""
 
     count: np.ndarray
     """Number of neighbours."""
     rows: np.ndarray
-    """Index that each row had, shape (N,)."""
+    """Original index of each row, shape (N,)."""
     points: np.ndarray
     """The rows along their principal axes, shape (N, D)."""
     products: np.ndarray
@@ -107,7 +107,7 @@ class _Search:
     starts: np.ndarray
     """First row of each leaf."""
     stops: np.ndarray
-    """Row behind the last of each leaf."""
+    """Row after the last one of each leaf."""
     low: np.ndarray
     """Smallest coordinates in each leaf."""
     high: np.ndarray
@@ -163,7 +163,7 @@ class _Search:
         return np.square(self.points[queries] - self.points[candidates]).sum(1)
 
     def _best(self, own: np.ndarray, *pairs: list[np.ndarray]) -> np.ndarray:
-        """Of all pairs of each own row the `count` nearest."""
+        """The `count` nearest among all pairs of each own row."""
         queries, candidates, distances = (np.concatenate(parts) for parts in pairs)
         order = np.lexsort((candidates, distances, queries))
         begin = np.searchsorted(queries[order], own)

@@ -1,4 +1,4 @@
-"""Reading npz files: only the wanted columns, never a pickle, and one sentence when the file is damaged."""
+"""Reading npz files: only the needed columns, never pickles, with a one-sentence error for a damaged file."""
 
 import pathlib
 import zipfile
@@ -11,10 +11,10 @@ from ..errors import DatasetFileError
 
 
 def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those of the named columns that the file has.
+    """The named columns, as far as the file has them.
 
     Raises:
-        DatasetFileError: If the file is truncated, damaged, no npz file at all, or holds Python objects.
+        DatasetFileError: If the file is truncated, damaged, not an npz file, or contains Python objects.
     """
     try:
         with open(path, "rb") as raw:
@@ -31,7 +31,7 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise DatasetFileError(
-                f"{path} holds Python objects, which are never loaded: save plain arrays of numbers."
+                f"{path} contains Python objects, which are never loaded: save plain arrays of numbers."
             ) from error
         raise DatasetFileError(
             f"{path} is truncated or damaged ({type(error).__name__}): fetch, collect or save it again."
@@ -39,7 +39,7 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
 
 
 def _other_kind(beginning: bytes) -> str | None:
-    """What a file is that begins like this, if it is no zip archive, which npz files are; None for what is unknown."""
+    """The kind of a file with this beginning, if it is not a zip archive (as npz files are); None if unknown."""
     for magic, kind in _KINDS.items():
         if beginning.startswith(magic):
             return kind

@@ -1,4 +1,4 @@
-"""The official files: found, or downloaded, and checked against what they were at first use."""
+"""The official files: found or downloaded, and checked against their digest at first use."""
 
 import os
 import pathlib
@@ -14,11 +14,11 @@ from .sources import URL_VARIABLE, Official
 def official_files(
     name: str, source: Official, data_dir: str | os.PathLike[str] | None, progress: bool
 ) -> tuple[pathlib.Path, pathlib.Path]:
-    """The training and the validation file of a task, downloaded if they are nowhere.
+    """The training and the validation file of a task, downloaded if they are not found.
 
     Raises:
-        DownloadError: If they are nowhere and cannot be downloaded. The message says what to run instead.
-        DatasetFileError: If a file is no longer what it was at first use.
+        DownloadError: If they are not found and cannot be downloaded. The message says what to run instead.
+        DatasetFileError: If a file has changed since its first use.
         FolderError: If the data directory cannot be written.
     """
     task = Environment(name).task
@@ -43,7 +43,7 @@ def official_files(
 
 
 def _verified(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The path, after its SHA-256 was recorded (first use) or found unchanged (later)."""
+    """The path, after its SHA-256 was recorded (first use) or checked (later)."""
     sidecar, found = folder / f"{path.name}.json", {"sha256": digest(path), "bytes": path.stat().st_size}
     if not sidecar.exists():
         write_json(sidecar, found)
@@ -57,7 +57,7 @@ def _verified(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _instead(name: str, folder: pathlib.Path) -> str:
-    """What to do when there is no official file."""
+    """What to do if there is no official file."""
     task = Environment(name).task
     assert task is not None
     by_hand = f"set {URL_VARIABLE} to a mirror's address, or copy the two files to {folder}"

@@ -1,4 +1,4 @@
-"""Provenance: where a dataset came from, kept in a sidecar beside it and in every run that trained on it."""
+"""Provenance: where a dataset came from, recorded in a file beside it and in every run that trained on it."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from ..errors import DatasetFileError
 from .folders import appearing
 
 VERSIONED = ("mujoco", "ogbench", "numpy")
-"""Packages whose version decides what a collected set holds."""
+"""Packages whose version affects a collected dataset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Provenance:
     """Where a dataset came from."""
 
     source: Literal["official", "collected", "user"]
-    """Who made it: OGBench, OGBench's oracles on this machine, or the user."""
+    """Who made it: OGBench (official), OGBench's oracles on this machine (collected), or the user (user)."""
 
     dataset: str
     """Its name, such as `cube-single-play-v0`."""
@@ -40,16 +40,16 @@ class Provenance:
     """The seed it was collected with."""
 
     mujoco: str = ""
-    """Version of mujoco that collected it; for other sources the one that is installed."""
+    """Version of mujoco that collected it; for other sources, the installed one."""
 
     ogbench: str = ""
-    """Version of ogbench that collected it; for other sources the one whose rules gave the rewards."""
+    """Version of ogbench that collected it; for other sources, the one that computed the rewards."""
 
     numpy: str = ""
-    """Version of numpy that collected it; for other sources the one that is installed."""
+    """Version of numpy that collected it; for other sources, the installed one."""
 
     reading: str = ""
-    """How the columns that end trajectories were read."""
+    """How the columns that mark the ends of trajectories were read."""
 
     def to_json(self) -> dict[str, Any]:
         """As a dictionary of strings and numbers."""
@@ -57,7 +57,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Provenance":
-        """The inverse of `to_json`; TypeError if it is something else."""
+        """The inverse of `to_json`. Raises a TypeError for anything else."""
         return cls(**fields)
 
 
@@ -79,7 +79,7 @@ def write_json(path: pathlib.Path, fields: dict[str, Any]) -> None:
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Read what `write_json` wrote; DatasetFileError if it is damaged."""
+    """Read what `write_json` wrote. Raises a DatasetFileError if it is damaged."""
     try:
         fields = json.loads(path.read_text())
     except (OSError, ValueError) as error:

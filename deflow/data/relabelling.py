@@ -1,4 +1,4 @@
-"""Relabelling: the rewards and masks of one task for data that was collected without one, by OGBench's own rules."""
+"""Relabelling: a task's rewards and masks, by OGBench's own rules, for data that was collected without a task."""
 
 import contextlib
 import pathlib
@@ -13,11 +13,11 @@ from ..errors import DataError
 from .npz import read_columns
 
 STATE_COLUMNS = ("qpos", "button_states")
-"""What OGBench's rules look at."""
+"""The columns that OGBench's rules use."""
 
 
 def state_widths(environment: gymnasium.Env) -> dict[str, int]:
-    """Numbers per row of the columns OGBench's rules look at, in this environment (which is reset)."""
+    """Numbers per row of the columns that OGBench's rules use, in this environment (which is reset)."""
     with unchanged_global_generator(), quiet_spaces():
         environment.reset(seed=0)
     bare = environment.unwrapped
@@ -30,9 +30,9 @@ def state_widths(environment: gymnasium.Env) -> dict[str, int]:
 def relabel(
     identifier: str, environment: gymnasium.Env, states: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards and masks, float32 of shape (N,), of the environment's task for N states of the simulator.
+    """Rewards and masks (float32, shape (N,)) of the environment's task for N states of the simulator.
 
-    Single-task goals are not drawn, so that the result is the same each time; the generators are seeded all the same.
+    The goal of a single task is fixed, so the result is always the same; the generators are seeded nevertheless.
     """
     columns = dict(states)
     with unchanged_global_generator(), quiet_spaces():
@@ -42,10 +42,10 @@ def relabel(
 
 
 def task_successes(name: str, path: pathlib.Path) -> dict[str, int]:
-    """For every task that shares this task's environment: how many transitions of the file are in a solved state."""
+    """For every task of this task's environment: the number of transitions of the file in a solved state."""
     task = Environment(name).task
     if task is None:
-        raise DataError(f"{name} is not an OGBench task: only those share a file between tasks.")
+        raise DataError(f"{name} is not an OGBench task, and only these share a file between tasks: give one of them.")
     columns = read_columns(path, ("terminals", *STATE_COLUMNS))
     keep = ~columns.pop("terminals").astype(bool)
     states = {column: values[keep] for column, values in columns.items()}
@@ -63,7 +63,7 @@ def task_successes(name: str, path: pathlib.Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def unchanged_global_generator() -> Iterator[None]:
-    """Seed NumPy's global generator, from which mazes draw, and give it back as it was."""
+    """A context with a seeded global generator of NumPy, which mazes use. Its state is restored afterwards."""
     state = np.random.get_state()
     np.random.seed(0)
     try:

@@ -1,4 +1,4 @@
-"""Sources: which file a task is learned from. One of these is what `load_task` is told."""
+"""Sources: the file a task is learned from. `load_task` takes one of these."""
 
 import dataclasses
 import os
@@ -18,10 +18,10 @@ URL_VARIABLE = "DEFLOW_DATA_URL"
 
 @dataclasses.dataclass(frozen=True)
 class Official:
-    """The dataset OGBench published: from the data directory, from OGBench's own folder, or downloaded."""
+    """OGBench's published dataset: from the data directory, from OGBench's own folder, or downloaded."""
 
     base_url: str | None = None
-    """Address below which `<dataset>.npz` lies; `DEFLOW_DATA_URL`, else OGBench's own, if not given."""
+    """Address of the folder of `<dataset>.npz` (default: `DEFLOW_DATA_URL`, or else OGBench's own)."""
 
     download: bool = True
     """Whether a missing file may be downloaded."""
@@ -33,7 +33,7 @@ class Official:
 
 @dataclasses.dataclass(frozen=True)
 class UserFile:
-    """The user's own npz file, a row per step: observations, actions (in the environment's own units), rewards, perhaps
+    """Your own npz file, one row per step: observations, actions (in the environment's own units), rewards, optionally
     next_observations, and columns that say where trajectories end.
 
     These are `terminations` and `truncations` (as Gymnasium gives them), `terminals` and `timeouts` (as in D4RL), or
@@ -49,14 +49,14 @@ class UserFile:
     """The validation file, if there is one."""
 
     terminals: Terminals | None = None
-    """What `terminals` (or `dones`) means where no column beside it says so: `trajectory-end` or `termination`."""
+    """What `terminals` (or `dones`) means without a second column: `trajectory-end` or `termination`."""
 
     def __post_init__(self) -> None:
         if self.terminals not in (None, *get_args(Terminals)):
             raise DataError(f"terminals must be one of {', '.join(get_args(Terminals))}, got {self.terminals!r}.")
         for path in (self.path, self.validation):
             if path is not None and not pathlib.Path(path).expanduser().is_file():
-                raise DataError(f"There is no data file {path}: check its path.")
+                raise DataError(f"The data file {path} does not exist: check its path.")
 
 
 Source = Official | Collected | UserFile

@@ -1,4 +1,4 @@
-"""Tasks: a name becomes an environment and the transitions to learn it from."""
+"""Tasks: an environment, and the transitions to learn from, by the task's name."""
 
 import dataclasses
 import os
@@ -30,7 +30,7 @@ from .validation import (
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An offline problem. Arrays are NumPy's, with the transitions along the first axis."""
+    """An offline problem. Its arrays are NumPy's, with transitions along the first axis."""
 
     environment: Environment
     """How to make the environment."""
@@ -39,16 +39,16 @@ class Task:
     """Its sizes."""
 
     train: Batch
-    """N transitions; `extras["trajectory_end"]` is 1 at a trajectory's last one."""
+    """N transitions. `extras["trajectory_end"]` is 1 at a trajectory's last one."""
 
     validation: Batch | None
-    """Transitions nothing is trained on, if the source has some."""
+    """Transitions that are not used for training, if the source has any."""
 
     provenance: Provenance
     """Where the transitions came from."""
 
     relabelled: bool = False
-    """Whether OGBench's rules gave rewards and masks: then a mask of 0 says that the task is solved."""
+    """Whether OGBench's rules gave the rewards and masks: then a termination is a solved task."""
 
     @property
     def name(self) -> str:
@@ -57,18 +57,18 @@ class Task:
 
     @property
     def terminations(self) -> int:
-        """Number of training transitions after which nothing follows (mask = 0)."""
+        """Number of training transitions that are terminations (mask 0)."""
         return int(np.sum(np.asarray(self.train.mask) == 0))
 
     @property
     def truncations(self) -> int:
-        """Number of training trajectories that end without a termination: at a time limit, or where recording ended."""
+        """Number of training trajectories that end without a termination: at a time limit, or with the recording."""
         ends = np.asarray(self.train.extras["trajectory_end"]) != 0
         return int(np.sum(ends & (np.asarray(self.train.mask) != 0)))
 
     @property
     def successes(self) -> int | None:
-        """Number of training transitions in which the task is solved; None where the data does not say."""
+        """Number of training transitions in which the task is solved; None if the data does not say."""
         return self.terminations if self.relabelled else None
 
     @property
@@ -78,7 +78,7 @@ class Task:
 
 
 COLUMNS = ("observations", "actions", "rewards", "next_observations", *FLAGS)
-"""What is read beside the simulator's states."""
+"""The columns that are read, besides the simulator's states."""
 
 
 def load_task(
@@ -90,19 +90,20 @@ def load_task(
     workers: int | None = None,
     progress: bool = True,
 ) -> Task:
-    """Load a task: make its environment, find its data (download or collect it if need be), check and label it.
+    """Load a task: create its environment, find its data (or download or collect it), and check and label it.
 
     Args:
         name: An OGBench task name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id.
-        source: `Official()`, `Collected(rows, seed)` (collected now if it is not there), or `UserFile(path)`.
+        source: `Official()`, `Collected(rows, seed)` (collected if it is not there), or `UserFile(path)`.
         data_dir: The data directory; its layout is in `deflow.data.folders`.
         success_timing: When OGBench judges success while acting; the data's rewards do not depend on it.
         workers: Number of processes of a collection; all cores if not given.
         progress: Whether to show bars.
 
     Raises:
-        DataError: For an unknown task, unfit spaces, a damaged or missing file, and a folder that cannot be written.
-        CollectionInterrupted: On Ctrl-C during a collection. A second call continues.
+        DataError: If the task is unknown, its spaces are not supported, a file is damaged or missing, or a folder
+            cannot be written.
+        CollectionInterrupted: On Ctrl-C during a collection, which the next call continues.
     """
     environment = Environment(name, success_timing)
     made = environment.make()
@@ -153,8 +154,7 @@ def _find(
         dataset, kind = task.dataset, "official"
     else:
         raise DatasetFileError(
-            f"{environment.name} is not an OGBench task, so that there is no dataset to download: bring a file of "
-            "your own."
+            f"{environment.name} is not an OGBench task, so there is no dataset to download: use a file of your own."
         )
     return (
         train,
@@ -174,7 +174,7 @@ def _find(
 def _read(
     path: pathlib.Path, environment: Environment, made: Adapter, meaning: Terminals | None
 ) -> tuple[Batch, str, bool]:
-    """One file's transitions, checked; how its ends were read; and whether OGBench's rules labelled it."""
+    """One file's checked transitions, how its ends were read, and whether OGBench's rules labelled it."""
     columns, spec, task = read_columns(path, COLUMNS), spec_of(made), environment.task
     relabelled = task is not None and "rewards" not in columns
     widths = state_widths(made) if relabelled else {}

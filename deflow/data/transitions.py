@@ -1,4 +1,4 @@
-"""Transitions: the columns of a file -> a batch of (s, a, r, mask, s')."""
+"""Transitions: turning a file's columns into a batch of (s, a, r, mask, s')."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ MARGIN = 1e-5
 
 
 def kept_rows(columns: dict[str, np.ndarray], endings: Endings) -> np.ndarray:
-    """Which rows (a mask of shape (rows,)) are transitions: those with a next state, and those that need none.
+    """Which rows are transitions (booleans of shape (rows,)): those with a next state, and those that need none.
 
-    Where the file has no next observations, a trajectory's last row has no next state. It is a transition only if it
-    terminated, since then nothing is asked of what follows.
+    Without next observations in the file, a trajectory's last row has no next state. It is a transition only if it is a
+    termination, since then the next state is not used.
     """
     if "next_observations" in columns:
         return np.ones_like(endings.ends)

@@ -1,4 +1,4 @@
-"""Validation: what a dataset's columns must satisfy before anything is trained on them."""
+"""Validation: the checks of a dataset's columns before training."""
 
 import pathlib
 import warnings
@@ -10,32 +10,32 @@ from ..types import Spec
 from .endings import FLAGS
 
 LARGEST = 1e9
-"""Numbers beyond it are refused: a few products later their squares leave float32's range, and all becomes NaN."""
+"""Larger numbers are refused, because their products soon leave float32's range and become NaN."""
 
 TOLERANCE = 1e-3
-"""How far beyond its bounds an action may lie, in units of half their range, before the file is refused."""
+"""How far an action may exceed its bounds, in units of half their range, before the file is refused."""
 
 
 def check_present(path: pathlib.Path, columns: dict[str, np.ndarray], needed: tuple[str, ...]) -> None:
-    """Every needed column is there, has numbers, and all have the same number of rows."""
+    """Check that the needed columns exist, contain numbers, and have the same number of rows."""
     missing = [name for name in needed if name not in columns]
     if missing:
         raise DatasetFileError(f"{path} has no column {missing[0]!r}: it needs {', '.join(needed)}.")
     rows = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     for name, column in columns.items():
         if column.dtype.kind not in "fiub":
-            raise DatasetFileError(f"{path} holds {name} of type {column.dtype}: save them as numbers.")
+            raise DatasetFileError(f"{path} has {name} of type {column.dtype}: save them as numbers.")
         if rows[name] != rows["observations"]:
             raise DatasetFileError(
                 f"{path} has {rows['observations']} rows of observations but {rows[name]} of {name}: every column "
                 "needs one row per step."
             )
     if not rows["observations"]:
-        raise DatasetFileError(f"{path} has no rows: collect or save some.")
+        raise DatasetFileError(f"{path} has no rows: save at least one trajectory.")
 
 
 def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
-    """The columns with the axes they should have: (N, 1) where a row has one number as (N,), and the reverse."""
+    """The columns with the right axes: (N, 1) becomes (N,) if a row has one number, and vice versa."""
     shapes = {"observations": spec.observation_shape, "next_observations": spec.observation_shape}
     shapes["actions"] = (spec.action_size,)
     found = {}
@@ -49,7 +49,7 @@ def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarra
 def check_shapes(
     path: pathlib.Path, columns: dict[str, np.ndarray], spec: Spec, environment: str, widths: dict[str, int]
 ) -> None:
-    """Shapes and types agree with the environment; `widths` are those of simulator columns such as qpos."""
+    """Check shapes and types against the environment's. `widths` are those of simulator columns such as qpos."""
     shapes = {
         "observations": spec.observation_shape,
         "next_observations": spec.observation_shape,
@@ -61,19 +61,19 @@ def check_shapes(
     for name, shape in shapes.items():
         if name in columns and columns[name].shape[1:] != shape:
             raise DatasetFileError(
-                f"{path} holds {name} of shape {columns[name].shape[1:]} a row, but {environment} has {shape}: check "
+                f"{path} has {name} of shape {columns[name].shape[1:]} per row, but {environment} has {shape}: check "
                 "that the file was recorded in that environment."
             )
     for name in ("observations", "next_observations"):
         if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
             raise DatasetFileError(
-                f"{path} holds {name} of type {columns[name].dtype}, but {environment} gives {spec.observation_dtype}: "
+                f"{path} has {name} of type {columns[name].dtype}, but {environment} has {spec.observation_dtype}: "
                 "check that the file was recorded in that environment."
             )
 
 
 def check_finite(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
-    """No entry is NaN, infinite, or larger than training in float32 can bear; the first bad one is named."""
+    """Check that no entry is NaN, infinite, or too large for float32. The error names the first bad one."""
     for name, column in columns.items():
         if column.dtype == np.uint8 or column.dtype == bool or not column.size:
             continue
@@ -88,40 +88,40 @@ def check_finite(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
             else "remove or repair such rows"
         )
         raise DatasetFileError(
-            f"{path} holds {value} in {name}, first in row {row} (coordinate {int(np.argmax(bad[row]))}): {remedy}."
+            f"{path} has {value} in {name}, first in row {row} (coordinate {int(np.argmax(bad[row]))}): {remedy}."
         )
 
 
 def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
-    """Columns that mark rows hold 0 and 1."""
+    """Check that columns that mark rows contain only 0 and 1."""
     for name in FLAGS:
         if name in columns and columns[name].dtype != bool:
             bad = (columns[name] != 0) & (columns[name] != 1)
             if bad.any():
                 row = int(np.argmax(bad))
                 raise DatasetFileError(
-                    f"{path} holds {columns[name][row]} in {name}, first in row {row}: only 0 and 1 mean something."
+                    f"{path} has {columns[name][row]} in {name}, first in row {row}: only 0 and 1 are allowed."
                 )
 
 
 def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
-    """Actions, in units where the environment's bounds are -1 and 1, lie within them."""
+    """Check that actions, in units in which the environment's bounds are -1 and 1, lie within them."""
     beyond = np.abs(actions) > 1 + TOLERANCE
     if beyond.any():
         row = int(np.argmax(beyond.any(axis=1)))
         raise DatasetFileError(
-            f"{path} holds an action beyond the environment's bounds, first in row {row}, coordinate "
+            f"{path} has an action beyond the environment's bounds, first in row {row}, coordinate "
             f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the actions, or "
             "use the environment they were recorded in."
         )
 
 
 def warn_without_success(path: pathlib.Path, mask: np.ndarray, environment: str) -> None:
-    """A DataWarning if nothing in the data of an OGBench task ever solves it."""
+    """Emits a DataWarning if nothing in the data of an OGBench task solves it."""
     if not np.any(mask == 0):
         warnings.warn(
-            f"None of the {len(mask):,} transitions in {path} solves {environment}: offline training has no success to "
-            "learn from; collect more rows or choose another task.",
+            f"None of the {len(mask):,} transitions in {path} solves {environment}, so offline training has no success "
+            "to learn from: collect more rows or choose another task.",
             DataWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Environments: what a task's name means, how its environment is made, adapted and seeded, and what success is.
+"""Environments: the meaning of a task's name, and how an environment is made, adapted, seeded and judged.
 
 Names are listed in `__init__.pyi` and imported on first use, because worker processes need few of them.
 """

@@ -1,4 +1,4 @@
-"""Environments: a picklable recipe, checked spaces, and actions in [-1, 1] whatever the machine behind them wants."""
+"""Environments: a picklable recipe, checked spaces, and actions in [-1, 1] whatever the environment's own units."""
 
 import dataclasses
 import functools
@@ -20,14 +20,14 @@ SuccessTiming = Literal["pre", "post"]
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """How to make an environment: what a worker process is given instead of the environment itself."""
+    """How to make an environment, which is sent to worker processes instead of the environment itself."""
 
     name: str
     """An OGBench single-task dataset name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id."""
 
     success_timing: SuccessTiming = "pre"
-    """Whether OGBench judges success on the state before the step (its default since 1.2.0) or after it (`post`, behind
-    the published numbers). Other environments have no such setting."""
+    """Whether OGBench judges success by the state before the step (`pre`, its default since 1.2.0) or after it (`post`,
+    as in the published numbers). Other environments have no such setting."""
 
     def __post_init__(self) -> None:
         if self.success_timing not in ("pre", "post"):
@@ -43,16 +43,16 @@ class Environment:
         return parse_task_name(self.name)
 
     def make(self) -> "Adapter":
-        """The environment: takes actions in [-1, 1], gives observations of the type `spec` says.
+        """The environment, which takes actions in [-1, 1] and gives observations of the type in `spec`.
 
         Raises:
             UnknownTaskError: If nothing has this name.
-            SpaceError: If the actions are not continuous or the observations not one array.
+            SpaceError: If the actions are not continuous or the observations are not a single array.
         """
         return Adapter(self._make())
 
     def spec(self) -> "Spec":
-        """The sizes of the problem (makes the environment once per process to look)."""
+        """The sizes of the problem. Makes the environment once per process to find out."""
         return _spec(self)
 
     def _make(self) -> gymnasium.Env:
@@ -79,7 +79,7 @@ def _spec(environment: Environment) -> "Spec":
 
 
 class Adapter(gymnasium.Wrapper):
-    """Actions of shape (A,) in [-1, 1] in, observations as float32 (uint8 where the environment gives bytes) out."""
+    """Takes actions of shape (A,) in [-1, 1] and gives observations as float32 (uint8 for environments with bytes)."""
 
     observation_space: gymnasium.spaces.Box
     action_space: gymnasium.spaces.Box
@@ -100,13 +100,13 @@ class Adapter(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; the observation has the spec's type."""
+        """Start an episode. The observation has the spec's type."""
         with quiet_spaces():
             observation, info = self.env.reset(seed=seed, options=options)
         return np.asarray(observation, self.observation_space.dtype), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
-        """One step with an action in [-1, 1]; values beyond are cut off."""
+        """One step with an action in [-1, 1]. Values outside are clipped."""
         action = np.clip(action, -1.0, 1.0)
         if self._rescales:
             action = from_unit(action, self._low, self._high)
@@ -152,31 +152,31 @@ def to_unit(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
 
 
 def check_observations(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
-    """The observation space, if it is one array of numbers; else SpaceError."""
+    """The observation space if it is a single array of numbers; otherwise a SpaceError."""
     if isinstance(space, gymnasium.spaces.Dict):
         raise SpaceError(
-            f"{name} gives dictionary observations with keys {sorted(space.spaces)}, but DeFlow reads one array: wrap "
-            "it in gymnasium.wrappers.FlattenObservation and register that environment under a name of its own."
+            f"{name} has dictionary observations with keys {sorted(space.spaces)}, but deflow needs a single array: "
+            "wrap it in gymnasium.wrappers.FlattenObservation and register the result under its own name."
         )
     if not isinstance(space, gymnasium.spaces.Box):
         raise SpaceError(
-            f"{name} gives observations of {type(space).__name__}, but DeFlow reads one array of numbers: wrap it in "
-            "gymnasium.wrappers.FlattenObservation and register that environment under a name of its own."
+            f"{name} has observations of {type(space).__name__}, but deflow needs a single array of numbers: wrap "
+            "it in gymnasium.wrappers.FlattenObservation and register the result under its own name."
         )
     return space
 
 
 def check_actions(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
-    """The action space, if it is one vector with finite bounds; else SpaceError."""
+    """The action space if it is a vector with finite bounds; otherwise a SpaceError."""
     if not isinstance(space, gymnasium.spaces.Box):
         raise SpaceError(
-            f"{name} takes actions of {type(space).__name__}, but DeFlow acts in continuous spaces only: choose an "
-            "environment whose action space is a Box."
+            f"{name} has actions of {type(space).__name__}, but deflow needs continuous ones: choose an environment "
+            "whose action space is a Box."
         )
     if len(space.shape) != 1:
         raise SpaceError(
-            f"{name} takes actions of shape {space.shape}, but DeFlow acts with one vector: flatten the action space "
-            "with a wrapper and register that environment under a name of its own."
+            f"{name} has actions of shape {space.shape}, but deflow needs a vector: flatten the action space with a "
+            "wrapper and register the result under its own name."
         )
     if not np.issubdtype(space.dtype, np.floating):
         raise SpaceError(
@@ -185,7 +185,7 @@ def check_actions(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Bo
         )
     if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
         raise SpaceError(
-            f"{name} has actions without finite bounds, so that they cannot be scaled to [-1, 1]: bound them with "
-            "gymnasium.wrappers.RescaleAction and register that environment under a name of its own."
+            f"{name} has actions without finite bounds, so they cannot be scaled to [-1, 1]: bound them with "
+            "gymnasium.wrappers.RescaleAction and register the result under its own name."
         )
     return space

@@ -1,4 +1,4 @@
-"""What may be given where an environment is asked for: anything that makes one, in whichever process needs it."""
+"""What can be passed as an environment: anything that makes one, in whichever process needs it."""
 
 from typing import Any, Protocol, cast
 
@@ -6,7 +6,7 @@ import gymnasium
 
 
 class EnvironmentMaker(Protocol):
-    """An `Environment`, or an object of your own that can be pickled."""
+    """An `Environment`, or your own picklable object."""
 
     def make(self) -> gymnasium.Env[Any, Any]:
         """A new environment."""
@@ -18,14 +18,14 @@ class HasEnvironmentMaker(Protocol):
 
     @property
     def environment(self) -> EnvironmentMaker:
-        """What makes the environment."""
+        """The maker of the environment."""
         ...
 
 
 EnvironmentLike = EnvironmentMaker | HasEnvironmentMaker
-"""A task, or anything that can be pickled and has `make() -> gymnasium.Env`."""
+"""A task, or any picklable object with `make() -> gymnasium.Env`."""
 
 
 def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
-    """What makes the environment: that of a task, or what was given."""
+    """The maker of the environment: a task's, or the given object itself."""
     return cast(EnvironmentMaker, getattr(given, "environment", given))

@@ -1,4 +1,4 @@
-"""Episodes that repeat: every generator that an environment draws from is seeded before its reset."""
+"""Reproducible episodes: every generator that an environment uses is seeded before its reset."""
 
 import contextlib
 import random
@@ -20,10 +20,10 @@ def seeded_reset(environment: gymnasium.Env, global_seed: int, own_seed: int) ->
 
 @contextlib.contextmanager
 def nothing_from_the_system(seed: int) -> Iterator[None]:
-    """Within: generators that Gymnasium would seed from the system's entropy get their seeds from `seed`.
+    """A context in which generators that Gymnasium would seed from the system's entropy are seeded from `seed`.
 
-    OGBench's manipulation environments reset with samples from a new, unseeded `action_space`, which MuJoCo's solver
-    then starts from: differences of 1e-13, which contacts enlarge.
+    OGBench's manipulation environments sample from a new, unseeded `action_space` at a reset, and MuJoCo's solver
+    starts from that sample. This causes differences of 1e-13, which contacts amplify.
     """
     original, source = seeding.np_random, np.random.default_rng(seed)
 

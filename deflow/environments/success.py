@@ -1,4 +1,4 @@
-"""Success: what the environment says of a step, read in one place for evaluation and interaction alike."""
+"""Success: what the environment reports about a step, read here for evaluation and interaction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 
 
 def step_success(info: Mapping[str, Any]) -> float:
-    """1 where the step's `info["success"]` is true, 0 where it is false, NaN where the environment does not say.
+    """1 if the step's `info["success"]` is true, 0 if it is false, NaN if the environment does not report it.
 
-    An episode succeeds where any of its steps does: `numpy.fmax` of its steps, NaN where none said.
+    An episode succeeds if any of its steps does: `numpy.fmax` over its steps, NaN if none reported it.
     """
     return float(np.any(info["success"])) if "success" in info else np.nan

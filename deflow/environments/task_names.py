@@ -1,4 +1,4 @@
-"""Names: a task's name -> the environment it is played in and the dataset it is learned from.
+"""Task names: each gives the environment to play in and the dataset to learn from.
 
 `cube-single-play-singletask-task2-v0` is task 2 in the environment `cube-single-singletask-task2-v0`, learned from the
 dataset `cube-single-play-v0`. The five tasks of an environment share one dataset.
@@ -42,7 +42,7 @@ class TaskName:
     """The Gymnasium id without a task, such as `cube-single-v0`: where data is collected."""
 
     kind: str
-    """What the dataset holds: play, noisy, navigate, stitch or explore."""
+    """The kind of the dataset: play, noisy, navigate, stitch or explore."""
 
     @property
     def family(self) -> str:
@@ -52,7 +52,7 @@ class TaskName:
 
 @functools.cache
 def task_names(*, pixels: bool = False) -> tuple[str, ...]:
-    """Names of OGBench's single-task problems, sorted; those seen through a camera only if `pixels`."""
+    """Sorted names of OGBench's single-task problems, including the visual ones if `pixels`."""
     names = []
     for identifier in gymnasium.registry:
         parts = identifier.split("-")

@@ -1,4 +1,4 @@
-"""Behaviours that fill datasets: OGBench's own oracles, by family and kind of dataset."""
+"""Behaviours that collect datasets: OGBench's own oracles, by family and kind of dataset."""
 
 from ...errors import CollectionError
 from ..task_names import TaskName
@@ -21,11 +21,11 @@ def behaviour_of(task: TaskName) -> type[Play] | type[Navigate]:
     """The behaviour that collects a task's dataset.
 
     Raises:
-        CollectionError: If OGBench brings no oracle for it. The message names what can be collected.
+        CollectionError: If OGBench has no oracle for it. The message names what can be collected.
     """
     if task.base_id.startswith("visual-") or (task.family, task.kind) not in BEHAVIOURS:
         raise CollectionError(
-            f"{task.dataset} cannot be collected, since OGBench brings no oracle for it (cube, scene and puzzle 'play' "
+            f"{task.dataset} cannot be collected, since OGBench has no oracle for it (cube, scene and puzzle 'play' "
             "and pointmaze 'navigate' have one): use the official files, which are downloaded, or copied by hand to "
             "<data-dir>/official."
         )
@@ -33,5 +33,5 @@ def behaviour_of(task: TaskName) -> type[Play] | type[Navigate]:
 
 
 def episode_steps(task: TaskName) -> int:
-    """Transitions of an episode in OGBench's own set: 2000 in the giant maze, 1000 elsewhere."""
+    """Transitions per episode in OGBench's dataset: 2000 in the giant maze, 1000 elsewhere."""
     return 2000 if task.base_id.startswith("pointmaze-giant") else 1000

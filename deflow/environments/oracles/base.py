@@ -1,4 +1,4 @@
-"""What a behaviour must do to fill a dataset."""
+"""What a behaviour must do to collect a dataset."""
 
 import abc
 import dataclasses
@@ -28,12 +28,12 @@ STATE_COLUMNS = (Column("qpos", "prev_qpos", np.float32), Column("qvel", "prev_q
 class Behaviour(abc.ABC):
     """Acts in one environment, one episode after the other.
 
-    All that it draws comes from NumPy's global generator and the environment's own, both of which are seeded before
-    each `begin`; nothing may be carried from one episode to the next.
+    All its randomness comes from NumPy's global generator and the environment's own, both of which are seeded before
+    each `begin`. No state may be kept from one episode to the next.
     """
 
     columns: ClassVar[tuple[Column, ...]] = STATE_COLUMNS
-    """The columns beside observations, actions and terminals."""
+    """The columns in addition to observations, actions and terminals."""
 
     environment: Any
     """The bare environment (without wrappers)."""
@@ -48,8 +48,8 @@ class Behaviour(abc.ABC):
 
     @abc.abstractmethod
     def observe(self, observation: np.ndarray, info: dict[str, Any]) -> None:
-        """Take in what the step led to."""
+        """Process the result of the step."""
 
     def accepts(self, episode: dict[str, np.ndarray]) -> bool:
-        """Whether the finished episode belongs in the dataset; if not, it is played again with another seed."""
+        """Whether to keep the finished episode. If not, it is played again with another seed."""
         return True

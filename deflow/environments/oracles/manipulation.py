@@ -29,7 +29,7 @@ STACKING = {
 
 
 class Play(Behaviour):
-    """OGBench's plan oracles with smooth noise; a new target whenever a plan has been carried out."""
+    """OGBench's plan oracles with smooth noise, and a new target after every completed plan."""
 
     oracles: ClassVar[dict[str, type[PlanOracle]]] = {"cube": CubePlanOracle}
 
