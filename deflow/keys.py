@@ -1,11 +1,28 @@
 """Randomness: one key, split by name."""
 
 import zlib
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 
 def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     """A key for one purpose. Adding a purpose does not change what the others draw."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def check_key(key: Any) -> None:
+    """Refuses what is no typed random key.
+
+    Raises:
+        TypeError: Says how keys are made.
+    """
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"key must be made by jax.random.key(seed), got {key!r}.")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError(
+            f"key must be made by jax.random.key(seed), got an array of type {key.dtype}: jax.random.PRNGKey makes "
+            "keys of the old style."
+        )

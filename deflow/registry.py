@@ -5,7 +5,7 @@ import importlib.metadata
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import PluginWarning, RegistrationError, UnknownNameError
 
@@ -55,11 +55,40 @@ class Registry(Mapping[str, type], Generic[T]):
         """
         return lambda cls: self._add(name, cls, cls.__module__.partition(".")[0])
 
+    def member(self, choice: Any) -> Any:
+        """The part that a choice stands for: a registered name or a class with its defaults, a part as it is.
+
+        Raises:
+            TypeError: For anything else.
+            UnknownNameError: For a name that is not registered.
+        """
+        if isinstance(choice, str):
+            return self[choice]()
+        if isinstance(choice, type) and issubclass(choice, self.bases):
+            try:
+                return choice()
+            except TypeError as error:
+                raise TypeError(
+                    f"{choice.__name__} is made by its configuration, with the data's sizes: give "
+                    f"{choice.__name__}Config(), or one of {', '.join(map(repr, self))}."
+                ) from error
+        if isinstance(choice, self.bases):
+            return choice
+        raise TypeError(self.refusal(choice))
+
+    def refusal(self, choice: Any) -> str:
+        """The sentence for something that is no member."""
+        got = choice.__name__ if isinstance(choice, type) else repr(choice)
+        return (
+            f"The {self.kind} must be one of {', '.join(map(repr, self))} or an object of a class derived from "
+            f"{' or '.join(base.__name__ for base in self.bases)}, got {got}."
+        )
+
     def name_of(self, member: object) -> str:
         """The name under which a member (or its class) is registered."""
         cls = member if isinstance(member, type) else type(member)
         for name, registered in self._loaded().items():
-            if registered is cls:
+            if _origin(registered) == _origin(cls):  # a class that a notebook's cell defined again is itself
                 return name
         raise UnknownNameError(
             f"{cls.__qualname__} is not registered as a {self.kind}: "

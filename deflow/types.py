@@ -2,9 +2,11 @@
 
 import abc
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
-from typing import Any
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 import equinox as eqx
 import jax
@@ -119,8 +121,43 @@ class Context:
     discount: float
     """Discount factor."""
 
+    def dataset(self, part: str) -> Batch:
+        """The dataset, for a part that fits statistics to it.
 
-class AbstractConfig(eqx.Module):
+        Raises:
+            ValueError: Where there is none.
+        """
+        if self.data is None:
+            raise ValueError(
+                f"The {part} is fitted to the data, and got none: give the transitions, as in "
+                "deflow.Learner.create(config, task.spec, task.train, key=key)."
+            )
+        return self.data
+
+
+class AbstractPart(eqx.Module):
+    """What parts and their configurations have in common: the numbers in their fields are of the annotated types."""
+
+    task_settings: ClassVar[Mapping[str, str]] = {}
+    """Field -> the setting of a task (a field of `deflow.TaskSettings`) that it takes unless it is given."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Types are checked before a class's own `__check_init__` compares the numbers."""
+        super().__init_subclass__(**keywords)
+        if (own := vars(cls).get("__check_init__")) is not None:
+
+            @functools.wraps(own)
+            def check(self: AbstractPart) -> None:
+                _check_numbers(self)
+                own(self)
+
+            cls.__check_init__ = check
+
+    def __check_init__(self) -> None:
+        _check_numbers(self)
+
+
+class AbstractConfig(AbstractPart):
     """The frozen configuration of a part with arrays. Parts without arrays are their own configuration."""
 
     @abc.abstractmethod
@@ -132,6 +169,41 @@ class Fixed(eqx.Module):
     """Arrays that the optimizer does not train: target networks, statistics, supports, prototypes."""
 
     value: Any
+
+
+def _check_numbers(part: AbstractPart) -> None:
+    for field in dataclasses.fields(part):
+        check_number(type(part).__name__, field.name, getattr(part, field.name), field.type)
+
+
+def check_number(owner: str, name: str, value: Any, annotation: Any) -> None:
+    """Refuses a value of another type than a plain annotation (bool, int, float, Literal, or a union of these) says.
+
+    Raises:
+        ValueError: Names the owner, the field and what was got.
+    """
+    choices = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    literals = tuple(entry for choice in choices if get_origin(choice) is Literal for entry in get_args(choice))
+    plain = [choice for choice in choices if choice in (bool, int, float, type(None))]
+    if len(plain) + any(get_origin(choice) is Literal for choice in choices) < len(choices):
+        return  # arrays, parts, tuples: checked by those who use them
+    fits = {
+        bool: isinstance(value, bool | np.bool_),
+        int: isinstance(value, int | np.integer) and not isinstance(value, bool),
+        float: isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool),
+        type(None): value is None,
+    }
+    if any(fits[choice] for choice in plain) or (isinstance(value, str) and value in literals):
+        return
+    words = {bool: "True or False", int: "a whole number", float: "a number"}
+    wanted = [words[choice] for choice in plain if choice in words] + [repr(entry) for entry in literals]
+    raise ValueError(f"{owner}: {name} must be {' or '.join(wanted)}, got {value!r}.")
+
+
+def placeholder_data(spec: Spec) -> Batch:
+    """Two transitions of zeros, to build an agent whose arrays are about to be filled from a checkpoint."""
+    observation, row = np.zeros((2, *spec.observation_shape), spec.observation_dtype), np.zeros(2, np.float32)
+    return Batch(observation, np.zeros((2, spec.action_size), np.float32), row, row, observation)
 
 
 def build(choice: Any, context: Context, *, key: Key[Array, ""]) -> Any:

@@ -189,7 +189,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
-    with_placeholder_bound(config).build(environment.spec(), key=jax.random.key(0))
+    with_placeholder_bound(config).check(environment.spec())
     runs.writable_directory(options.output_dir)
     return deflow.load_task(
         options.env,

@@ -169,7 +169,7 @@ def test_no_bound_follows_from_actions_that_never_differ(task):
 
 def test_auto_waits_for_the_data(task):
     with pytest.raises(ValueError, match="bound is 'auto'"):
-        auto("per-state").build(task.spec, key=jax.random.key(0))
+        auto("per-state").build(task.spec, task.train, key=jax.random.key(0))
     assert with_placeholder_bound(auto("box")).trust_region.bound == 1.0
     none = dataclasses.replace(auto("box"), trust_region=deflow.trust_regions.NoTrustRegion())
     assert with_placeholder_bound(none) is none

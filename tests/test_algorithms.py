@@ -1,5 +1,6 @@
 """The table's rows, and the settings of each task (arXiv 2601.10471, as the reference's commands have them)."""
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -112,7 +113,7 @@ def test_sizes_and_parts():
     assert config.solver == solvers.Heun(steps=5)
     assert config.discount == 0.5
     given = critics.EnsembleCriticConfig(members=10, width=4, depth=1)
-    assert agent_config(width=16, depth=2, critic=given).critic == given
+    assert agent_config(width=16, depth=2, critic=given).critic == dataclasses.replace(given, aggregation="mean")
     assert agent_config(width=16).field.depth == 4
 
 

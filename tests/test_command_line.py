@@ -252,3 +252,20 @@ def test_what_is_printed_is_not_read_as_markup_and_commands_can_be_pasted(capsys
     said = capsys.readouterr().out
     assert said.startswith("runs/lr [v2]/[/a]/[bold]\nsecond\n")
     assert shlex.split(command) == ["python", "recipes/evaluate.py", "runs/lr [a]/it's", "--episodes", "100"]
+
+
+@pytest.mark.parametrize(
+    ("env", "aggregation", "reward_min", "depth"),
+    [
+        ("antmaze-large-navigate-singletask-task1-v0", "min", -1.0, 4),
+        ("puzzle-4x4-play-singletask-task4-v0", "mean", -16.0, 4),
+        ("cube-single-play-singletask-task2-v0", "mean", -1.0, 2),
+    ],
+)
+def test_a_part_chosen_by_hand_has_the_tasks_settings(offline, env, aggregation, reward_min, depth):
+    _, agent = parsed(offline, "deflow", "--env", env, "critic:categorical")
+    assert (agent.critic.aggregation, agent.critic.reward_min) == (aggregation, reward_min)
+    _, agent = parsed(offline, "fql", "--env", env, "critic:categorical", "--critic.reward-min", "-3")
+    assert agent.critic.reward_min == -3.0
+    _, agent = parsed(offline, "deflow", "--env", env, "critic:flow")
+    assert agent.critic.depth == depth

@@ -10,9 +10,10 @@ import pytest
 import stubs
 from small import SPEC
 
+import deflow
 from deflow import AgentConfig, agent_config, constraints, critics, fields, refiners, solvers, trust_regions
 from deflow.testing import check_field, example_data
-from deflow.types import trainable
+from deflow.types import placeholder_data, trainable
 
 KEY, DATA = jax.random.key(0), example_data(SPEC, 8)
 STEPS = 3
@@ -143,11 +144,13 @@ def test_projected_actions_obey():
 
 
 def test_regions_come_from_the_data():
-    """And are built without it, for a checkpoint to fill in; no optimizer sees them."""
+    """Without it there is nothing to build; placeholders have their shapes; no optimizer sees them."""
     config = compose("deflow", trust_region=PER_STATE)
-    agent, bare = config.build(SPEC, DATA, key=KEY), config.build(SPEC, key=KEY)
+    agent, bare = config.build(SPEC, DATA, key=KEY), config.build(SPEC, placeholder_data(SPEC), key=KEY)
     assert not np.allclose(agent.trust_region.variances.value, bare.trust_region.variances.value)
     assert jax.tree.structure(agent) == jax.tree.structure(bare)
+    with pytest.raises(ValueError, match="The trust region is fitted to the data, and got none: give the transitions"):
+        deflow.Learner.create(config, SPEC, key=KEY)
     assert not jax.tree.leaves(eqx.filter(agent, trainable(agent)).trust_region)
 
 
@@ -198,7 +201,10 @@ class PerDimension(trust_regions.AbstractTrustRegion):
         ({"field": FlatFieldConfig()}, r"FlatField must return a velocity of shape \(2,\), got \(1,\)"),
         ({"refiner": FlatRefiner()}, r"FlatRefiner must return a displacement of shape \(2,\), got \(\)"),
         ({"trust_region": PerDimension()}, r"PerDimension must return a size of shape \(\), got \(2,\)"),
-        ({"trust_region": trust_regions.NoTrustRegion()}, "'dual' needs a trust region with a finite bound"),
+        (
+            {"trust_region": trust_regions.NoTrustRegion()},
+            "'DualConstraint' has nothing to hold",
+        ),
         ({"critic": critics.NoCritic()}, "'none' has no value for a refiner to climb"),
     ],
     ids=["solver", "field", "refiner", "trust region", "dual without a bound", "refiner without a critic"],

@@ -283,7 +283,7 @@ def documented_fields(cls):
     return {
         node.target.id: isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         for node, after in zip(body, following, strict=True)
-        if isinstance(node, ast.AnnAssign)
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
     }
 
 

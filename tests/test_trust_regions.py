@@ -10,7 +10,7 @@ import pytest
 from small import cases
 
 from deflow.errors import LawError
-from deflow.testing import check_trust_region, example_context
+from deflow.testing import check_trust_region, example_context, example_data
 from deflow.trust_regions import AbstractTrustRegion, Box, EllipsoidConfig, MeanSquare, NoTrustRegion, PerStateConfig
 from deflow.trust_regions import Ball as RoundBall
 from deflow.trust_regions.geometry import nearest_inside, relative_size
@@ -81,7 +81,7 @@ def test_refuses_no_prototypes(config):
 def test_auto_is_no_number_yet(name):
     region = BOUNDED[name](bound="auto")
     if hasattr(region, "build"):
-        region = region.build(example_context(), key=jax.random.key(0))
+        region = region.build(example_context(data=example_data()), key=jax.random.key(0))
     with pytest.raises(ValueError, match="the data: give a number, or compose with deflow"):
         region.project(jnp.ones(2), O)
 

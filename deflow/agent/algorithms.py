@@ -2,14 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack, cast
 
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..errors import UnknownNameError
-from ..registry import suggestion
+from ..registry import Registry, suggestion
+from ..types import check_number
 from .choices import AgentParts, AlgorithmName
-from .configuration import AgentConfig
+from .configuration import KINDS, AgentConfig
 from .settings import TaskSettings, task_settings
 
 
@@ -129,16 +130,49 @@ def agent_config(
     """A row of the table, with a task's settings (those of cube-single if not given), other network sizes, and any part
     or number of one's own.
 
-    `parts` are fields of `AgentConfig`, such as `solver=deflow.solvers.Heun(steps=5)`; what is given wins.
+    `parts` are fields of `AgentConfig`: a part as an object (`solver=deflow.solvers.Heun(steps=5)`), as a class, or as
+    its registered name. The settings reach the parts that are given, too: a field that is None, and those that the
+    part's `task_settings` name where a class or a name is given. So do sizes, where a part's own are at their defaults.
+    What is given wins.
 
     Raises:
-        UnknownNameError: For a name that is no row of the table.
+        TypeError: For a part of another kind.
+        UnknownNameError: For a name that is no row of the table, or no part.
+        ValueError: For a number that cannot be.
     """
-    config = ALGORITHMS[algorithm_name(algorithm)](settings or task_settings("cube-single-play-singletask-v0"))
+    settings = settings or task_settings("cube-single-play-singletask-v0")
+    config = ALGORITHMS[algorithm_name(algorithm)](settings)
     sizes = {name: size for name, size in (("width", width), ("depth", depth)) if size is not None}
-    for name in ("field", "refiner", "critic"):
-        config = dataclasses.replace(config, **{name: resized(getattr(config, name), sizes)})
-    return dataclasses.replace(config, **parts)
+    for name, size in sizes.items():
+        check_number("agent_config", name, size, int)
+    own = {name: resized(getattr(config, name), sizes) for name in KINDS if name not in parts}
+    given = {name: _given(KINDS[name], choice, settings, sizes) for name, choice in parts.items() if name in KINDS}
+    return dataclasses.replace(config, **{**parts, **own, **given})
+
+
+def _given(registry: Registry, choice: Any, settings: TaskSettings, sizes: dict[str, int]) -> Any:
+    """A part that was given, with what the task's settings and the sizes say of it."""
+    part = with_settings(registry.member(choice), settings, fresh=isinstance(choice, str | type))
+    default = {field.name: field.default for field in dataclasses.fields(part)}
+    return resized(part, {name: size for name, size in sizes.items() if getattr(part, name, None) == default.get(name)})
+
+
+def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
+    """The part, and the parts that it wraps, with the settings of a task that it has fields for.
+
+    These are fields that are None and have a setting's name or are named in the part's `task_settings`; and all of the
+    latter, where the part is `fresh`: no field of it was given.
+    """
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    named: Mapping[str, str] = getattr(type(part), "task_settings", {})
+    found = {}
+    for name, value in values.items():
+        setting = named.get(name, name if value is None else "")
+        if dataclasses.is_dataclass(value):
+            found[name] = with_settings(value, settings, fresh=fresh)
+        elif hasattr(settings, setting) and (value is None or fresh):
+            found[name] = getattr(settings, setting)
+    return dataclasses.replace(part, **found) if found else part
 
 
 def resized(part: Any, sizes: dict[str, int]) -> Any:

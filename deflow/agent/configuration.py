@@ -1,17 +1,18 @@
 """Composing an agent: its parts, and whether they fit together."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..keys import named_key
 from ..registry import Registry
-from ..types import Batch, Context, Spec, build
+from ..types import Batch, Context, Spec, build, check_number, placeholder_data
 from .agent import Agent
+from .compatibility import check_composition
 
 KINDS: dict[str, Registry[Any]] = {
     "encoder": encoders.registry,
@@ -68,6 +69,12 @@ class AgentConfig(eqx.Module):
     """Factor of the flow-matching loss. It matters only if another loss trains the flow too."""
 
     def __check_init__(self) -> None:
+        for name, registry in KINDS.items():
+            part = getattr(self, name)
+            if not isinstance(part, registry.bases):
+                raise TypeError(f"{registry.refusal(part)} (deflow.agent_config takes a name or a class, too.)")
+        for field in dataclasses.fields(self):
+            check_number("AgentConfig", field.name, getattr(self, field.name), field.type)
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
         for name in ("n_step", "candidates", "target_candidates"):
@@ -79,11 +86,11 @@ class AgentConfig(eqx.Module):
     def build(self, spec: Spec, data: Batch | None = None, *, key: Key[Array, ""]) -> Agent:
         """The agent with fresh parameters.
 
-        `data` is the dataset, for parts that fit statistics to it. Without it only the shapes are right, which is
-        enough to restore a checkpoint.
+        `data` is the dataset, for parts that fit statistics to it.
 
         Raises:
-            ValueError: If the parts do not fit together. This is found by tracing one update, before any work.
+            ValueError: If the parts do not fit together, which is found by tracing one update, before any work; or if a
+                part is fitted to the data and there is none.
         """
         context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
 
@@ -105,15 +112,13 @@ class AgentConfig(eqx.Module):
             normalize_value=self.normalize_value,
             flow_weight=self.flow_weight,
         )
-        _check_composition(agent, spec)
+        check_composition(agent)
         return agent
 
+    def check(self, spec: Spec) -> None:
+        """Refuses what does not fit together, before there is any data: see `build`.
 
-def _check_composition(agent: Agent, spec: Spec) -> None:
-    """Traces acting and one loss on shapes alone."""
-    observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
-    row = jnp.zeros(2)
-    batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
-    key = jax.random.key(0)
-    eqx.filter_eval_shape(lambda: agent(observation[0], key=key))
-    eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+        Raises:
+            ValueError: If the parts do not fit together.
+        """
+        self.build(spec, placeholder_data(spec), key=jax.random.key(0))

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Generic, TypeVar, Union
 
 import tyro
 
-from ..agent import KINDS, AgentConfig, resized
+from ..agent import KINDS, AgentConfig, TaskSettings, resized, task_settings, with_settings
 from ..registry import Registry
-from .arguments import arranged, check_choices, check_flags, flags_of, wrapped
+from .arguments import arranged, check_choices, check_flags, flags_of, peek, wrapped
 from .part_help import field_docstrings, print_parts
 
 Options = TypeVar("Options")
@@ -22,6 +22,10 @@ Options = TypeVar("Options")
 
 Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE", help_behavior_hint="")]
 """Type of an option `--import FILE`: Python files with the user's own parts."""
+
+
+Fresh = Callable[[type], Any]
+"""From a registered class to the part that is offered."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +37,17 @@ class Command(Generic[Options]):
 
 
 def parse(
-    options: Options, agent: AgentConfig, arguments: Sequence[str], *, program: str, description: str
+    options: Options,
+    agent: AgentConfig,
+    arguments: Sequence[str],
+    *,
+    settings: TaskSettings | None = None,
+    program: str,
+    description: str,
 ) -> Command[Options]:
     """The options and the agent that the arguments describe, starting from these defaults.
+
+    `settings` are the task's, for parts that the arguments choose; those of `options.env` if not given.
 
     Raises:
         UsageError: For a part, a kind or a flag that does not exist.
@@ -45,7 +57,7 @@ def parse(
     if not {"-h", "--help"} & set(arguments):
         check_choices(arguments)
         check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
-    choices = _agent_options(agent)
+    choices = _agent_options(agent, settings or task_settings(_task(options, arguments)))
     annotated: Any = dataclasses.make_dataclass(
         "Command",
         [
@@ -73,33 +85,45 @@ def parse(
     return Command(parsed.options, AgentConfig(**values))
 
 
-def _agent_options(agent: AgentConfig) -> type:
+def _task(options: Any, arguments: Sequence[str]) -> str:
+    """The task that is asked for."""
+    return (peek(arguments, "--env") or [getattr(options, "env", "")])[-1]
+
+
+def _agent_options(agent: AgentConfig, settings: TaskSettings) -> type:
     """A class for tyro with AgentConfig's fields, in which each part is a choice among its registry's members."""
     documentation = field_docstrings(AgentConfig)
+    default = {field.name: field.default for field in dataclasses.fields(agent.field)}
     sizes = {name: getattr(agent.field, name) for name in ("width", "depth") if hasattr(agent.field, name)}
+    sizes = {name: size for name, size in sizes.items() if size != default[name]}  # a budget's, not the published ones
+
+    def fresh(member: type) -> Any:
+        """A member that is not in the agent, with the task's settings and the budget's sizes."""
+        return resized(with_settings(member(), settings, fresh=True), sizes)
+
     options = []
     for field in dataclasses.fields(AgentConfig):
         annotation: Any = field.type
         keywords: dict[str, Any] = {"help": documentation[field.name]}
         if field.name in KINDS:
             annotation = Any
-            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name), sizes)
+            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name), fresh)
         options.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
     return dataclasses.make_dataclass("Agent", options, frozen=True)
 
 
-def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner: bool = False) -> Callable[[], Any]:
-    """The choice among a registry's members, whose networks have these sizes unless flags change them. For the `inner`
-    part of another, the choice is among those that wrap nothing."""
+def _union_of(registry: Registry, default: Any, fresh: Fresh, *, inner: bool = False) -> Callable[[], Any]:
+    """The choice among a registry's members: the default and `fresh` ones. For the `inner` part of another, the choice
+    is among those that wrap nothing."""
 
     def union() -> Any:
         chosen = registry.name_of(default)
         members = []
         for name in registry:
-            instance = default if name == chosen else resized(registry[name](), sizes)
+            instance = default if name == chosen else fresh(registry[name])
             parts = wrapped(instance)
             if parts and not inner:
-                instance = _stand_in(registry, instance, parts, sizes)
+                instance = _stand_in(registry, instance, parts, fresh)
             if not (parts and inner):
                 members.append(Annotated[type(instance), tyro.conf.subcommand(name, default=instance)])
         if len(members) == 1:  # a union of one would be no choice at all
@@ -109,7 +133,7 @@ def _union_of(registry: Registry, default: Any, sizes: dict[str, int], *, inner:
     return union
 
 
-def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: dict[str, int]) -> Any:
+def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], fresh: Fresh) -> Any:
     """A stand-in for a member that wraps other parts: the same fields, but the wrapped parts are choices."""
     member, documentation = type(instance), field_docstrings(type(instance))
     fields = []
@@ -117,7 +141,7 @@ def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], sizes: d
         annotation: Any = field.type
         keywords: dict[str, Any] = {"help": documentation.get(field.name, "")}
         if field.name in parts:
-            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], sizes, inner=True)
+            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], fresh, inner=True)
         fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
     stand_in = dataclasses.make_dataclass(member.__name__, fields, frozen=True, namespace={"stands_for": member})
     stand_in.__doc__ = member.__doc__

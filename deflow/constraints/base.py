@@ -21,13 +21,11 @@ import math
 from collections.abc import Callable
 from typing import Self
 
-import equinox as eqx
-
 from ..registry import Registry
-from ..types import AbstractConfig, Action, Scalar
+from ..types import AbstractConfig, AbstractPart, Action, Scalar
 
 
-class AbstractConstraint(eqx.Module):
+class AbstractConstraint(AbstractPart):
     """Keeps the batch mean of the size at the bound, or every displacement inside the trust region."""
 
     @abc.abstractmethod

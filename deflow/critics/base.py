@@ -10,10 +10,10 @@ import equinox as eqx
 from jaxtyping import Array, Float, Key
 
 from ..registry import Registry
-from ..types import AbstractConfig, Action, Batch, Observation, Scalar
+from ..types import AbstractConfig, AbstractPart, Action, Batch, Observation, Scalar
 
 
-class AbstractCritic(eqx.Module):
+class AbstractCritic(AbstractPart):
     """Estimates returns. Arrays that are not trained by gradients (targets, supports) are wrapped in `Fixed`."""
 
     if TYPE_CHECKING:  # for type checkers a property: a field would be an argument of every construction

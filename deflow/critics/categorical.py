@@ -106,7 +106,7 @@ class CategoricalCriticConfig(AbstractReturnsConfig):
             bins=self.bins,
             smoothing=self.smoothing,
             discount=context.discount,
-            aggregation=self.aggregation,
+            aggregation=self.chosen_aggregation(),
             deviations=self.deviations,
             target_rate=self.target_rate,
         )

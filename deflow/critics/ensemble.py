@@ -65,7 +65,7 @@ class EnsembleCriticConfig(AbstractMembersConfig):
             members=members,
             target=target_of(members),
             discount=context.discount,
-            aggregation=self.aggregation,
+            aggregation=self.chosen_aggregation(),
             deviations=self.deviations,
             target_rate=self.target_rate,
         )

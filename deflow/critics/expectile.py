@@ -1,6 +1,7 @@
 """Implicit Q-learning's critic: a state value replaces the policy's next action (arXiv 2110.06169, section 4)."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -79,7 +80,9 @@ class ExpectileCriticConfig(AbstractMembersConfig):
     expectile: float = 0.9
     """The expectile of the data's action values that becomes the state value: 0.5 is the mean, near 1 the best."""
 
-    aggregation: Aggregation = "min"
+    task_settings: ClassVar[Mapping[str, str]] = {}  # implicit Q-learning takes the minimum on every task
+
+    aggregation: Aggregation | None = "min"
     """How the members' values are combined, for the state value's target and for ranking: mean, min or mean-std."""
 
     def __check_init__(self) -> None:
@@ -96,7 +99,7 @@ class ExpectileCriticConfig(AbstractMembersConfig):
             state_value=build_member(context, inputs=0, outputs=1, key=named_key(key, "state value"), **sizes),
             discount=context.discount,
             expectile=self.expectile,
-            aggregation=self.aggregation,
+            aggregation=self.chosen_aggregation(),
             deviations=self.deviations,
             target_rate=self.target_rate,
         )

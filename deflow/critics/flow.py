@@ -1,7 +1,8 @@
 """A critic that is itself a flow: it carries noise to the return (floq, arXiv 2509.06863)."""
 
 import dataclasses
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -123,6 +124,12 @@ class FlowCritic(AbstractMembersCritic):
 class FlowCriticConfig(AbstractReturnsConfig):
     """A flow from noise to the return, distilled into plain networks: floq's critic, at about ten times the cost."""
 
+    task_settings: ClassVar[Mapping[str, str]] = {
+        "aggregation": "flow_aggregation",
+        "depth": "flow_depth",
+        "reward_min": "reward_min",
+    }
+
     noises: int = 8
     """Starts per transition, each with its own next action."""
 
@@ -174,7 +181,7 @@ class FlowCriticConfig(AbstractReturnsConfig):
             time_features=self.time_features,
             start=self.start,
             discount=context.discount,
-            aggregation=self.aggregation,
+            aggregation=self.chosen_aggregation(),
             deviations=self.deviations,
             target_rate=self.target_rate,
         )

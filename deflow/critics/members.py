@@ -1,6 +1,8 @@
 """What critics with several networks share: stacked members, the combination of their values, and a moving target."""
 
 import abc
+from collections.abc import Mapping
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +13,8 @@ from ..networks import MLP, build_encoder, check_network
 from ..types import Action, Context, Encoder, Fixed, Observation, Scalar
 from .aggregation import Aggregation, aggregate, check_aggregation
 from .base import AbstractCritic, AbstractCriticConfig
+
+_AGGREGATION: Aggregation = "mean"
 
 
 class Member(eqx.Module):
@@ -95,8 +99,11 @@ class AbstractMembersConfig(AbstractCriticConfig):
     members: int = 2
     """Number of networks."""
 
-    aggregation: Aggregation = "mean"
-    """How the members' values are combined for the target and for ranking: mean, min, or mean-std (see deviations)."""
+    task_settings: ClassVar[Mapping[str, str]] = {"aggregation": "aggregation"}
+
+    aggregation: Aggregation | None = None
+    """How the members' values are combined for the target and for ranking: mean, min, or mean-std (see deviations). If not
+    given, the task's; without a task, mean."""
 
     deviations: float = 0.5
     """With mean-std: how many standard deviations are subtracted from the mean."""
@@ -113,8 +120,12 @@ class AbstractMembersConfig(AbstractCriticConfig):
     def check(self, part: str) -> None:
         """Raises a `ValueError` for invalid sizes, an unknown aggregation or an invalid rate."""
         check_network(part, self.width, self.depth)
-        check_aggregation(part, self.aggregation, self.deviations)
+        check_aggregation(part, self.chosen_aggregation(), self.deviations)
         if self.members < 1:
             raise ValueError(f"{part}: members must be at least 1, got {self.members}.")
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"{part}: target_rate must be in (0, 1], got {self.target_rate}.")
+
+    def chosen_aggregation(self) -> Aggregation:
+        """The aggregation that was given, or that of the task: the mean where there is neither."""
+        return self.aggregation or _AGGREGATION

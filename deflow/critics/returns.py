@@ -1,6 +1,8 @@
 """The range of returns, for critics whose networks need it."""
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +16,17 @@ from .members import AbstractMembersConfig
 class AbstractReturnsConfig(AbstractMembersConfig):
     """A critic of several members that knows the range of a step's reward."""
 
-    reward_min: float = -1.0
-    """Lowest reward per step. Lower rewards in the data widen the range."""
+    task_settings: ClassVar[Mapping[str, str]] = {"aggregation": "aggregation", "reward_min": "reward_min"}
+
+    reward_min: float | None = None
+    """Lowest reward per step; if not given, the task's (without a task, -1). Lower rewards in the data widen the range."""
 
     reward_max: float = 0.0
     """Highest reward per step. Higher rewards in the data widen the range."""
 
     def check_rewards(self, part: str) -> None:
         """Raises a `ValueError` for an empty range of rewards."""
-        lowest, highest = self.reward_min, self.reward_max
+        lowest, highest = self._reward_min, self.reward_max
         if not (math.isfinite(lowest) and math.isfinite(highest) and lowest < highest):
             raise ValueError(f"{part}: reward_min must be below reward_max, got {lowest} and {highest}.")
 
@@ -34,7 +38,11 @@ class AbstractReturnsConfig(AbstractMembersConfig):
         """
         if not context.discount < 1:
             raise ValueError(f"{part}: returns have a range only if discount is below 1, got {context.discount}.")
-        return reward_range(context, self.reward_min, self.reward_max)
+        return reward_range(context, self._reward_min, self.reward_max)
+
+    @property
+    def _reward_min(self) -> float:
+        return -1.0 if self.reward_min is None else self.reward_min
 
 
 def reward_range(context: Context, lowest: float, highest: float) -> Fixed:

@@ -63,6 +63,20 @@ Source = Official | Collected | UserFile
 """Where a task's data comes from."""
 
 
+def as_source(source: Source | str | os.PathLike[str]) -> Source:
+    """A source as it is; a path as the user's own file.
+
+    Raises:
+        DataError: For anything else, and where there is no such file.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return UserFile(source)
+    got = f"the class {source.__name__}" if isinstance(source, type) else repr(source)
+    raise DataError(f"The source must be Official(), Collected(...), UserFile(path) or a path, got {got}.")
+
+
 def named_source(data: str, *, rows: int, seed: int, terminals: Terminals | None = None) -> Source:
     """What a recipe's `--data` says: `official`, `collected` (so many rows, with this seed), or the path of a file, in
     which a lone column `terminals` has this meaning."""

@@ -15,7 +15,7 @@ from .npz import read_columns
 from .official import official_files
 from .provenance import Provenance, digest, versions
 from .relabelling import STATE_COLUMNS, relabel, state_widths
-from .sources import Official, Source, UserFile
+from .sources import Official, Source, UserFile, as_source
 from .transitions import kept_rows, make_batch
 from .validation import (
     check_actions,
@@ -83,7 +83,7 @@ COLUMNS = ("observations", "actions", "rewards", "next_observations", *FLAGS)
 
 def load_task(
     name: str,
-    source: Source = Official(),
+    source: Source | str | os.PathLike[str] = Official(),
     *,
     data_dir: str | os.PathLike[str] | None = None,
     success_timing: SuccessTiming = "pre",
@@ -94,7 +94,8 @@ def load_task(
 
     Args:
         name: An OGBench task name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id.
-        source: `Official()`, `Collected(rows, seed)` (collected if it is not there), or `UserFile(path)`.
+        source: `Official()`, `Collected(rows, seed)` (collected now if it is not there), or `UserFile(path)`; a path
+            stands for the latter.
         data_dir: The data directory; its layout is in `deflow.data.folders`.
         success_timing: When OGBench judges success while acting; the data's rewards do not depend on it.
         workers: Number of processes of a collection; all cores if not given.
@@ -106,6 +107,7 @@ def load_task(
         CollectionInterrupted: On Ctrl-C during a collection, which the next call continues.
     """
     environment = Environment(name, success_timing)
+    source = as_source(source)
     made = environment.make()
     try:
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)

@@ -10,13 +10,11 @@ A complete member:
 
 import abc
 
-import equinox as eqx
-
 from ..registry import Registry
-from ..types import AbstractConfig, Features, Observation
+from ..types import AbstractConfig, AbstractPart, Features, Observation
 
 
-class AbstractEncoder(eqx.Module):
+class AbstractEncoder(AbstractPart):
     """Turns one observation into features. Each network has its own encoder, trained by that network's loss."""
 
     @abc.abstractmethod

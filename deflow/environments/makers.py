@@ -4,6 +4,9 @@ from typing import Any, Protocol, cast
 
 import gymnasium
 
+from ..errors import SpaceError
+from .environment import Environment
+
 
 class EnvironmentMaker(Protocol):
     """An `Environment`, or your own picklable object."""
@@ -22,10 +25,25 @@ class HasEnvironmentMaker(Protocol):
         ...
 
 
-EnvironmentLike = EnvironmentMaker | HasEnvironmentMaker
-"""A task, or any picklable object with `make() -> gymnasium.Env`."""
+EnvironmentLike = EnvironmentMaker | HasEnvironmentMaker | str
+"""A task, the id of an environment, or anything that can be pickled and has `make() -> gymnasium.Env`."""
 
 
 def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
-    """The maker of the environment: a task's, or the given object itself."""
-    return cast(EnvironmentMaker, getattr(given, "environment", given))
+    """What makes the environment: that of a task, of an id, or what was given.
+
+    Raises:
+        SpaceError: For an environment itself, which other processes cannot be sent, and for anything without `make`.
+    """
+    if isinstance(given, str):
+        return Environment(given)
+    maker = getattr(given, "environment", given)
+    if callable(getattr(maker, "make", None)) and not isinstance(maker, type):
+        return cast(EnvironmentMaker, maker)
+    if isinstance(given, gymnasium.Env):
+        name = given.spec.id if given.spec is not None else "its registered id"
+        raise SpaceError(
+            f"Other processes make environments of their own, got one that is made: give its id ({name}), or an object "
+            "whose make() returns it."
+        )
+    raise SpaceError(f"The environment must be a task, an id, or an object with make(), got {given!r}.")

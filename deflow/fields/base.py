@@ -5,13 +5,11 @@ A complete member is `mlp.py`: a frozen configuration with `build`, and the fiel
 
 import abc
 
-import equinox as eqx
-
 from ..registry import Registry
-from ..types import AbstractConfig, Action, Features, Observation, Scalar
+from ..types import AbstractConfig, AbstractPart, Action, Features, Observation, Scalar
 
 
-class AbstractField(eqx.Module):
+class AbstractField(AbstractPart):
     """A velocity field over actions, given the observation. It is trained by flow matching alone."""
 
     @abc.abstractmethod

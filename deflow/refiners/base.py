@@ -19,7 +19,7 @@ from collections.abc import Callable
 import equinox as eqx
 
 from ..registry import Registry
-from ..types import AbstractConfig, Action, Observation, Scalar
+from ..types import AbstractConfig, AbstractPart, Action, Observation, Scalar
 
 
 class Inquiry(eqx.Module):
@@ -35,12 +35,16 @@ class Inquiry(eqx.Module):
     """The nearest displacement inside the trust region."""
 
 
-class AbstractRefiner(eqx.Module):
+class AbstractRefiner(AbstractPart):
     """Returns the displacement that is added to a proposal. The sum is clipped to [-1, 1] and executed."""
 
     @abc.abstractmethod
     def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:
         """The displacement of shape (A,), given the noise that the flow carried to the proposal."""
+
+
+class AbstractStillRefiner(AbstractRefiner):
+    """A refiner that never displaces a proposal: there is nothing for a trust region and a constraint to hold."""
 
 
 class AbstractLearnedRefiner(AbstractRefiner):

@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 
 from ..types import Action, Observation
-from .base import AbstractRefiner, Inquiry, register
+from .base import AbstractStillRefiner, Inquiry, register
 
 
 @register("none")
-class NoRefiner(AbstractRefiner):
+class NoRefiner(AbstractStillRefiner):
     """No displacement: proposals are executed unchanged."""
 
     def __call__(self, observation: Observation, noise: Action, proposal: Action, inquiry: Inquiry) -> Action:

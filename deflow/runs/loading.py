@@ -11,6 +11,7 @@ import jax
 from ..agent import Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec
 from ..data import Task
 from ..training import Learner
+from ..types import placeholder_data
 from .group import RunGroup
 from .run import Run
 
@@ -42,7 +43,9 @@ def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tup
     run = run if isinstance(run, Run) else Run.open(run)
     config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
     rate = run.config["learning_rate"]
-    like = eqx.filter_eval_shape(lambda: Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0)))
+    like = eqx.filter_eval_shape(
+        lambda: Learner.create(config, spec, placeholder_data(spec), learning_rate=rate, key=jax.random.key(0))
+    )
     # What recipes save is more than the learner: see `deflow.session.TrainingState`.
     part = "learner" if "recipe" in run.config else ""
     checkpoints, step = (run.best, None) if step == "best" else (run.checkpoints, step)

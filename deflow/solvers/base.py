@@ -10,13 +10,11 @@ A complete member:
 
 import abc
 
-import equinox as eqx
-
 from ..registry import Registry
-from ..types import Action, Velocity
+from ..types import AbstractPart, Action, Velocity
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(AbstractPart):
     """Solves dx/dt = velocity(t, x) from x(0) = noise and returns x(1)."""
 
     @abc.abstractmethod

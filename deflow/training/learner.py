@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Int, Key
 
 from ..agent import Agent, AgentConfig, Metrics
-from ..keys import named_key
+from ..keys import check_key, named_key
 from ..types import Batch, Spec, trainable
 
 
@@ -36,6 +36,7 @@ class Learner(eqx.Module):
         key: Key[Array, "*seeds"],
     ) -> "Learner":
         """A learner at step 0. A vector of keys creates that many seeds, which are trained in one program."""
+        check_key(key)
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {learning_rate}.")
 

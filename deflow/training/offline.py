@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..agent import Metrics
+from ..keys import check_key
 from ..replay import Dataset
-from ..types import Batch
+from ..types import Batch, check_number
 from .learner import Learner
 from .precision import Precision
 from .updates import FusedUpdates
@@ -33,6 +34,9 @@ def train_offline(
     Raises:
         ValueError: If a size is below 1, the data's shapes are not the agent's, or the keys do not match.
     """
+    check_key(key)
+    for name, value in (("steps", steps), ("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
+        check_number("train_offline", name, value, int)
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")

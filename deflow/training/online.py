@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
 from ..interaction import Actors, Step
-from ..keys import named_key
+from ..keys import check_key, named_key
 from ..replay import AbstractReplay
-from ..types import Batch
+from ..types import Batch, check_number
 from .learner import Learner
 from .precision import Precision
 from .updates import FusedUpdates, batch_key
@@ -170,8 +170,10 @@ def _check(
     warmup: int,
     update_after: int,
 ) -> None:
+    check_key(key)
     sizes = {"batch_size": (batch_size, 1), "updates_per_step": (updates_per_step, 1)}
     for name, (value, least) in {**sizes, "warmup": (warmup, 0), "update_after": (update_after, 0)}.items():
+        check_number("train_online", name, value, int)
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
     seeds, shape = learner.seeds or 1, actors.observation.shape

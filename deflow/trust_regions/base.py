@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal
 import equinox as eqx
 
 from ..registry import Registry
-from ..types import AbstractConfig, Action, Observation, Scalar
+from ..types import AbstractConfig, AbstractPart, Action, Observation, Scalar
 
 Bound = float | Literal["auto"]
 """The largest size inside, or `auto`: a number to be computed from the data (`deflow.resolve_bound`)."""
 
 
-class AbstractTrustRegion(eqx.Module):
+class AbstractTrustRegion(AbstractPart):
     """A shape around the proposal. Inside are the displacements whose size is at most the bound."""
 
     if TYPE_CHECKING:  # for type checkers no argument of those that have none, such as NoTrustRegion()

@@ -1,5 +1,8 @@
 """The paper's trust region (arXiv 2601.10471): the mean squared displacement per action dimension."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax.numpy as jnp
 
 from ..types import Action, Observation, Scalar
@@ -9,6 +12,8 @@ from .base import AbstractTrustRegion, Bound, check_bound, register
 @register("mean-square")
 class MeanSquare(AbstractTrustRegion):
     """size = mean_i D_i^2, in squared action units per dimension: the paper's delta bounds its batch mean."""
+
+    task_settings: ClassVar[Mapping[str, str]] = {"bound": "bound"}
 
     bound: Bound = 0.001
     """Largest mean square: 0.001 is a root mean square of 0.032 per dimension, 0.01 one of 0.10."""

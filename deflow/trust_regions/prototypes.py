@@ -45,17 +45,15 @@ def local_covariances(context: Context, count: int) -> tuple[Prototypes, Float[n
     (n S + 10 S_all) / (n + 10), which shrinks small groups toward S_all.
 
     k-means++ with a fixed seed on up to 50,000 evenly spaced rows; then every row belongs to its nearest prototype.
-    Without data (when a checkpoint will be restored) only the shapes are right: states 0, covariances I.
-    """
-    spec = context.spec
-    if context.data is None:
-        zeros, ones = np.zeros(spec.observation_size, np.float32), np.ones(spec.observation_size, np.float32)
-        covariances = np.tile(np.eye(spec.action_size), (count, 1, 1))
-        return _prototypes(zeros, ones, np.zeros((count, spec.observation_size), np.float32)), covariances
-    observations = np.asarray(context.data.observation).reshape(len(context.data), -1)
-    actions = np.asarray(context.data.action, np.float64)
 
-    rows = min(len(observations), _FITTED_ROWS, max(_FITTED_ENTRIES // spec.observation_size, count))
+    Raises:
+        ValueError: Without data.
+    """
+    data = context.dataset("trust region")
+    observations = np.asarray(data.observation).reshape(len(data), -1)
+    actions = np.asarray(data.action, np.float64)
+
+    rows = min(len(observations), _FITTED_ROWS, max(_FITTED_ENTRIES // context.spec.observation_size, count))
     sample = observations[np.linspace(0, len(observations) - 1, rows).astype(int)]
     mean = sample.mean(0, dtype=np.float64).astype(np.float32)
     deviation = sample.std(0, dtype=np.float64)

@@ -1,0 +1,106 @@
+"""Which compositions mean nothing: parts that would have no effect beside the others, and silently be none."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..constraints import AbstractHardConstraint, NoConstraint
+from ..refiners import AbstractStillRefiner, AbstractThroughSolverRefiner
+from ..trust_regions import AbstractTrustRegion, NoTrustRegion
+from ..types import Action, Batch, Observation, Scalar
+from .agent import Agent
+
+
+def check_composition(agent: Agent) -> None:
+    """Refuses parts that do not fit together, or have no effect together. Traces on shapes alone.
+
+    Raises:
+        ValueError: Says which part is without effect, and what to choose instead.
+    """
+    _check_displacement(agent)
+    _check_region(agent)
+    if agent.target_candidates > 1 and agent.critic.next_actions == 0:
+        raise ValueError(
+            f"target_candidates={agent.target_candidates} has no effect: the target of {_name(agent.critic)} asks for "
+            "no action of the policy. Leave it at 1, or choose another critic."
+        )
+    spec, key = agent.spec, jax.random.key(0)
+    observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
+    row = jnp.zeros(2)
+    batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
+    eqx.filter_eval_shape(lambda: agent(observation[0], key=key))
+    eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+
+
+def _check_displacement(agent: Agent) -> None:
+    """A refiner without displacements leaves a region and a constraint nothing to hold."""
+    if not isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner):
+        return
+    idle = [
+        f"the {what} {_name(part)}"
+        for what, part, none in (
+            ("trust region", agent.trust_region, NoTrustRegion),
+            ("constraint", agent.constraint, NoConstraint),
+        )
+        if not isinstance(part, none)
+    ]
+    if idle:
+        raise ValueError(
+            f"The refiner {_name(agent.refiner)} displaces nothing, so that {' and '.join(idle)} would have no effect: "
+            "choose 'none' for both, or another refiner."
+        )
+
+
+def _check_region(agent: Agent) -> None:
+    """A constraint needs a region that measures, a region needs somebody who asks."""
+    region, constraint = agent.trust_region, agent.constraint
+    if not isinstance(constraint, NoConstraint):
+        needs_bound = isinstance(constraint, AbstractHardConstraint) and math.isinf(region.limit)
+        if isinstance(region, NoTrustRegion) or needs_bound:
+            raise ValueError(
+                f"The constraint {_name(constraint)} has nothing to hold with the trust region {_name(region)}, in "
+                "which every displacement lies: choose a trust region with a bound, or the constraint 'none'."
+            )
+        return
+    still = isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner)
+    if not (still or isinstance(region, NoTrustRegion) or _is_asked(agent)):
+        raise ValueError(
+            f"The trust region {_name(region)} would have no effect: the constraint 'none' does not hold it, and the "
+            f"refiner {_name(agent.refiner)} does not ask it. Choose a constraint, or the trust region 'none'."
+        )
+
+
+class _Noted(AbstractTrustRegion):
+    """A region that notes whether it is asked."""
+
+    region: AbstractTrustRegion
+    asked: list[str] = eqx.field(static=True)
+
+    @property
+    def bound(self) -> Any:
+        return self.region.bound
+
+    def size(self, displacement: Action, observation: Observation) -> Scalar:
+        self.asked.append("size")
+        return self.region.size(displacement, observation)
+
+    def project(self, displacement: Action, observation: Observation) -> Action:
+        self.asked.append("project")
+        return self.region.project(displacement, observation)
+
+
+def _is_asked(agent: Agent) -> bool:
+    """Whether acting asks the trust region for anything."""
+    asked: list[str] = []
+    noted = eqx.tree_at(lambda tree: tree.trust_region, agent, _Noted(agent.trust_region, asked))
+    observation = jnp.zeros(agent.spec.observation_shape, agent.spec.observation_dtype)
+    eqx.filter_eval_shape(lambda: noted(observation, key=jax.random.key(0)))
+    return bool(asked)
+
+
+def _name(part: object) -> str:
+    """A part's class, in words: the built ones have no registered name."""
+    return repr(type(part).__name__)
