@@ -259,7 +259,7 @@ def first_screen(
     return {
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
-        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {endings(task)}",
+        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         **({"trust region": bound} if bound else {}),
@@ -270,13 +270,6 @@ def first_screen(
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
-
-
-def endings(task: deflow.Task) -> str:
-    """What the data says of success, terminations and truncations."""
-    if task.successes is not None:
-        return f"{task.successes:,} solved"
-    return f"{task.terminations:,} terminated, {task.truncations:,} truncated (read {task.provenance.reading})"
 
 
 def finish(session: Session, *, seconds: float) -> None:

@@ -76,6 +76,13 @@ class Task:
         """Number of training trajectories."""
         return int(np.sum(np.asarray(self.train.extras["trajectory_end"])))
 
+    @property
+    def endings(self) -> str:
+        """What the data says of success, terminations and truncations, in words."""
+        if self.successes is not None:
+            return f"{self.successes:,} solved"
+        return f"{self.terminations:,} terminated, {self.truncations:,} truncated (read {self.provenance.reading})"
+
 
 COLUMNS = ("observations", "actions", "rewards", "next_observations", *FLAGS)
 """The columns that are read, besides the simulator's states."""
