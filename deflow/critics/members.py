@@ -102,8 +102,8 @@ class AbstractMembersConfig(AbstractCriticConfig):
     task_settings: ClassVar[Mapping[str, str]] = {"aggregation": "aggregation"}
 
     aggregation: Aggregation | None = None
-    """How the members' values are combined for the target and for ranking: mean, min, or mean-std (see deviations). If not
-    given, the task's; without a task, mean."""
+    """How the members' values are combined for the target and for ranking: mean, min, or mean-std (see deviations).
+    If not given, the task's; without a task, mean."""
 
     deviations: float = 0.5
     """With mean-std: how many standard deviations are subtracted from the mean."""

@@ -19,7 +19,7 @@ class AbstractReturnsConfig(AbstractMembersConfig):
     task_settings: ClassVar[Mapping[str, str]] = {"aggregation": "aggregation", "reward_min": "reward_min"}
 
     reward_min: float | None = None
-    """Lowest reward per step; if not given, the task's (without a task, -1). Lower rewards in the data widen the range."""
+    """Lowest reward per step; if not given, the task's, or -1. Lower rewards in the data widen the range."""
 
     reward_max: float = 0.0
     """Highest reward per step. Higher rewards in the data widen the range."""

@@ -228,7 +228,7 @@ def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
 
 
 def _build(choice: Any, spec: Spec) -> Any:
-    """The part, after a check that it is the same when built again, and has the same shapes when built from other data."""
+    """The part, checked to be the same when built again, and to have the same shapes when built from other data."""
     context, key = example_context(spec, data=example_data(spec)), jax.random.key(4)
     part = build(choice, context, key=key)
     _check(part, eqx.tree_equal(part, build(choice, context, key=key)), "the same key must build the same part")
