@@ -106,7 +106,7 @@ def test_a_repeated_seed_is_said(tmp_path):
     for _ in range(2):
         make_run(tmp_path, 3, [0.5])
     (note,) = compare(read_runs(find_runs([tmp_path]))).notes
-    assert note.startswith("Seed 3 of deflow on cube-v0 is there 2 times")
+    assert note.startswith("Seed 3 of deflow on cube-v0 appears 2 times")
 
 
 def test_another_metric(tmp_path):

@@ -32,7 +32,7 @@ def resolve_bound(config: AgentConfig, task: Task, *, workers: int | None = None
     million states take minutes) and saved there.
 
     Raises:
-        DataError: Where the variance cannot be computed.
+        DataError: If the variance cannot be computed.
     """
     return resolve_bound_with_reason(config, task, workers=workers, progress=progress)[0]
 

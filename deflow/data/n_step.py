@@ -23,7 +23,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         discount: Discount factor per step.
 
     Raises:
-        ValueError: Where the data does not say where trajectories end.
+        ValueError: If the data does not say where trajectories end.
     """
     if steps == 1:
         return data

@@ -1,4 +1,4 @@
-"""Reports on runs from their files: statistics over seeds, pictures of learning curves, tables of results."""
+"""Reports, made from the files of runs: statistics over seeds, pictures of learning curves, tables of results."""
 
 from .comparison import Comparison, ComparisonLine, compare
 from .comparison_figure import comparison_figure

@@ -1,4 +1,4 @@
-"""A comparison of algorithms: one line for each on each task, over its seeds, and one over all tasks."""
+"""A comparison of algorithms: one row per algorithm and task, over its seeds, and one over all tasks."""
 
 import dataclasses
 import math
@@ -20,61 +20,61 @@ SUCCESS, RETURN = "evaluation/success", "evaluation/episode.return"
 
 CAPTION = (
     "Brackets: 95% intervals over seeds, Student's for a mean, a bootstrap's for an interquartile mean (IQM).",
-    "Steps: gradient updates, then environment steps; runs of different lengths or settings have lines of their own.",
+    "Steps: gradient updates, then environment steps; runs of different lengths or settings have separate rows.",
 )
-"""What the numbers are."""
+"""Explains the numbers."""
 
-CAPTION_ALL = "All tasks: of each task the line with most seeds, then most steps; the mean is over tasks."
-"""What else they are where there are several tasks."""
+CAPTION_ALL = "All tasks: the row of each task with the most seeds, then the most steps; the mean is over tasks."
+"""The further explanation if there are several tasks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonLine:
-    """Runs with the same settings on one task, that were last evaluated at the same step, or a mean over tasks."""
+    """Runs with the same settings on one task and the same step of the last evaluation, or a mean over tasks."""
 
     task: str
     """Name of the task, or which tasks."""
 
     label: str
-    """The algorithm, and what sets these runs apart from its others."""
+    """The algorithm, and how these runs differ from its others."""
 
     steps: int | None
-    """Step of the last evaluation; `None` where tasks differ in it."""
+    """Step of the last evaluation; `None` if it differs between tasks."""
 
     runs: tuple[RunFiles, ...]
     """The runs, by seed."""
 
     values: tuple[tuple[float, ...], ...]
-    """The metric at the last evaluation: a row of values for each task, one per seed."""
+    """The metric at the last evaluation: for each task a row with one value per seed."""
 
     mean: Estimate
-    """Mean over seeds; over tasks that of their means, without an interval."""
+    """Mean over seeds; for several tasks the mean of their means, without an interval."""
 
     iqm: Estimate
     """Interquartile mean over seeds and tasks."""
 
     returns: float
-    """Mean undiscounted return over seeds, NaN where unknown and over tasks, whose returns have no common unit."""
+    """Mean undiscounted return over seeds; NaN if unknown, and for several tasks, which have no common unit."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Lines and what is to be known about them."""
+    """The rows of a comparison, and notes about them."""
 
     metric: str
-    """The column of eval.csv that is compared."""
+    """The column of eval.csv to compare."""
 
     lines: tuple[ComparisonLine, ...]
-    """By task, the best first."""
+    """Rows by task, the best first."""
 
     over_tasks: tuple[ComparisonLine, ...]
-    """Means over tasks, the best first; none where there is one task."""
+    """Means over tasks, the best first; empty if there is one task."""
 
     notes: tuple[str, ...]
-    """One sentence for everything that a reader would stumble over."""
+    """One sentence about each thing that readers should know."""
 
     def table(self) -> Table:
-        """For the terminal, without the notes: `rich.print(comparison.table())`."""
+        """The table for the terminal, without the notes: `rich.print(comparison.table())`."""
         headings, lines = self._cells()
         first = 0 if self.over_tasks else 1  # of one task, its name is the title
         table = Table(
@@ -95,7 +95,7 @@ class Comparison:
         return table
 
     def markdown(self) -> str:
-        """The same as Markdown, with the notes and a list of the runs and their commits."""
+        """The table as Markdown, with the notes and a list of the runs and their commits."""
         headings, lines = self._cells()
         rows = [headings, ["---"] * 2 + ["---:"] * (len(headings) - 2), *lines]
         table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -111,7 +111,7 @@ class Comparison:
         return [*CAPTION, CAPTION_ALL] if self.over_tasks else [*CAPTION]
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        """Headings, and the lines as texts."""
+        """The headings, and the rows as text."""
         name = self.metric.removeprefix("evaluation/")
         headings = ["task", "algorithm", "seeds", "steps", name, f"{name} (IQM)", "return"]
         lines = [_texts(line, self.metric) for line in (*self.lines, *self.over_tasks)]
@@ -123,7 +123,7 @@ def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
     """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
 
     Raises:
-        ReportError: Where no run has a value of the metric.
+        ReportError: If no run has a value of the metric.
     """
     groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
     missing = []
@@ -144,8 +144,8 @@ def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
         for seed, count in Counter(run.seed for run in line.runs).items():
             if count > 1:
                 notes.append(
-                    f"Seed {seed} of {line.label} on {line.task} is there {count} times: repeated seeds are not "
-                    "independent, give one of them."
+                    f"Seed {seed} of {line.label} on {line.task} appears {count} times: repeated seeds are not "
+                    "independent; give only one of them."
                 )
     return Comparison(metric, tuple(lines), tuple(_over_tasks(lines)), tuple(notes))
 
@@ -157,7 +157,7 @@ def _line(task: str, label: str, steps: int, runs: list[RunFiles], metric: str) 
 
 
 def _over_tasks(lines: list[ComparisonLine]) -> list[ComparisonLine]:
-    """One line per label, the best first."""
+    """One row per label, the best first."""
     tasks = {line.task for line in lines}
     if len(tasks) < 2:
         return []
@@ -193,7 +193,7 @@ def _column(run: RunFiles, name: str) -> np.ndarray:
 
 
 def _last(run: RunFiles, name: str) -> float:
-    """The newest value, NaN where there is none."""
+    """The latest value, or NaN if there is none."""
     values = _column(run, name)
     values = values[~np.isnan(values)]
     return float(values[-1]) if len(values) else math.nan

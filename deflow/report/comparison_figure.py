@@ -1,4 +1,4 @@
-"""A picture of a comparison: the learning curves of all algorithms, one frame per task."""
+"""A picture of a comparison: the learning curves of all algorithms, one panel per task."""
 
 import math
 import os
@@ -16,17 +16,17 @@ from .figure import save
 
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY, "#56B4E9", "#000000")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-"""For the lines beyond as many colours."""
+"""Line styles once all colours are used."""
 
 
 def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
-    """Draw the lines of a comparison over training into the PNG `path`, and return it.
+    """Draw the learning curves of a comparison into the PNG `path`, and return it.
 
     Curves are means over seeds, at the steps that all of them have; bands are 95% intervals over seeds, or over
     episodes for a single seed.
 
     Raises:
-        ReportError: Where the file cannot be written.
+        ReportError: If the file cannot be written.
     """
     lines = comparison.lines
     tasks = list(dict.fromkeys(line.task for line in lines))
@@ -79,7 +79,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
 
 
 def _name(line: ComparisonLine, lines: tuple[ComparisonLine, ...]) -> str:
-    """The label; its length too, where runs of several lengths bear it on one task."""
+    """The label, with the number of steps if runs of several lengths have it on one task."""
     alike = [other for other in lines if (other.task, other.label) == (line.task, line.label)]
     seeds = f"{len(line.runs)} seed{'s' * (len(line.runs) > 1)}"
     return line.label if len(alike) == 1 else f"{line.label}, {line.steps:,} steps ({seeds})"

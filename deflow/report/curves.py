@@ -9,7 +9,7 @@ from .reading import RunFiles
 from .statistics import mean
 
 MOST_POINTS = 300
-"""Points of a training curve: more are averaged in groups, since neither eye nor paper resolves them."""
+"""Most points of a training curve. More are averaged in groups, since they could not be seen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Curve:
     """Mean over the seeds at `steps`."""
 
     low: np.ndarray
-    """Lower limit of the 95% interval at `steps`, NaN where there is none."""
+    """Lower limit of the 95% interval at `steps`, NaN if there is none."""
 
     high: np.ndarray
-    """Its upper limit."""
+    """Upper limit of the 95% interval."""
 
 
 def evaluation_curve(runs: Sequence[RunFiles], name: str) -> Curve | None:
     """A column of eval.csv. The interval is Student's over seeds, or a single run's own over its episodes.
 
-    `None` where no run has a value.
+    Returns `None` if no run has a value.
     """
     curve = _curve([_points(run.evaluation, name) for run in runs])
     if curve is None or len(runs) > 1:
@@ -50,10 +50,10 @@ def evaluation_curve(runs: Sequence[RunFiles], name: str) -> Curve | None:
 def training_curve(
     runs: Sequence[RunFiles], name: str, most: int = MOST_POINTS, weights: str | None = None
 ) -> Curve | None:
-    """A column of train.csv, blank rows left out. `None` where no run has a value.
+    """A column of train.csv without its blank rows. `None` if no run has a value.
 
-    Where a seed has more than `most` points, those of all seeds are averaged in about as many groups, none of which
-    holds rows of both phases. Rows count alike, or as another column (`weights`) says.
+    If a seed has more than `most` points, those of all seeds are averaged in about `most` groups, none of which mixes
+    the two phases. Rows have equal weights, or those of another column (`weights`).
     """
     seeds = [points for points in (_points(run.train, name) for run in runs) if len(points[0])]
     if not any(len(steps) > most for steps, _ in seeds):
@@ -67,7 +67,7 @@ def training_curve(
 
 
 def _rows(table: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Rows in which a column has a value, by step. Of a step that was logged twice, as by a continued run, the last."""
+    """Rows in which a column has a value, by step. If a step was logged twice, as by a continued run, the last one."""
     rows = np.flatnonzero(~np.isnan(table.get(name, np.full(len(table["step"]), np.nan))))[::-1]
     return rows[np.unique(table["step"][rows], return_index=True)[1]]
 

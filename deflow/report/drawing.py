@@ -1,4 +1,4 @@
-"""How curves look: lines, bands, logarithmic axes, and everything around them."""
+"""Drawing curves: lines, bands, logarithmic axes, legends and labels."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", 
 
 
 def line(axes: Axes, curve: Curve, color: str, label: str, marker: str = "") -> None:
-    """The mean, and each seed thin behind it."""
+    """Draws the mean, with thin lines for the seeds behind it."""
     if len(curve.seeds) > 1:
         for number, (steps, values) in enumerate(curve.seeds):
             axes.plot(
@@ -27,7 +27,7 @@ def line(axes: Axes, curve: Curve, color: str, label: str, marker: str = "") -> 
 
 
 def band(axes: Axes, curve: Curve, color: str, label: str, limits: tuple[float, float]) -> None:
-    """The curve's interval: a shaded band, or a bar where there is only one step."""
+    """Draws the curve's interval: a shaded band, or a bar if there is only one step."""
     low, high = np.clip(curve.low, *limits), np.clip(curve.high, *limits)
     if not np.isfinite(low).any():
         return
@@ -38,7 +38,7 @@ def band(axes: Axes, curve: Curve, color: str, label: str, limits: tuple[float, 
 
 
 def logarithmic(axes: Axes, *curves: Curve) -> None:
-    """A logarithmic axis where there is something positive to show on it."""
+    """Makes the axis logarithmic if there is a positive value to show."""
     values = np.concatenate([values for curve in curves for _, values in curve.seeds])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
@@ -51,7 +51,7 @@ def logarithmic(axes: Axes, *curves: Curve) -> None:
 
 
 def last_value(axes: Axes, curve: Curve, color: str, text: str) -> None:
-    """Write `text` beside the mean's last point, legible over what passes behind it."""
+    """Writes `text` beside the mean's last point, readable over other lines."""
     axes.annotate(
         text,
         (curve.steps[-1], curve.mean[-1]),
@@ -66,13 +66,13 @@ def last_value(axes: Axes, curve: Curve, color: str, text: str) -> None:
 
 
 def legend_above(axes: Axes) -> None:
-    """A legend in one line above the frame, where no curve passes."""
+    """Draws a one-line legend above the frame, clear of the curves."""
     count = len(axes.get_legend_handles_labels()[1])
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=count, frameon=False, fontsize=9, borderaxespad=0.2)
 
 
 def phases(axes: Axes, switch: int) -> None:
-    """Name the phases at the top of the frame, on either side of the switch, with room above the curves for it."""
+    """Names the phases at the top of the frame, on either side of the switch, and leaves room for that."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.09 * (high - low))
     for name, offset, side in (("offline", -6, "right"), ("online", 6, "left")):
@@ -91,7 +91,7 @@ def phases(axes: Axes, switch: int) -> None:
 
 
 def dress(axes: Axes, last: int, switch: int | None) -> None:
-    """A quiet frame and grid, an axis of steps from 0 to `last`, and a line at the switch to the online phase."""
+    """Draws a plain frame and grid, an axis of steps from 0 to `last`, and a line at the switch to the online phase."""
     axes.set_xlim(-0.015 * last, 1.045 * last if last else 1)
     axes.set_xlabel("gradient updates" if switch is None else "updates, then environment steps")
     if switch is not None:
@@ -107,7 +107,7 @@ def dress(axes: Axes, last: int, switch: int | None) -> None:
 
 
 def _short(steps: float) -> str:
-    """Steps for an axis: 500, 20k, 1.5M."""
+    """A number of steps as an axis label: 500, 20k, 1.5M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(steps) >= size:
             return f"{steps / size:g}{letter}"

@@ -1,4 +1,4 @@
-"""A picture of learning curves: success, the displacement against its bound, its price, and the losses."""
+"""A picture of learning curves: success, the displacement's size and bound, the multiplier, and the losses."""
 
 import os
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ from .reading import RunFiles, read_runs
 def learning_curve(runs: Iterable[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:
     """Draw the runs in these directories, the seeds of one algorithm on one task, into the PNG `path`, and return it.
 
-    An offline and an online phase follow each other in one picture, the switch marked. Panels without data are left
-    out. No display is needed and no global state of matplotlib is touched.
+    The offline and the online phase are in one picture, with the switch marked. Panels without data are left out. No
+    display is needed, and matplotlib's global state is not changed.
 
     Raises:
-        ReportError: For runs of several algorithms or tasks, runs that went online at different steps, runs without
-            rows, or a file that cannot be written.
+        ReportError: If the runs are of several algorithms or tasks, went online at different steps or have no rows,
+            or if the file cannot be written.
     """
     files = read_runs(runs)
     kinds = sorted({(run.environment, run.algorithm) for run in files})
@@ -67,7 +67,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a PNG.
 
     Raises:
-        ReportError: Where it cannot be written.
+        ReportError: If it cannot be written.
     """
     path = Path(path)
     try:
@@ -78,7 +78,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 
 def _switch(runs: list[RunFiles], last: int) -> int | None:
-    """Step at which all runs went online, `None` where they did not, or not yet."""
+    """The step at which all runs went online; `None` if they did not, or not yet."""
     starts = {run.online_from for run in runs}
     if len(starts) > 1:
         listed = "; ".join(

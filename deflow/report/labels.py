@@ -1,4 +1,4 @@
-"""Names for what is compared: an algorithm, and in brackets whatever its runs do not share."""
+"""Labels for comparisons: the algorithm, and in brackets what distinguishes these runs."""
 
 import json
 from collections import Counter, defaultdict
@@ -11,14 +11,14 @@ TRAINED_WITH = (
     *("batch_size", "precision", "environments", "updates_per_step", "warmup", "update_after"),
     *("sampling", "capacity", "freeze"),
 )
-"""Options of a recipe that make it another training. (How long it was is told by the steps.)"""
+"""Options of a recipe that change the training. (Its length is shown as steps.)"""
 
 
 def labels(runs: Sequence[RunFiles]) -> list[str]:
-    """For each run `deflow`, or `deflow (critic.members 10)` where runs of one algorithm on one task differ.
+    """For each run `deflow`, or `deflow (critic.members 10)` if runs of one algorithm on one task differ.
 
-    Bracketed are the values of what differs, unless a value is that of most of the algorithm's runs. So equal labels
-    mean equal settings, except for what changes from task to task alone, such as a bound.
+    The brackets have the values that differ, except for a value that most of the algorithm's runs have. Equal labels
+    therefore mean equal settings, except for settings that only change from task to task, such as a bound.
     """
     facts = [dict(_facts(run)) for run in runs]
     usual: dict[str, dict[str, str | None]] = {}
@@ -52,7 +52,7 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A part is told by its name, and by each of its fields."""
+    """A part's name and each of its fields, as (name, text)."""
     if isinstance(value, Mapping) and "name" in value:
         yield name, str(value["name"])
         for field, entry in (value.get("fields") or {}).items():
@@ -62,7 +62,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _varied(runs: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Names with two values among the runs of one task. Who does not know a name does not differ in it."""
+    """Names with two values among the runs of one task. Runs without the name are ignored."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
     for environment, known in runs:
         for name, value in known.items():
@@ -71,6 +71,6 @@ def _varied(runs: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
 
 
 def _usual(values: Iterable[str]) -> str | None:
-    """The most frequent value, `None` where two are."""
+    """The most frequent value, or `None` if there is a tie."""
     (first, count), *others = Counter(values).most_common(2)
     return None if others and others[0][1] == count else first

@@ -1,4 +1,4 @@
-"""A picture of a policy at one state: the value of actions, what the flow proposes, and where the refiner moves it."""
+"""A picture of a policy at one state: the value of actions, the flow's proposals, and the refiner's displacements."""
 
 import dataclasses
 import math
@@ -19,12 +19,12 @@ from .drawing import BLUE, GREY, VERMILION
 from .figure import save
 
 LEVELS = 14
-"""Steps of the value in a frame."""
+"""Number of contour levels."""
 
 INK = "#202020"
 
 VALUE = ListedColormap(0.25 + 0.75 * colormaps["YlOrBr_r"](np.linspace(0, 1, 256))[:, :3])
-"""Dark to light with the value, pale enough to draw on."""
+"""From dark to light with the value, and pale enough to draw on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +43,28 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True)
 class Landscape:
-    """What is drawn. Actions are of shape (N, A); `marked` is the row of the one that the close-up is about."""
+    """The content of the picture. Actions have shape (N, A); `marked` is the row shown in the close-up."""
 
     dimensions: tuple[int, int]
-    """Which two of the A dimensions."""
+    """The two dimensions of the action that are drawn."""
 
     proposals: np.ndarray
-    """What the flow proposes."""
+    """The flow's proposals."""
 
     actions: np.ndarray
-    """What each proposal becomes, refined and clipped."""
+    """The action that each proposal becomes, refined and clipped."""
 
     overview: Slice
-    """The value all around."""
+    """The value around all actions."""
 
     marked: int
     """Row of the proposal in the close-up."""
 
     close_up: Slice
-    """The value near it."""
+    """The value near the marked action."""
 
     sizes: np.ndarray
-    """On the close-up's grid, the trust region's size of the displacement from the marked proposal to there."""
+    """The size of the displacement from the marked proposal to each point of the close-up's grid."""
 
     size: float
     """The mean size of all displacements."""
@@ -76,7 +76,7 @@ class Landscape:
     """The data's action at this state, shape (A,), if there is one."""
 
     best: int | None = None
-    """Row of the action that is executed, where the agent chooses the best of several."""
+    """Row of the action that is executed, if the agent chooses the best of several."""
 
 
 def landscape_figure(
@@ -84,10 +84,10 @@ def landscape_figure(
 ) -> Path:
     """Draw the PNG `path` and return it: all proposals on the left, one of them and its trust region on the right.
 
-    `subtitles` say of which slice each side shows the value.
+    `subtitles` describe the slice of the value on each side.
 
     Raises:
-        ReportError: Where the file cannot be written.
+        ReportError: If the file cannot be written.
     """
     figure = Figure(
         figsize=(11.4, 5.6), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.1), facecolor="white"
@@ -146,7 +146,7 @@ def _close_up(figure: Figure, axes: Axes, landscape: Landscape, moved: bool) -> 
 
 
 def _value(figure: Figure, axes: Axes, shown: Slice) -> None:
-    """Filled contours and their bar; the frame is the slice."""
+    """Draws filled contours and their colour bar in the frame of the slice."""
     low, high = float(shown.values.min()), float(shown.values.max())
     scale = Normalize(low, high if high > low else low + 1.0)
     levels = np.linspace(scale.vmin or 0.0, scale.vmax or 1.0, LEVELS + 1)
@@ -162,7 +162,7 @@ def _value(figure: Figure, axes: Axes, shown: Slice) -> None:
 
 
 def _points(axes: Axes, landscape: Landscape, moved: bool, size: float, clear: np.ndarray) -> None:
-    """Proposals, arrows to what they become, and what the data did; all rows but those that are `clear` are faint."""
+    """Draws proposals, arrows to their actions, and the data's action; rows that are not `clear` are faint."""
     columns = list(landscape.dimensions)
     starts, ends = landscape.proposals[:, columns], landscape.actions[:, columns]
     area = 14 * size**2

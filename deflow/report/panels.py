@@ -1,4 +1,4 @@
-"""The panels of a learning curve, each `None` where the runs have nothing to show in it."""
+"""The panels of a learning curve, each `None` if the runs have no data for it."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ from .reading import RunFiles
 Panel = Callable[[Axes], None]
 
 EXPLORATION_POINTS = 15
-"""Points of the outcome while training: a row of train.csv knows few episodes, so that many are averaged."""
+"""Most points of training episodes: a row of train.csv covers few episodes, so many are averaged."""
 
 
 def outcome_panel(runs: list[RunFiles], switch: int | None) -> Panel | None:
-    """Success where the task reports it, the return otherwise; that of the training episodes behind it."""
+    """Success if the task reports it, otherwise the return, with that of the training episodes behind it."""
     success = evaluation_curve(runs, "evaluation/success")
     curve = success or evaluation_curve(runs, "evaluation/episode.return")
     if curve is None:
@@ -45,7 +45,7 @@ def outcome_panel(runs: list[RunFiles], switch: int | None) -> Panel | None:
 
 
 def size_panel(runs: list[RunFiles]) -> Panel | None:
-    """The displacement's size and the bound that it is held at."""
+    """The displacement's size and its bound."""
     size, bound = training_curve(runs, "training/size"), training_curve(runs, "training/bound")
     if size is None:
         return None
@@ -63,7 +63,7 @@ def size_panel(runs: list[RunFiles]) -> Panel | None:
 
 
 def price_panel(runs: list[RunFiles]) -> Panel | None:
-    """The multiplier: what a unit of size costs."""
+    """The multiplier, which is the cost of a unit of size."""
     multiplier = training_curve(runs, "training/multiplier")
     if multiplier is None:
         return None

@@ -1,4 +1,4 @@
-"""Read what runs left on disk. A report imports nothing of the runs' own code, so it can be made anywhere."""
+"""Reading the files of runs. This needs none of the runs' own code, so reports can be made anywhere."""
 
 import csv
 import dataclasses
@@ -16,7 +16,7 @@ from ..errors import ReportError
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A run as its files tell it."""
+    """A run, read from its files."""
 
     path: Path
     """The run's directory."""
@@ -34,20 +34,20 @@ class RunFiles:
     """Step at which training went online: the gradient updates made offline. `None` for a run that is offline only."""
 
     train: dict[str, np.ndarray]
-    """Columns of train.csv, each of shape (rows,); blanks are NaN, without the file there are none."""
+    """Columns of train.csv, each of shape (rows,), with NaN for blanks; empty without the file."""
 
     evaluation: dict[str, np.ndarray]
-    """Columns of eval.csv, as above."""
+    """Columns of eval.csv, likewise."""
 
     config: dict[str, Any]
-    """What the run was made with, as config.json tells it: the agent's parts, the data, the options."""
+    """The configuration in config.json: the agent's parts, the data, the options."""
 
     commit: str
-    """The commit that it was made at, `+` behind it where files differed; empty where nobody wrote it down."""
+    """The commit at which it was made, with a `+` if files differed from it; empty if unknown."""
 
     @property
     def steps(self) -> int:
-        """Where training was at the last logged row: gradient updates made offline, and environment steps since."""
+        """The step of the last logged row: gradient updates made offline, then environment steps."""
         return int(
             max((table["step"].max() for table in (self.train, self.evaluation) if len(table["step"])), default=0)
         )
@@ -57,7 +57,7 @@ def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[RunFiles]:
     """The runs in these directories, by task, algorithm and seed.
 
     Raises:
-        ReportError: For a directory that is no run, and for none at all.
+        ReportError: If a directory is not a run, or there is none.
     """
     runs = [read_run(path) for path in paths]
     if not runs:
@@ -66,10 +66,10 @@ def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[RunFiles]:
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The run directories among these folders and below them, each once.
+    """The run directories in and below these folders, each once.
 
     Raises:
-        ReportError: For a folder without a run.
+        ReportError: If a folder has no run.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -91,7 +91,7 @@ def read_run(path: str | os.PathLike[str]) -> RunFiles:
     """The run in a directory.
 
     Raises:
-        ReportError: Where its config.json or its CSV files cannot be read.
+        ReportError: If its config.json or its CSV files cannot be read.
     """
     path = Path(path)
     try:
@@ -123,4 +123,4 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
         table = dict(zip(names, np.array(rows, float).reshape(len(rows), len(names)).T, strict=True))
         return table | {"step": table["step"].astype(int)}
     except (OSError, ValueError, KeyError) as error:
-        raise ReportError(f"{path} cannot be read ({error}); remove or mend the damaged lines.") from error
+        raise ReportError(f"{path} cannot be read ({error}); remove or repair the damaged lines.") from error

@@ -1,4 +1,4 @@
-"""Statistics over seeds: means, interquartile means, and how far either may be off."""
+"""Statistics over seeds: means and interquartile means with their intervals."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A number with the limits of its interval; the limits are NaN where there are too few values for one."""
+    """A number with the limits of its interval, which are NaN if there are too few values."""
 
     value: float
     low: float
@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 def mean(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     """Mean of one value per seed, shape (seeds,), with Student's t interval: m +- t(n-1) s / sqrt(n).
 
-    It supposes that the seeds' values are about normal. One seed has no interval; no seed, or a NaN, gives NaN.
+    It assumes approximately normal values. A single seed has no interval; no seed, or a NaN, gives NaN.
     """
     array = np.asarray(values, float)
     if array.size == 0:
@@ -42,8 +42,8 @@ def interquartile_mean(
 ) -> Estimate:
     """Mean of the middle half of all values, with a stratified bootstrap's percentile interval.
 
-    `values` holds one value per seed (seeds,), or one such row per task, whose lengths may differ: seeds are drawn
-    again within each task. Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice". The same `seed`
+    `values` has one value per seed (seeds,), or one such row per task, with possibly different lengths: seeds are
+    resampled within each task. Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice". The same `seed`
     gives the same interval; fewer than two seeds in every task give none.
     """
     from scipy.stats import trim_mean

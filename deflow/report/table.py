@@ -1,4 +1,4 @@
-"""A table of results: one line per run, and the mean over seeds with its interval."""
+"""A table of results: one row per run, and the mean over seeds with its interval."""
 
 import dataclasses
 import itertools
@@ -15,24 +15,24 @@ from .reading import RunFiles, read_runs
 from .statistics import Estimate, mean
 
 BEFORE = "before online"
-"""Heading of a column that is there only if a run has something in it."""
+"""Heading of a column that is left out if no run has a value in it."""
 
 COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length")
 """Headings, in the order of `ResultRow.cells`."""
 
 CAPTION = "Brackets: 95% intervals over episodes, or over seeds for a mean."
-"""What the numbers are."""
+"""Explains the numbers."""
 
 CAPTION_ONLINE = "Steps: gradient updates, then environment steps.\nBefore online: success at the switch."
-"""What else they are where there are two phases."""
+"""The further explanation if there are two phases."""
 
 NOTHING = Estimate(math.nan, math.nan, math.nan)
-"""Of a metric that there is not."""
+"""For a missing metric."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ResultRow:
-    """One line: a run's last evaluation, or the mean over the seeds of an algorithm on a task."""
+    """One row: a run's last evaluation, or the mean over the seeds of an algorithm on a task."""
 
     environment: str
     """Name of the task."""
@@ -44,13 +44,13 @@ class ResultRow:
     """The seed, or `mean of n`."""
 
     steps: int | None
-    """Gradient updates made offline, and environment steps since; `None` for a mean over runs of different lengths."""
+    """Gradient updates made offline, then environment steps; `None` for a mean over runs of different lengths."""
 
     before_online: Estimate
-    """Success rate when training went online, NaN for a run that did not; its interval as that of `success`."""
+    """Success rate when training went online, with an interval like that of `success`; NaN if it did not."""
 
     success: Estimate
-    """Success rate; its interval is over episodes for a run, and over seeds for a mean."""
+    """Success rate, with an interval over episodes for a run and over seeds for a mean."""
 
     returns: Estimate
     """Undiscounted return, likewise."""
@@ -59,10 +59,10 @@ class ResultRow:
     """Mean number of environment steps in an episode."""
 
     is_mean: bool = False
-    """Whether the line is a mean over seeds."""
+    """Whether the row is a mean over seeds."""
 
     def cells(self) -> tuple[str, ...]:
-        """The line as texts, an empty one for what is not known."""
+        """The row as text, empty where a value is unknown."""
         return (
             self.environment,
             self.algorithm,
@@ -77,10 +77,10 @@ class ResultRow:
 
 
 def result_rows(runs: Iterable[str | os.PathLike[str]]) -> list[ResultRow]:
-    """The lines for the runs in these directories; each algorithm on a task ends with its mean where it has two seeds.
+    """The rows for the runs in these directories, with a mean for each algorithm on a task with several seeds.
 
     Raises:
-        ReportError: For a directory that is no run.
+        ReportError: If a directory is not a run.
     """
     rows: list[ResultRow] = []
     for _, group in itertools.groupby(read_runs(runs), key=lambda run: (run.environment, run.algorithm)):
@@ -92,7 +92,7 @@ def result_rows(runs: Iterable[str | os.PathLike[str]]) -> list[ResultRow]:
 
 
 def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
-    """The lines as a table for the terminal: `rich.print(results_table(runs))`."""
+    """The rows as a table for the terminal: `rich.print(results_table(runs))`."""
     rows = result_rows(runs)
     headings, *lines = _columns(rows)
     one_kind = len({(row.environment, row.algorithm) for row in rows}) == 1
@@ -119,14 +119,14 @@ def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
 
 
 def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
-    """The lines as a Markdown table, for a file or a page."""
+    """The rows as a Markdown table."""
     headings, *lines = _columns(result_rows(runs))
     lines = [headings, ("---",) * len(headings), *lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{_caption(headings)}\n"
 
 
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
-    """Headings and lines, of two phases only where there are two."""
+    """Headings and rows, with the columns of the online phase only if there is one."""
     lines = [COLUMNS, *(row.cells() for row in rows)]
     before = COLUMNS.index(BEFORE)
     if any(line[before] for line in lines[1:]):
@@ -152,7 +152,7 @@ def _row(run: RunFiles) -> ResultRow:
 
 
 def _last(run: RunFiles, name: str, at: int | None = None) -> Estimate:
-    """A metric at the last evaluation (`at` a step), with the interval that the evaluation itself logged."""
+    """A metric at the last evaluation (or `at` a step), with the interval that was logged."""
     steps = run.evaluation["step"]
     blank = np.full(len(steps), math.nan)
     rows = slice(None) if at is None else steps == at
@@ -176,7 +176,7 @@ def _mean(rows: list[ResultRow]) -> ResultRow:
 
 
 def estimate_text(estimate: Estimate, style: str, limits: tuple[float, float]) -> str:
-    """`0.60 [0.50, 0.70]`, within the limits of what the number can be; the value alone where it has no interval."""
+    """`0.60 [0.50, 0.70]`, clipped to the number's possible range; only the value if it has no interval."""
     if math.isnan(estimate.value):
         return ""
     value, low, high = (f"{min(max(number, limits[0]), limits[1]):{style}}" for number in estimate)

@@ -1,4 +1,4 @@
-"""A picture of the intrinsic action variance: how it is spread over the data's states."""
+"""A picture of the intrinsic action variance: its distribution over the data's states."""
 
 import os
 from pathlib import Path
@@ -14,10 +14,10 @@ from .figure import save
 
 
 def variance_figure(variance: ActionVariance, path: str | os.PathLike[str], *, title: str) -> Path:
-    """Draw the histogram over states, the mean marked, into the PNG `path`, and return it.
+    """Draw the histogram over states, with the mean marked, into the PNG `path`, and return it.
 
     Raises:
-        ReportError: Where it cannot be written.
+        ReportError: If it cannot be written.
     """
     figure = Figure(figsize=(7.0, 3.6), dpi=130, layout=ConstrainedLayoutEngine(), facecolor="white")
     FigureCanvasAgg(figure)

@@ -42,7 +42,7 @@ def check_written(directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Open what `write` left in `directory`, as reading it will, and look for every array and the notes.
 
     Raises:
-        DamagedError: Where one is not there, although no error said so.
+        DamagedError: If one is not there, although no error said so.
     """
     wanted = [name for name, array in arrays.items() if array.size]
     if wanted:
