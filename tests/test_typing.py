@@ -77,6 +77,7 @@ except deflow.DeflowError as error:
 for name in deflow.ALGORITHMS:
     assert_type(deflow.agent_config(name), deflow.AgentConfig)
 deflow.agent_config("deflow", solver="heun", critic="categorical", n_step=3, discount=0.995)
+deflow.agent_config("deflow", solver=deflow.solvers.Heun, trust_region=Diamond)
 deflow.agent_config("fql", solver=deflow.solvers.Heun(steps=5), constraint=deflow.constraints.Penalty(10.0))
 deflow.agent_config(trust_region=deflow.trust_regions.NoTrustRegion(), critic=deflow.critics.NoCritic())
 """
@@ -87,6 +88,8 @@ import deflow
 deflow.agent_config("deflw")
 deflow.agent_config("deflow", solver="huen")
 deflow.agent_config("deflow", solver=deflow.trust_regions.Ball(0.1))
+deflow.agent_config("deflow", solver=deflow.trust_regions.Ball)
+deflow.agent_config("deflow", critic=None)
 deflow.agent_config("deflow", width="64")
 deflow.agent_config("deflow", sovler="heun")
 deflow.agent_config("deflow", critic=deflow.solvers.Heun())
@@ -186,6 +189,8 @@ def test_the_names_that_a_type_checker_knows_are_those_that_deflow_registers():
     for field, registry in KINDS.items():
         names = typing.get_args(getattr(choices, f"{field.title().replace('_', '')}Name"))
         assert set(names) == {name for name in registry if registry.distribution(name) == "deflow"}, field
+        for name in names:
+            assert type(getattr(deflow.agent_config(**{field: name}), field)) is registry[name]
 
 
 def test_agent_config_takes_every_field_of_the_configuration():
@@ -193,5 +198,8 @@ def test_agent_config_takes_every_field_of_the_configuration():
     has = {field.name: field.type for field in dataclasses.fields(deflow.AgentConfig)}
     assert list(takes) == list(has)
     for name, kind in has.items():
-        own = getattr(choices, f"{name.title().replace('_', '')}Name") if name in KINDS else None
-        assert takes[name] == (kind if own is None else own | kind), name
+        if name in KINDS:
+            names = getattr(choices, f"{name.title().replace('_', '')}Name")
+            assert set(typing.get_args(takes[name])) == {names, *(typing.get_args(kind) or [kind]), type[kind]}, name
+        else:
+            assert takes[name] == kind, name

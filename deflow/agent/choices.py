@@ -21,16 +21,23 @@ ConstraintName = Literal["dual", "pid", "penalty", "projection", "none"]
 CriticName = Literal["ensemble", "categorical", "expectile", "flow", "none"]
 
 
-class AgentParts(TypedDict, total=False):
-    """The fields of `AgentConfig`, in which each part is an object or its registered name."""
+Encoder = encoders.AbstractEncoder | encoders.AbstractEncoderConfig
+Refiner = refiners.AbstractRefiner | refiners.AbstractRefinerConfig
+TrustRegion = trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
+Constraint = constraints.AbstractConstraint | constraints.AbstractConstraintConfig
+Critic = critics.AbstractCritic | critics.AbstractCriticConfig
 
-    encoder: EncoderName | encoders.AbstractEncoder | encoders.AbstractEncoderConfig
-    field: FieldName | fields.AbstractFieldConfig
-    solver: SolverName | solvers.AbstractSolver
-    refiner: RefinerName | refiners.AbstractRefiner | refiners.AbstractRefinerConfig
-    trust_region: TrustRegionName | trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
-    constraint: ConstraintName | constraints.AbstractConstraint | constraints.AbstractConstraintConfig
-    critic: CriticName | critics.AbstractCritic | critics.AbstractCriticConfig
+
+class AgentParts(TypedDict, total=False):
+    """The fields of `AgentConfig`, in which each part is an object, a class or a registered name."""
+
+    encoder: EncoderName | Encoder | type[Encoder]
+    field: FieldName | fields.AbstractFieldConfig | type[fields.AbstractFieldConfig]
+    solver: SolverName | solvers.AbstractSolver | type[solvers.AbstractSolver]
+    refiner: RefinerName | Refiner | type[Refiner]
+    trust_region: TrustRegionName | TrustRegion | type[TrustRegion]
+    constraint: ConstraintName | Constraint | type[Constraint]
+    critic: CriticName | Critic | type[Critic]
     discount: float
     n_step: int
     candidates: int
