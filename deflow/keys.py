@@ -14,7 +14,7 @@ def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
 
 
 def check_key(key: Any) -> None:
-    """Refuses what is no typed random key.
+    """Check that `key` is a typed random key.
 
     Raises:
         TypeError: Says how keys are made.
@@ -23,6 +23,6 @@ def check_key(key: Any) -> None:
         raise TypeError(f"key must be made by jax.random.key(seed), got {key!r}.")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(
-            f"key must be made by jax.random.key(seed), got an array of type {key.dtype}: jax.random.PRNGKey makes "
-            "keys of the old style."
+            f"key must be made by jax.random.key(seed), got an array of type {key.dtype} (jax.random.PRNGKey makes "
+            "old-style keys)."
         )

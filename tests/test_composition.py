@@ -203,7 +203,7 @@ class PerDimension(trust_regions.AbstractTrustRegion):
         ({"trust_region": PerDimension()}, r"PerDimension must return a size of shape \(\), got \(2,\)"),
         (
             {"trust_region": trust_regions.NoTrustRegion()},
-            "'DualConstraint' has nothing to hold",
+            "'DualConstraint' would have no effect",
         ),
         ({"critic": critics.NoCritic()}, "'none' has no value for a refiner to climb"),
     ],

@@ -112,7 +112,7 @@ WRONG = {
     "critics.EnsembleCriticConfig(aggregation='max')": "ValueError: .*aggregation must be .*mean.* got 'max'",
     "constraints.Penalty(weight=None)": "ValueError: Penalty: weight must be a number, got None",
     "Learner.create(config, SPEC, key=0)": "TypeError: key must be made by jax.random.key.*got 0",
-    "Learner.create(config, SPEC, key=jax.random.PRNGKey(0))": "TypeError: key must be .* old style",
+    "Learner.create(config, SPEC, key=jax.random.PRNGKey(0))": "TypeError: key must be .* old-style",
     "Learner.create(config, SPEC, key=None)": "TypeError: key must be made by .*got None",
     "next(train_offline(learner, data, steps=1, key=0))": "TypeError: key must be made by .*got 0",
     "next(train_offline(learner, data, steps=5.0, key=key))": "ValueError: .*steps must be a whole number, got 5.0",
@@ -159,7 +159,7 @@ def test_environments_and_sources_in_other_words(tmp_path):
         maker_of(gymnasium.make("Pendulum-v1"))
     with pytest.raises(SpaceError, match="must be a task, an id, or an object with make"):
         maker_of(3)
-    with pytest.raises(DataError, match="There is no data file"):
+    with pytest.raises(DataError, match=r"The data file .* does not exist"):
         deflow.load_task("Pendulum-v1", tmp_path / "none.npz")
     with pytest.raises(DataError, match=r"The source must be .* got the class Official"):
         deflow.load_task("Pendulum-v1", deflow.Official)
@@ -207,7 +207,7 @@ def test_all_pairs_of_refiner_region_and_constraint(refiner):
         if allowed(refiner, region, constraint):
             check_composition(agent)
         else:
-            with pytest.raises(ValueError, match=r"(would have no effect|has nothing to hold)"):
+            with pytest.raises(ValueError, match=r"(would have no effect|would have no effect with)"):
                 check_composition(agent)
 
 

@@ -109,7 +109,7 @@ ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
 
 
 def algorithm_name(name: str) -> AlgorithmName:
-    """The name of a row, for names that are known at run time only: `agent_config(algorithm_name(sys.argv[1]))`.
+    """The name of an algorithm, for names known only at run time: `agent_config(algorithm_name(sys.argv[1]))`.
 
     Raises:
         UnknownNameError: For a name that is no row of the table.
@@ -151,14 +151,14 @@ def agent_config(
 
 
 def _given(registry: Registry, choice: Any, settings: TaskSettings, sizes: dict[str, int]) -> Any:
-    """A part that was given, with what the task's settings and the sizes say of it."""
+    """A given part with the task's settings and the sizes that apply to it."""
     part = with_settings(registry.member(choice), settings, fresh=isinstance(choice, str | type))
     default = {field.name: field.default for field in dataclasses.fields(part)}
     return resized(part, {name: size for name, size in sizes.items() if getattr(part, name, None) == default.get(name)})
 
 
 def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
-    """The part, and the parts that it wraps, with the settings of a task that it has fields for.
+    """The part, and the parts that it wraps, with each of the task's settings for which they have a field.
 
     These are fields that are None and have a setting's name or are named in the part's `task_settings`; and all of the
     latter, where the part is `fresh`: no field of it was given.

@@ -1,4 +1,4 @@
-"""Which compositions mean nothing: parts that would have no effect beside the others, and silently be none."""
+"""Checking a composition: parts that do not fit together, or would silently have no effect."""
 
 import math
 from typing import Any
@@ -15,16 +15,16 @@ from .agent import Agent
 
 
 def check_composition(agent: Agent) -> None:
-    """Refuses parts that do not fit together, or have no effect together. Traces on shapes alone.
+    """Check that the parts fit together and that each has an effect. Traces on shapes alone.
 
     Raises:
-        ValueError: Says which part is without effect, and what to choose instead.
+        ValueError: If they do not fit, or a part would have no effect. The message says what to choose instead.
     """
     _check_displacement(agent)
     _check_region(agent)
     if agent.target_candidates > 1 and agent.critic.next_actions == 0:
         raise ValueError(
-            f"target_candidates={agent.target_candidates} has no effect: the target of {_name(agent.critic)} asks for "
+            f"target_candidates={agent.target_candidates} has no effect: the target of {_name(agent.critic)} uses "
             "no action of the policy. Leave it at 1, or choose another critic."
         )
     spec, key = agent.spec, jax.random.key(0)
@@ -36,7 +36,7 @@ def check_composition(agent: Agent) -> None:
 
 
 def _check_displacement(agent: Agent) -> None:
-    """A refiner without displacements leaves a region and a constraint nothing to hold."""
+    """Check that a refiner without displacements has no trust region and no constraint."""
     if not isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner):
         return
     idle = [
@@ -49,32 +49,32 @@ def _check_displacement(agent: Agent) -> None:
     ]
     if idle:
         raise ValueError(
-            f"The refiner {_name(agent.refiner)} displaces nothing, so that {' and '.join(idle)} would have no effect: "
+            f"The refiner {_name(agent.refiner)} displaces nothing, so {' and '.join(idle)} would have no effect: "
             "choose 'none' for both, or another refiner."
         )
 
 
 def _check_region(agent: Agent) -> None:
-    """A constraint needs a region that measures, a region needs somebody who asks."""
+    """Check that a constraint has a trust region with a bound, and that a trust region is used."""
     region, constraint = agent.trust_region, agent.constraint
     if not isinstance(constraint, NoConstraint):
         needs_bound = isinstance(constraint, AbstractHardConstraint) and math.isinf(region.limit)
         if isinstance(region, NoTrustRegion) or needs_bound:
             raise ValueError(
-                f"The constraint {_name(constraint)} has nothing to hold with the trust region {_name(region)}, in "
-                "which every displacement lies: choose a trust region with a bound, or the constraint 'none'."
+                f"The constraint {_name(constraint)} would have no effect with the trust region {_name(region)}, which "
+                "contains every displacement: choose a trust region with a bound, or the constraint 'none'."
             )
         return
     still = isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner)
     if not (still or isinstance(region, NoTrustRegion) or _is_asked(agent)):
         raise ValueError(
-            f"The trust region {_name(region)} would have no effect: the constraint 'none' does not hold it, and the "
-            f"refiner {_name(agent.refiner)} does not ask it. Choose a constraint, or the trust region 'none'."
+            f"The trust region {_name(region)} would have no effect: the constraint 'none' does not enforce it, and "
+            f"the refiner {_name(agent.refiner)} does not use it. Choose a constraint, or the trust region 'none'."
         )
 
 
 class _Noted(AbstractTrustRegion):
-    """A region that notes whether it is asked."""
+    """A trust region that records whether it is used."""
 
     region: AbstractTrustRegion
     asked: list[str] = eqx.field(static=True)
@@ -93,7 +93,7 @@ class _Noted(AbstractTrustRegion):
 
 
 def _is_asked(agent: Agent) -> bool:
-    """Whether acting asks the trust region for anything."""
+    """Whether acting uses the trust region."""
     asked: list[str] = []
     noted = eqx.tree_at(lambda tree: tree.trust_region, agent, _Noted(agent.trust_region, asked))
     observation = jnp.zeros(agent.spec.observation_shape, agent.spec.observation_dtype)
@@ -102,5 +102,5 @@ def _is_asked(agent: Agent) -> bool:
 
 
 def _name(part: object) -> str:
-    """A part's class, in words: the built ones have no registered name."""
+    """The name of a part's class, since built parts have no registered name."""
     return repr(type(part).__name__)

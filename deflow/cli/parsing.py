@@ -25,7 +25,7 @@ Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE"
 
 
 Fresh = Callable[[type], Any]
-"""From a registered class to the part that is offered."""
+"""Maps a registered class to the part that is offered."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def parse(
 
 
 def _task(options: Any, arguments: Sequence[str]) -> str:
-    """The task that is asked for."""
+    """The task in the arguments."""
     return (peek(arguments, "--env") or [getattr(options, "env", "")])[-1]
 
 
@@ -98,7 +98,7 @@ def _agent_options(agent: AgentConfig, settings: TaskSettings) -> type:
     sizes = {name: size for name, size in sizes.items() if size != default[name]}  # a budget's, not the published ones
 
     def fresh(member: type) -> Any:
-        """A member that is not in the agent, with the task's settings and the budget's sizes."""
+        """A member that is not in the agent yet, with the task's settings and the budget's sizes."""
         return resized(with_settings(member(), settings, fresh=True), sizes)
 
     options = []

@@ -127,5 +127,5 @@ class AbstractMembersConfig(AbstractCriticConfig):
             raise ValueError(f"{part}: target_rate must be in (0, 1], got {self.target_rate}.")
 
     def chosen_aggregation(self) -> Aggregation:
-        """The aggregation that was given, or that of the task: the mean where there is neither."""
+        """The given aggregation, or else the task's, or else the mean."""
         return self.aggregation or _AGGREGATION

@@ -64,7 +64,7 @@ Source = Official | Collected | UserFile
 
 
 def as_source(source: Source | str | os.PathLike[str]) -> Source:
-    """A source as it is; a path as the user's own file.
+    """A source unchanged, or a path as the user's own file.
 
     Raises:
         DataError: For anything else, and where there is no such file.
@@ -78,8 +78,8 @@ def as_source(source: Source | str | os.PathLike[str]) -> Source:
 
 
 def named_source(data: str, *, rows: int, seed: int, terminals: Terminals | None = None) -> Source:
-    """What a recipe's `--data` says: `official`, `collected` (so many rows, with this seed), or the path of a file, in
-    which a lone column `terminals` has this meaning."""
+    """The source for a recipe's `--data`: `official`, `collected` (this many rows, with this seed), or the path of a
+    file, in which a lone column `terminals` has this meaning."""
     if data == "official":
         return Official()
     return Collected(rows=rows, seed=seed) if data == "collected" else UserFile(data, terminals=terminals)

@@ -78,7 +78,7 @@ class Task:
 
     @property
     def endings(self) -> str:
-        """What the data says of success, terminations and truncations, in words."""
+        """A sentence about successes, or terminations and truncations, in the data."""
         if self.successes is not None:
             return f"{self.successes:,} solved"
         return f"{self.terminations:,} terminated, {self.truncations:,} truncated (read {self.provenance.reading})"

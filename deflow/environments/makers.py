@@ -26,11 +26,11 @@ class HasEnvironmentMaker(Protocol):
 
 
 EnvironmentLike = EnvironmentMaker | HasEnvironmentMaker | str
-"""A task, the id of an environment, or anything that can be pickled and has `make() -> gymnasium.Env`."""
+"""A task, an environment's id, or any picklable object with `make() -> gymnasium.Env`."""
 
 
 def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
-    """What makes the environment: that of a task, of an id, or what was given.
+    """The maker of the environment: that of a task or an id, or the given object itself.
 
     Raises:
         SpaceError: For an environment itself, which other processes cannot be sent, and for anything without `make`.
@@ -43,7 +43,7 @@ def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
     if isinstance(given, gymnasium.Env):
         name = given.spec.id if given.spec is not None else "its registered id"
         raise SpaceError(
-            f"Other processes make environments of their own, got one that is made: give its id ({name}), or an object "
-            "whose make() returns it."
+            f"Worker processes make their own environments, but got one that already exists: give its id ({name}), or "
+            "an object whose make() returns one."
         )
     raise SpaceError(f"The environment must be a task, an id, or an object with make(), got {given!r}.")
