@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
@@ -31,6 +32,7 @@ from ..refiners.base import (
 from ..solvers.base import AbstractSolver
 from ..trust_regions.base import AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
+from .acting import act
 
 Metrics = dict[str, Scalar]
 """What a loss reports, by name."""
@@ -57,8 +59,29 @@ class Agent(eqx.Module):
     field_frozen: bool = False
     """Whether the flow is frozen: the field is not trained, and its matching loss is not computed."""
 
-    def __call__(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
-        """The action to execute, of shape (A,) in [-1, 1]: the best of `candidates`, each refined and clipped."""
+    def __call__(self, observation: Any, *, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
+        """The action to execute, in [-1, 1]; for a batch of observations, one each, with keys split from `key`.
+
+        It is compiled at the first call, once for all agents of one structure. Within a compiled program it is part of
+        that program, and acts on one observation, as `act` does.
+
+        Args:
+            observation: One observation of shape (*observation), or a batch (B, *observation).
+            key: A key of `jax.random.key`.
+
+        Returns:
+            Actions of shape (A,), or (B, A).
+
+        Raises:
+            TypeError: If the key is not a typed random key.
+            ValueError: If the observation has another shape.
+        """
+        if isinstance(observation, Tracer) or isinstance(key, Tracer):
+            return self.act(observation, key=key)
+        return act(self, observation, key)
+
+    def act(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
+        """The action for one observation, of shape (A,): the best of `candidates`, each refined and clipped."""
         noises = jax.random.normal(key, (self.candidates, self.spec.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None

@@ -31,7 +31,7 @@ def check_composition(agent: Agent) -> None:
     observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
     row = jnp.zeros(2)
     batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
-    eqx.filter_eval_shape(lambda: agent(observation[0], key=key))
+    eqx.filter_eval_shape(lambda: agent.act(observation[0], key=key))
     eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
 
 
@@ -97,7 +97,7 @@ def _is_asked(agent: Agent) -> bool:
     asked: list[str] = []
     noted = eqx.tree_at(lambda tree: tree.trust_region, agent, _Noted(agent.trust_region, asked))
     observation = jnp.zeros(agent.spec.observation_shape, agent.spec.observation_dtype)
-    eqx.filter_eval_shape(lambda: noted(observation, key=jax.random.key(0)))
+    eqx.filter_eval_shape(lambda: noted.act(observation, key=jax.random.key(0)))
     return bool(asked)
 
 

@@ -1,11 +1,13 @@
 """Offline training: many fused updates per dispatch, which draw their batches themselves."""
 
+import warnings
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..agent import Metrics
+from ..errors import DeflowWarning
 from ..keys import check_key
 from ..replay import Dataset
 from ..types import Batch, check_number
@@ -46,11 +48,23 @@ def train_offline(
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
     source = Dataset(learner.agent.with_returns(data).on_device())
     done = int(jnp.max(learner.step))
+    if done >= steps:
+        warn_of_no_steps("updates", done, steps)
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
         metrics = updates(source, jnp.asarray(count), key)
         done += count
         yield done, updates.learner, metrics
+
+
+def warn_of_no_steps(what: str, done: int, steps: int) -> None:
+    """Warns the caller of a training loop that it has nothing to do, as where a notebook's cell runs again."""
+    warnings.warn(
+        f"Nothing to train: {done:,} {what} were made already, and steps={steps:,} is a total: give more, or begin "
+        "with a new learner.",
+        DeflowWarning,
+        stacklevel=3,
+    )
 
 
 def check_batch(learner: Learner, data: Batch) -> None:

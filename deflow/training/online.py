@@ -15,6 +15,7 @@ from ..keys import check_key, named_key
 from ..replay import AbstractReplay
 from ..types import Batch, check_number
 from .learner import Learner
+from .offline import warn_of_no_steps
 from .precision import Precision
 from .updates import FusedUpdates, batch_key
 
@@ -59,6 +60,8 @@ def train_online(
     count = jnp.asarray(per_round)
     plan = _Plan(replay, batch_size, per_round, environments, key)
     done = int(jnp.max(learner.step))
+    if replay.inserted >= steps:
+        warn_of_no_steps("environment steps", replay.inserted, steps)
     while replay.inserted < steps:
         made = replay.inserted
         actors.send(_actions(learner, actors.observation, key, made, warmup))

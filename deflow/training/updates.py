@@ -1,5 +1,9 @@
 """Fused updates: the compiled program that both training loops run, and the learner between dispatches."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,20 +25,13 @@ class FusedUpdates:
 
     def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
         leaves, self._structure = jax.tree.flatten(learner)
-        self._rest = [None if eqx.is_array(leaf) else leaf for leaf in leaves]
+        self._rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
         self._arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
-        together = learner.seeds is not None
-
-        @jax.jit
-        def program(arrays, source, count, key):
-            updates = eqx.filter_vmap(_updates, in_axes=(eqx.if_array(0), source.axes, None, 0, None))
-            with matmul_precision(precision):
-                after, metrics = (updates if together else _updates)(
-                    self._whole(arrays), source, count, key, batch_size
-                )
-            return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
-
-        self._program = program
+        described = self._structure, self._rest, learner.seeds is not None, batch_size, precision
+        try:
+            self._program = _program(*described)
+        except TypeError:  # something in it has no hash: a program of its own
+            self._program = _program.__wrapped__(*described)
 
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
@@ -46,12 +43,32 @@ class FusedUpdates:
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
-        return self._whole(self._arrays)
+        return _whole(self._structure, self._rest, self._arrays)
 
-    def _whole(self, arrays: list[Array]) -> Learner:
-        remaining = iter(arrays)
-        leaves = [next(remaining) if leaf is None else leaf for leaf in self._rest]
-        return jax.tree.unflatten(self._structure, leaves)
+
+Rest = tuple[tuple[type, Any] | None, ...]
+"""The leaves that are no arrays, each with its type (1, 1.0 and True are equal); None where an array stood."""
+
+
+@functools.lru_cache(maxsize=16)
+def _program(structure: Any, rest: Rest, together: bool, batch_size: int, precision: Precision) -> Callable[..., Any]:
+    """The compiled program of all learners of one structure: it is compiled once in a process."""
+
+    @jax.jit
+    def program(arrays, source, count, key):
+        updates = eqx.filter_vmap(_updates, in_axes=(eqx.if_array(0), source.axes, None, 0, None))
+        with matmul_precision(precision):
+            after, metrics = (updates if together else _updates)(
+                _whole(structure, rest, arrays), source, count, key, batch_size
+            )
+        return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
+
+    return program
+
+
+def _whole(structure: Any, rest: Rest, arrays: list[Array]) -> Learner:
+    remaining = iter(arrays)
+    return jax.tree.unflatten(structure, [next(remaining) if leaf is None else leaf[1] for leaf in rest])
 
 
 def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:

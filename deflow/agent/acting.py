@@ -1,0 +1,84 @@
+"""Acting outside a compiled program: checked, compiled once per structure, for one observation or a batch.
+
+Taking an agent apart and comparing its structure costs more than a small policy. Both are done once for each agent, and
+kept as long as the agent lives.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from ..keys import check_key
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+Program = Callable[[list[Array], Any, Key[Array, ""]], Float[Array, "*batch action"]]
+"""The agent's arrays, observations and a key to actions."""
+
+_prepared: dict[int, tuple[Program, list[Array]]] = {}
+"""For each agent that has acted, by identity: its program and its arrays."""
+
+
+def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch action"]:
+    """The action for one observation, or an action for each of a batch, with keys split from the one that is given.
+
+    Raises:
+        TypeError: If the key is not a typed random key.
+        ValueError: If the observation has neither the shape of one nor that of a batch, or holds no numbers.
+    """
+    check_key(key)
+    program, arrays = _prepared.get(id(agent)) or _prepare(agent)
+    return program(arrays, _checked(agent, observation), key)
+
+
+def _checked(agent: "Agent", observation: Any) -> Any:
+    """The observation in the agent's type, if it is one observation or a batch."""
+    shape, wanted = np.shape(observation), agent.spec.observation_shape
+    if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):
+        batch = ", ".join(map(str, ("B", *wanted)))
+        raise ValueError(
+            f"The agent acts on observations of shape {wanted}, or a batch ({batch}), got the shape {shape}: give it "
+            "observations of the environment that it was trained for."
+        )
+    dtype = getattr(observation, "dtype", np.asarray(observation).dtype)
+    if dtype == agent.spec.observation_dtype:
+        return observation
+    if np.dtype(dtype).kind not in "fiub" or agent.spec.observation_dtype == "uint8":
+        raise ValueError(f"The agent acts on observations of type {agent.spec.observation_dtype}, got {dtype}.")
+    return jnp.asarray(observation, agent.spec.observation_dtype)
+
+
+def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
+    leaves, structure = jax.tree.flatten(agent)
+    arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+    rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
+    try:
+        program = _program(structure, rest)
+    except TypeError:  # something in it has no hash: a program of its own
+        program = _program.__wrapped__(structure, rest)
+    _prepared[id(agent)] = program, arrays
+    weakref.finalize(agent, _prepared.pop, id(agent), None)
+    return program, arrays
+
+
+@functools.lru_cache(maxsize=32)
+def _program(structure: Any, rest: tuple[tuple[type, Any] | None, ...]) -> Program:
+    """The compiled program of all agents of one structure."""
+
+    def run(arrays: list[Array], observation: Array, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
+        remaining = iter(arrays)
+        agent: Agent = jax.tree.unflatten(structure, [next(remaining) if leaf is None else leaf[1] for leaf in rest])
+        if observation.ndim == len(agent.spec.observation_shape):
+            return agent.act(observation, key=key)
+        keys = jax.random.split(key, len(observation))
+        return jax.vmap(lambda observation, key: agent.act(observation, key=key))(observation, keys)
+
+    return jax.jit(run)

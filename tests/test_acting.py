@@ -1,0 +1,133 @@
+"""Acting and training as a user calls them: compiled once per structure, checked, and the same numbers as inside."""
+
+import dataclasses
+import gc
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deflow
+from deflow import agent_config, train_offline
+from deflow.agent import acting
+from deflow.errors import DeflowWarning
+from deflow.testing import example_data
+from deflow.training import updates
+
+SPEC = deflow.Spec(observation_shape=(3,), action_size=2)
+KEY = jax.random.key(5)
+
+
+def agent(seed=0, spec=SPEC, **parts):
+    config = agent_config(width=8, depth=1, solver="euler", **parts)
+    return config.build(spec, example_data(spec), key=jax.random.key(seed))
+
+
+@pytest.mark.parametrize("row", ["deflow", "fql", "bfn", "flow-bc"])
+def test_one_observation_and_a_batch_are_acted_on_as_inside_a_program(row):
+    config = agent_config(row, width=8, depth=1)
+    policy = config.build(SPEC, example_data(), key=jax.random.key(0))
+    observations = example_data().observation[:4]
+    one = policy(observations[0], key=KEY)
+    assert one.shape == (2,)
+    np.testing.assert_array_equal(one, jax.jit(lambda o, k: policy(o, key=k))(observations[0], KEY))
+    np.testing.assert_allclose(one, policy.act(jnp.asarray(observations[0]), key=KEY), atol=1e-6)
+    batch = policy(observations, key=KEY)
+    keys = jax.random.split(KEY, 4)
+    alone = [policy(o, key=k) for o, k in zip(observations, keys, strict=True)]
+    np.testing.assert_allclose(batch, alone, atol=1e-6)
+
+
+def test_agents_of_one_structure_share_a_program_and_nothing_outlives_them():
+    acting._program.cache_clear()
+    policies = [agent(seed) for seed in range(3)]
+    actions = [np.asarray(policy(np.zeros(3, np.float32), key=KEY)) for policy in policies]
+    assert acting._program.cache_info().misses == 1
+    assert len({action.tobytes() for action in actions}) == 3
+    agent(3, candidates=2)(np.zeros(3, np.float32), key=KEY)
+    assert acting._program.cache_info().misses == 2
+    known = len(acting._prepared)
+    del policies
+    gc.collect()
+    assert len(acting._prepared) <= known - 3
+
+
+def test_numbers_of_other_types_are_converted():
+    policy, observation = agent(), [0.5, -1.0, 2.0]
+    wanted = policy(np.asarray(observation, np.float32), key=KEY)
+    for given in (observation, np.asarray(observation), jnp.asarray(observation)):
+        np.testing.assert_array_equal(policy(given, key=KEY), wanted)
+    np.testing.assert_array_equal(policy(np.asarray([1, 0, 2]), key=KEY), policy(np.float32([1, 0, 2]), key=KEY))
+
+
+@pytest.mark.parametrize(
+    ("observation", "words"),
+    [
+        (np.zeros(4), r"observations of shape \(3,\), or a batch \(B, 3\), got the shape \(4,\)"),
+        (np.zeros((2, 5, 3)), r"got the shape \(2, 5, 3\)"),
+        (0.0, r"got the shape \(\)"),
+        (np.asarray(["a", "b", "c"]), "of type float32, got <U1"),
+    ],
+)
+def test_other_observations_are_refused_in_one_sentence(observation, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        acting.act(agent(), observation, KEY)
+    assert "\n" not in str(caught.value)
+
+
+def test_pixels_are_not_converted():
+    policy = dataclasses.replace(agent(), spec=deflow.Spec((2, 2, 1), 2, "uint8"))
+    with pytest.raises(ValueError, match="of type uint8, got float32"):
+        acting.act(policy, np.zeros((2, 2, 1), np.float32), KEY)
+
+
+@pytest.mark.parametrize(("key", "words"), [(0, "got 0"), (jax.random.PRNGKey(0), "old style")])
+def test_keys_are_refused(key, words):
+    with pytest.raises(TypeError, match=words):
+        acting.act(agent(), np.zeros(3, np.float32), key)
+
+
+# --- training
+
+
+def learner(seed=0, **parts):
+    return deflow.Learner.create(agent_config(width=8, depth=1, **parts), SPEC, key=jax.random.key(seed))
+
+
+def trained(start, steps, key=KEY, **options):
+    made = [start]
+    for _, after, _ in train_offline(start, example_data(), steps=steps, key=key, batch_size=4, **options):
+        made.append(after)
+    return made[-1]
+
+
+def test_training_again_compiles_nothing_and_gives_the_same_numbers():
+    updates._program.cache_clear()
+    first = trained(learner(), 6, updates_per_dispatch=3)
+    assert updates._program.cache_info().misses == 1
+    again = trained(learner(), 6, updates_per_dispatch=2)
+    assert eqx.tree_equal(first, again)
+    trained(learner(1), 3)
+    (program,) = {updates._program(*_described(learner(1)))}
+    assert updates._program.cache_info().misses == 1
+    assert program._cache_size() == 1
+    trained(learner(solver="heun"), 3)
+    assert updates._program.cache_info().misses == 2
+
+
+def _described(start):
+    leaves, structure = jax.tree.flatten(start)
+    rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
+    return structure, rest, False, 4, "float32"
+
+
+def test_training_that_has_nothing_to_do_says_so_where_it_was_called():
+    end = trained(learner(), 4)
+    with pytest.warns(DeflowWarning, match="4 updates were made already, and steps=4 is a total"):
+        assert trained(end, 4) is end
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained(end, 5)
