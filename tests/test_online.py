@@ -256,7 +256,8 @@ def test_a_frozen_field_is_not_differentiated():
     made = agent_config(
         width=8, depth=1, solver=solvers.Euler(steps=2), field=stubs.CountingFieldConfig(), critic=critics.NoCritic()
     )
-    made = dataclasses.replace(made, refiner=deflow.refiners.NoRefiner(), constraint=deflow.constraints.NoConstraint())
+    none = {"trust_region": deflow.trust_regions.NoTrustRegion(), "constraint": deflow.constraints.NoConstraint()}
+    made = dataclasses.replace(made, refiner=deflow.refiners.NoRefiner(), **none)
     begun = Learner.create(made, SPEC, DATA, key=KEY)
     batch = DATA[:8].on_device()
     stubs.CALLS.update(velocity=0)
@@ -269,4 +270,4 @@ def test_a_frozen_field_is_not_differentiated():
 
 def test_a_flow_that_its_refiner_trains_cannot_be_frozen():
     with pytest.raises(ValueError, match="the refiner ThroughSolver trains the flow itself"):
-        learner(refiner=deflow.refiners.ThroughSolver()).freeze_field()
+        learner(refiner="through-solver", trust_region="none", constraint="none").freeze_field()
