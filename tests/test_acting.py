@@ -84,7 +84,7 @@ def test_pixels_are_not_converted():
         acting.act(policy, np.zeros((2, 2, 1), np.float32), KEY)
 
 
-@pytest.mark.parametrize(("key", "words"), [(0, "got 0"), (jax.random.PRNGKey(0), "old style")])
+@pytest.mark.parametrize(("key", "words"), [(0, "got 0"), (jax.random.PRNGKey(0), "old-style keys")])
 def test_keys_are_refused(key, words):
     with pytest.raises(TypeError, match=words):
         acting.act(agent(), np.zeros(3, np.float32), key)

@@ -141,8 +141,8 @@ def test_refuses():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (example_data(Spec((4,), 2)), r"observations of shape \(3,\), the dataset's have shape \(4,\)"),
-        (example_data(Spec((3,), 5)), r"actions of shape \(2,\), the dataset's have shape \(5,\)"),
+        (example_data(Spec((4,), 2)), r"observations of shape \(3,\), but the dataset's have shape \(4,\)"),
+        (example_data(Spec((3,), 5)), r"actions of shape \(2,\), but the dataset's have shape \(5,\)"),
         (example_data(SPEC, 0), "The dataset is empty"),
     ],
 )

@@ -207,7 +207,7 @@ def test_refuses(together, alone):
     with pytest.raises(ValueError, match=r"of 1 seed\(s\) needs as many actors and as much replay, got 2 and 1"):
         next(train_online(learner(), replay(), actors, steps=1, key=KEY))
     other = Learner.create(agent_config(width=8, depth=1), deflow.Spec((7,), 2), key=KEY)
-    with pytest.raises(ValueError, match=r"observations of shape \(7,\), the environment's have shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"observations of shape \(7,\), but the environment's have shape \(2,\)"):
         next(train_online(other, replay(), alone[0], steps=1, key=KEY))
 
 
