@@ -126,7 +126,7 @@ def _described(start):
 
 def test_training_that_has_nothing_to_do_says_so_where_it_was_called():
     end = trained(learner(), 4)
-    with pytest.warns(DeflowWarning, match="4 updates were made already, and steps=4 is a total"):
+    with pytest.warns(DeflowWarning, match="4 updates have already been made, and steps=4 is the total"):
         assert trained(end, 4) is end
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,7 +1,7 @@
-"""Acting outside a compiled program: checked, compiled once per structure, for one observation or a batch.
+"""Acting outside a compiled program: the observation is checked, and acting is compiled once per structure.
 
-Taking an agent apart and comparing its structure costs more than a small policy. Both are done once for each agent, and
-kept as long as the agent lives.
+Flattening an agent and comparing its structure costs more than a small policy. Both are done once per agent, and the
+result is kept as long as the agent exists.
 """
 
 import functools
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 Program = Callable[[list[Array], Any, Key[Array, ""]], Float[Array, "*batch action"]]
-"""The agent's arrays, observations and a key to actions."""
+"""Maps the agent's arrays, observations and a key to actions."""
 
 _prepared: dict[int, tuple[Program, list[Array]]] = {}
 """For each agent that has acted, by identity: its program and its arrays."""
 
 
 def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch action"]:
-    """The action for one observation, or an action for each of a batch, with keys split from the one that is given.
+    """The action for one observation, or one action for each observation of a batch, with keys split from `key`.
 
     Raises:
         TypeError: If the key is not a typed random key.
-        ValueError: If the observation has neither the shape of one nor that of a batch, or holds no numbers.
+        ValueError: If the observation has neither the shape of one nor that of a batch, or is not numeric.
     """
     check_key(key)
     program, arrays = _prepared.get(id(agent)) or _prepare(agent)
@@ -40,12 +40,12 @@ def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch acti
 
 
 def _checked(agent: "Agent", observation: Any) -> Any:
-    """The observation in the agent's type, if it is one observation or a batch."""
+    """The observation in the agent's type, after a check that it is one observation or a batch."""
     shape, wanted = np.shape(observation), agent.spec.observation_shape
     if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):
         batch = ", ".join(map(str, ("B", *wanted)))
         raise ValueError(
-            f"The agent acts on observations of shape {wanted}, or a batch ({batch}), got the shape {shape}: give it "
+            f"The agent acts on observations of shape {wanted} or a batch ({batch}), got the shape {shape}: give it "
             "observations of the environment that it was trained for."
         )
     dtype = getattr(observation, "dtype", np.asarray(observation).dtype)
@@ -62,7 +62,7 @@ def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
     rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
     try:
         program = _program(structure, rest)
-    except TypeError:  # something in it has no hash: a program of its own
+    except TypeError:  # something unhashable: this agent gets its own program
         program = _program.__wrapped__(structure, rest)
     _prepared[id(agent)] = program, arrays
     weakref.finalize(agent, _prepared.pop, id(agent), None)

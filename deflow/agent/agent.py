@@ -60,14 +60,14 @@ class Agent(eqx.Module):
     """Whether the flow is frozen: the field is not trained, and its matching loss is not computed."""
 
     def __call__(self, observation: Any, *, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
-        """The action to execute, in [-1, 1]; for a batch of observations, one each, with keys split from `key`.
+        """The action to execute, in [-1, 1], or one for each observation of a batch, with keys split from `key`.
 
-        It is compiled at the first call, once for all agents of one structure. Within a compiled program it is part of
-        that program, and acts on one observation, as `act` does.
+        The first call compiles it, once for all agents with the same structure. Inside a compiled program it becomes
+        part of that program and acts on one observation, like `act`.
 
         Args:
             observation: One observation of shape (*observation), or a batch (B, *observation).
-            key: A key of `jax.random.key`.
+            key: A key made by `jax.random.key`.
 
         Returns:
             Actions of shape (A,), or (B, A).

@@ -127,18 +127,18 @@ def agent_config(
     depth: int | None = None,
     **parts: Unpack[AgentParts],
 ) -> AgentConfig:
-    """A row of the table, with a task's settings (those of cube-single if not given), other network sizes, and any part
-    or number of one's own.
+    """An algorithm's configuration, with a task's settings (default: those of cube-single), network sizes, and any part
+    or number replaced.
 
     `parts` are fields of `AgentConfig`: a part as an object (`solver=deflow.solvers.Heun(steps=5)`), as a class, or as
-    its registered name. The settings reach the parts that are given, too: a field that is None, and those that the
-    part's `task_settings` name where a class or a name is given. So do sizes, where a part's own are at their defaults.
-    What is given wins.
+    its registered name. The settings also apply to these parts: to fields that are None, and, if a class or a name is
+    given, to the fields in the part's `task_settings`. The sizes apply to parts whose own sizes are the defaults.
+    Explicit values always win.
 
     Raises:
-        TypeError: For a part of another kind.
-        UnknownNameError: For a name that is no row of the table, or no part.
-        ValueError: For a number that cannot be.
+        TypeError: If a part is of another kind.
+        UnknownNameError: If a name is neither an algorithm nor a part.
+        ValueError: If a number is invalid.
     """
     settings = settings or task_settings("cube-single-play-singletask-v0")
     config = ALGORITHMS[algorithm_name(algorithm)](settings)

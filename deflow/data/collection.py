@@ -129,7 +129,7 @@ def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] |
     """The plan of a collection.
 
     Raises:
-        DataError: If it cannot be collected. No work has been done by then.
+        DataError: If it cannot be collected. This is found before any work.
     """
     task = Environment(name).task
     if task is None:

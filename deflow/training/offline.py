@@ -58,10 +58,10 @@ def train_offline(
 
 
 def warn_of_no_steps(what: str, done: int, steps: int) -> None:
-    """Warns the caller of a training loop that it has nothing to do, as where a notebook's cell runs again."""
+    """Warns the caller of a training loop that there is nothing to do, for example when a notebook cell runs again."""
     warnings.warn(
-        f"Nothing to train: {done:,} {what} were made already, and steps={steps:,} is a total: give more, or begin "
-        "with a new learner.",
+        f"Nothing to train: {done:,} {what} have already been made, and steps={steps:,} is the total: give more steps, "
+        "or start with a new learner.",
         DeflowWarning,
         stacklevel=3,
     )

@@ -30,7 +30,7 @@ class FusedUpdates:
         described = self._structure, self._rest, learner.seeds is not None, batch_size, precision
         try:
             self._program = _program(*described)
-        except TypeError:  # something in it has no hash: a program of its own
+        except TypeError:  # something unhashable: this learner gets its own program
             self._program = _program.__wrapped__(*described)
 
     def __call__(
@@ -47,12 +47,12 @@ class FusedUpdates:
 
 
 Rest = tuple[tuple[type, Any] | None, ...]
-"""The leaves that are no arrays, each with its type (1, 1.0 and True are equal); None where an array stood."""
+"""The leaves that are not arrays, each with its type (since 1, 1.0 and True are equal); None for an array."""
 
 
 @functools.lru_cache(maxsize=16)
 def _program(structure: Any, rest: Rest, together: bool, batch_size: int, precision: Precision) -> Callable[..., Any]:
-    """The compiled program of all learners of one structure: it is compiled once in a process."""
+    """The program of all learners with the same structure, compiled once per process."""
 
     @jax.jit
     def program(arrays, source, count, key):
