@@ -66,7 +66,7 @@ def test_numbers_of_other_types_are_converted():
 @pytest.mark.parametrize(
     ("observation", "words"),
     [
-        (np.zeros(4), r"observations of shape \(3,\), or a batch \(B, 3\), got the shape \(4,\)"),
+        (np.zeros(4), r"observations of shape \(3,\) or a batch \(B, 3\), got the shape \(4,\)"),
         (np.zeros((2, 5, 3)), r"got the shape \(2, 5, 3\)"),
         (0.0, r"got the shape \(\)"),
         (np.asarray(["a", "b", "c"]), "of type float32, got <U1"),
