@@ -33,7 +33,7 @@ class ActionVariance:
     """Seed of the collection."""
 
     data_dir: Path | None = None
-    """Folder of all data (default: ~/.deflow/data)."""
+    """Data directory (default: ~/.deflow/data)."""
 
     neighbours: int = 5
     """Number of nearest states over which each variance is taken. `auto` bounds use 5."""

@@ -43,7 +43,7 @@ class Offline:
     """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path of an .npz."""
 
     terminals: Terminals | None = None
-    """What a lone column `terminals` in a file of your own marks: trajectory-end or termination."""
+    """What a lone `terminals` column in your own file marks: trajectory-end or termination."""
 
     rows: int = 1_000_000
     """Transitions to collect, with `--data collected`."""
@@ -52,7 +52,7 @@ class Offline:
     """Seed of the collection."""
 
     data_dir: Path | None = None
-    """Folder of all data (default: ~/.deflow/data)."""
+    """Data directory (default: ~/.deflow/data)."""
 
     output_dir: Path = Path("runs")
     """Folder for the run directories."""
