@@ -178,6 +178,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, schedule(options), evaluator, interrupt) as session,
     ):
+        evaluator.check(interrupt)
         train(options, task, session, session.begin(start))
     finish(session, seconds=time.perf_counter() - started)
     sys.exit(interrupt.code or session.code)
@@ -255,10 +256,12 @@ def first_screen(
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = deflow.task_settings(options.env).borrowed_from
+    limit = "" if task.environment.limited else " (where they are cut off: the environment has no time limit)"
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",
-        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, episodes up to {spec.horizon} steps",
+        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
+        f"episodes up to {spec.horizon} steps{limit}",
         "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",

@@ -22,7 +22,7 @@ from deflow import cli, replay, runs
 from deflow.agent import resolve_bound_with_reason, restore_agent
 from deflow.runs import load_learner
 from deflow.session import Session, TrainingState, capture, resume
-from deflow.workers import graceful_interrupts
+from deflow.workers import Interrupt, graceful_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,15 +130,18 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         deflow.Evaluator(task, workers=options.workers) as evaluator,
         Session(group, offline.schedule(options), evaluator, interrupt) as session,
     ):
+        evaluator.check(interrupt)
         state = session.begin(start, step)
         state = offline.train(options, task, session, state)
         if not session.interrupted:
-            interact(options, task, session, state)
+            interact(options, task, session, state, interrupt)
     offline.finish(session, seconds=time.perf_counter() - began)
     sys.exit(interrupt.code or session.code)
 
 
-def interact(options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
+def interact(
+    options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState, interrupt: Interrupt
+) -> TrainingState:
     """Act, keep, update, with the same learner, optimizer and multiplier; the session logs, evaluates and saves."""
     transitions = deflow.make_replay(
         state.learner.agent.with_returns(task.train),
@@ -149,7 +152,7 @@ def interact(options: OfflineToOnline, task: deflow.Task, session: Session, stat
         sampling=options.sampling,
         placement=options.placement,
     )
-    with deflow.Actors(task, seeds=options.seeds, environments=options.environments) as actors:
+    with deflow.Actors(task, seeds=options.seeds, environments=options.environments, interrupt=interrupt) as actors:
         nothing = capture(transitions, actors)
 
         def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:

@@ -44,10 +44,17 @@ def test_runs_started_together_are_apart(tmp_path):
     assert sorted(Run.open(path).config["number"] for path in paths) == list(range(8))
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])
-def test_names_stay_inside_the_output_directory(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("../up", "_up"), ("a/b", "a_b"), (".hidden", "hidden"), ("lab:Name-v0", "lab_Name-v0"), ("x" * 9, "x" * 9)],
+)
+def test_names_stay_inside_the_output_directory(tmp_path, name, folder):
+    """Whatever an environment is called: its run is in a folder like it, and has the name itself."""
+    run = Run.create(tmp_path, environment=name, algorithm="deflow", seed=0, config={})
+    assert run.path.parents[1] == tmp_path / folder
+    assert Run.open(run.path).environment == name
     with pytest.raises(RunError, match="cannot name a directory"):
-        Run.create(tmp_path, environment=name, algorithm="a", seed=0, config={})
+        Run.create(tmp_path, environment="..", algorithm="deflow", seed=0, config={})
 
 
 def test_config_must_be_json(tmp_path):

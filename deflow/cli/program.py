@@ -1,10 +1,8 @@
 """Running a recipe as a program: importing the user's files, printing facts, and ending with one-sentence errors."""
 
 import contextlib
-import importlib.util
 import inspect
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..agent import AgentConfig
+from ..environments import import_file
 from ..errors import EvaluationError, InteractionError, ReportError, RunError, UnknownNameError, UsageError
 from .arguments import check_flags, flags_of
 from .parsing import parse
@@ -33,16 +32,12 @@ def import_files(paths: Sequence[str | Path]) -> None:
     for path in map(Path, paths):
         if not path.is_file():
             raise UsageError(f"--import {path}: the file does not exist.")
-        name = re.sub(r"\W", "_", path.stem)
-        specification = importlib.util.spec_from_file_location(name, path)
-        if specification is None or specification.loader is None:
+        if path.suffix != ".py":
             raise UsageError(f"--import {path}: not a Python file (its name must end in .py).")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
         try:
-            specification.loader.exec_module(module)
+            import_file(path)
         except Exception as error:
-            line = next((f.lineno for f in reversed(inspect.trace()) if f.filename == str(path)), "?")
+            line = next((f.lineno for f in reversed(inspect.trace()) if f.filename == str(path.absolute())), "?")
             raise UsageError(f"--import {path}: line {line}: {type(error).__name__}: {error}") from error
 
 

@@ -19,3 +19,6 @@ from .task_names import parse_task_name as parse_task_name
 from .task_names import task_names as task_names
 from .third_party_warnings import quiet_imports as quiet_imports
 from .third_party_warnings import quiet_spaces as quiet_spaces
+from .user_files import import_file as import_file
+from .user_files import import_same_files as import_same_files
+from .user_files import imported_files as imported_files

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pickle
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 import gymnasium
@@ -10,9 +11,13 @@ import numpy as np
 from ..errors import DataError, SpaceError
 from .task_names import TaskName, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
+from .user_files import import_same_files, imported_files
 
 if TYPE_CHECKING:  # a process that only steps an environment needs no JAX
     from ..types import Spec
+
+DEFAULT_HORIZON = 1000
+"""Steps after which episodes are cut off in an environment that has no time limit of its own."""
 
 SuccessTiming = Literal["pre", "post"]
 """Whether OGBench judges success on the state before a step or after it."""
@@ -32,6 +37,12 @@ class Environment:
     def __post_init__(self) -> None:
         if self.success_timing not in ("pre", "post"):
             raise DataError(f"success_timing must be 'pre' or 'post', got {self.success_timing!r}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As other processes get it: with the files that were imported here, and what Gymnasium knows of the name."""
+        registered = None if self.task is not None else gymnasium.registry.get(_registered_id(self.name))
+        # As bytes, since it may name classes of the files.
+        return _restored, (self.name, self.success_timing, imported_files(), pickle.dumps(registered))
 
     @property
     def task(self) -> TaskName | None:
@@ -55,6 +66,11 @@ class Environment:
         """The sizes of the problem. Makes the environment once per process to find out."""
         return _spec(self)
 
+    @property
+    def limited(self) -> bool:
+        """Whether the environment has a time limit of its own; else episodes are cut off after `DEFAULT_HORIZON`."""
+        return self.task is not None or gymnasium.spec(_registered_id(self.name)).max_episode_steps is not None
+
     def _make(self) -> gymnasium.Env:
         task = self.task
         with quiet_imports(), quiet_spaces():
@@ -63,10 +79,32 @@ class Environment:
                     return gymnasium.make(
                         task.environment_id, success_timing=self.success_timing, disable_env_checker=True
                     )
-                return gymnasium.make(self.name, disable_env_checker=True)
+                made = gymnasium.make(self.name, disable_env_checker=True)
+                if made.spec is None or made.spec.max_episode_steps is None:  # else an episode might never end
+                    made = gymnasium.wrappers.TimeLimit(made, DEFAULT_HORIZON)
+                return made
             except (gymnasium.error.Error, ImportError) as error:
                 reason = str(error).splitlines()[0]
                 raise DataError(f"The environment {self.name!r} cannot be made: {reason}") from error
+
+
+def _restored(
+    name: str,
+    success_timing: SuccessTiming,
+    files: tuple[tuple[str, str], ...],
+    registration: bytes,
+) -> Environment:
+    """An `Environment` that another process sent: what it was registered with there is registered here."""
+    import_same_files(files)
+    registered = pickle.loads(registration)
+    if registered is not None and registered.id not in gymnasium.registry:
+        gymnasium.registry[registered.id] = registered
+    return Environment(name, success_timing)
+
+
+def _registered_id(name: str) -> str:
+    """The id behind `module:`, which Gymnasium imports first."""
+    return name.rpartition(":")[2]
 
 
 @functools.cache
@@ -129,7 +167,7 @@ def spec_of(made: Adapter) -> "Spec":
         observation_shape=tuple(made.observation_space.shape),
         action_size=made.action_space.shape[0],
         observation_dtype=str(made.observation_space.dtype),
-        horizon=horizon or 1000,
+        horizon=horizon or DEFAULT_HORIZON,
     )
 
 

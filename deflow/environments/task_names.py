@@ -7,6 +7,7 @@ dataset `cube-single-play-v0`. The five tasks of an environment share one datase
 import dataclasses
 import difflib
 import functools
+import importlib
 
 import gymnasium
 
@@ -80,9 +81,14 @@ def parse_task_name(name: str) -> TaskName | None:
             base_id="-".join([*parts[: place - 1], parts[-1]]),
             kind=parts[place - 1],
         )
+    module, _, identifier = name.rpartition(":")
     try:
-        gymnasium.spec(name)
-    except (gymnasium.error.Error, ImportError, ValueError) as error:
+        if module:  # as Gymnasium does: the module registers the environment
+            importlib.import_module(module)
+        gymnasium.spec(identifier)
+    except ImportError as error:
+        raise UnknownTaskError(f"The module {module!r} of {name!r} cannot be imported: {error}.") from error
+    except (gymnasium.error.Error, ValueError) as error:
         raise UnknownTaskError(_unknown(name)) from error
     return None
 

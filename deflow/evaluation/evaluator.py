@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..environments import EnvironmentLike, maker_of
-from ..errors import EvaluationError, EvaluationInterrupted
+from ..errors import EvaluationError
 from ..workers import usable_cores
 from .exported_policy import Exporter
 from .pool import EvaluationPool
 from .result import Evaluation
-from .worker import Outcome, Worker
+from .worker import Outcome, Sizes, Worker
 
 MOST_WORKERS = 8
 """Most processes to start by default, because each one takes 0.9 GB for a cube environment."""
@@ -28,8 +28,10 @@ class Evaluator:
     They start at once, in the background. Evaluating again with new weights needs no restart and no compilation.
     """
 
-    def __init__(self, environment: EnvironmentLike, *, workers: int | None = None):
+    def __init__(self, environment: EnvironmentLike, *, workers: int | None = None, patience: float = 3600.0):
         """Start `workers` (default: one per core) for a task, or for any picklable with `make() -> gymnasium.Env`.
+
+        Workers of which none has made its environment, or ended an episode, for `patience` seconds count as hanging.
 
         Raises:
             EvaluationError: For an environment that cannot be sent to another process.
@@ -47,6 +49,7 @@ class Evaluator:
                 f"The environment {self._name} cannot be sent to worker processes: {error}. "
                 "Pass an object whose class is defined at the top of a module and whose make() returns the environment."
             ) from error
+        self._patience = patience
         self._scratch = tempfile.TemporaryDirectory(prefix="deflow-evaluation-")
         self._exporter = Exporter(Path(self._scratch.name))
         self._pool: EvaluationPool | None = None
@@ -83,6 +86,19 @@ class Evaluator:
         success, returns, lengths = zip(*outcomes, strict=True)
         return Evaluation(np.array(success), np.array(returns), np.array(lengths))
 
+    def check(self, interrupt: threading.Event | None = None) -> None:
+        """Wait until a worker has made the environment: what is wrong with it is known before any training.
+
+        Raises:
+            EvaluationError: If it cannot be made in a worker, or no policy fits it.
+            EvaluationInterrupted: If `interrupt` is set.
+        """
+        try:
+            self._ready(interrupt or threading.Event())
+        except BaseException:
+            self._stop()
+            raise
+
     def close(self) -> None:
         """End the workers and remove their files."""
         self._closed = True
@@ -98,22 +114,25 @@ class Evaluator:
     def _run(
         self, policy: Callable[..., Any], episodes: int, seed: int, progress: bool, interrupt: threading.Event
     ) -> list[Outcome]:
+        sizes = self._ready(interrupt)
         pool = self._pool or self._start()
-        _, sizes = next(pool.results(self._first))  # there at once but for the first time
         job = self._exporter(policy, sizes, seed)
         asked = {pool.submit(Worker.run, job, i): f"Episode {i}" for i in range(episodes)}
         order = {future: i for i, future in enumerate(asked)}
         outcomes: dict[int, Outcome] = {}
         try:
             with tqdm(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
-                for future, outcome in pool.results(asked):
-                    if interrupt.is_set():
-                        raise EvaluationInterrupted(f"The evaluation of {self._name} was interrupted.")
+                for future, outcome in pool.results(asked, interrupt=interrupt, patience=self._patience):
                     outcomes[order[future]] = outcome
                     bar.update()
         finally:
             Path(job.weights).unlink()
         return [outcomes[i] for i in range(episodes)]
+
+    def _ready(self, interrupt: threading.Event) -> Sizes:
+        """The environment's sizes, once a worker has made it; at once but for the first time."""
+        pool = self._pool or self._start()
+        return next(pool.results(self._first, interrupt=interrupt, patience=self._patience))[1]
 
     def _start(self) -> EvaluationPool:
         """Start the workers, which create their environments while the caller continues."""

@@ -2,13 +2,17 @@
 
 import concurrent.futures
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import EvaluationError
+from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import BrokenProcessPool, Process, WorkerPool
 from .worker import Failure, call, start
+
+_LISTEN = 0.5  # seconds between two looks at whether the wait was interrupted
 
 
 class EvaluationPool:
@@ -36,20 +40,38 @@ class EvaluationPool:
         except BrokenProcessPool as error:
             raise EvaluationError(self._describe_deaths()) from error
 
-    def results(self, asked: dict[concurrent.futures.Future, str]) -> Iterator[tuple[concurrent.futures.Future, Any]]:
+    def results(
+        self, asked: dict[concurrent.futures.Future, str], *, interrupt: threading.Event, patience: float
+    ) -> Iterator[tuple[concurrent.futures.Future, Any]]:
         """The futures and their results as they arrive; `asked` has a description of each.
 
         Raises:
-            EvaluationError: If something failed inside a worker, or a worker died.
+            EvaluationError: If something failed inside a worker, a worker died, or nothing arrived for `patience`
+                seconds.
+            EvaluationInterrupted: Within a second after `interrupt` is set.
         """
-        for future in concurrent.futures.as_completed(asked):
-            try:
-                result = future.result()
-            except BrokenProcessPool as error:
-                raise EvaluationError(self._describe_deaths()) from error
-            if isinstance(result, Failure):
-                raise EvaluationError(f"{asked[future]} of {self._name} failed. {result.text}")
-            yield future, result
+        pending, heard = set(asked), time.monotonic()
+        while pending:
+            if interrupt.is_set():
+                raise EvaluationInterrupted(f"The evaluation of {self._name} was interrupted.")
+            done, pending = concurrent.futures.wait(pending, _LISTEN, concurrent.futures.FIRST_COMPLETED)
+            if done:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > patience:
+                waiting = ", ".join(sorted(asked[future] for future in pending if future.running()))
+                raise EvaluationError(
+                    f"The workers of {self._name} have not answered for {patience:g} seconds "
+                    f"({waiting or 'none runs'}): look for what hangs in the environment, or give the evaluator more "
+                    "patience."
+                )
+            for future in done:
+                try:
+                    result = future.result()
+                except BrokenProcessPool as error:
+                    raise EvaluationError(self._describe_deaths()) from error
+                if isinstance(result, Failure):
+                    raise EvaluationError(f"{asked[future]} of {self._name} failed. {result.text}")
+                yield future, result
 
     def kill(self):
         """End all processes at once."""

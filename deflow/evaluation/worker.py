@@ -26,6 +26,10 @@ MOST_PROGRAMS = 4
 """Compiled policies that a worker keeps, since policies traced from closures differ at every call."""
 
 
+MOST_STEPS = 100_000
+"""Steps after which an episode counts as one that never ends."""
+
+
 class Sizes(NamedTuple):
     """The sizes that a policy must fit: those of the environment's observations and actions."""
 
@@ -98,6 +102,11 @@ class Worker:
         key = jax.device_put(np.array(key, np.uint32))
         success, total, step, done = np.nan, 0.0, 0, False
         while not done:
+            if step == MOST_STEPS:
+                raise EvaluationError(
+                    f"The episode has not ended after {MOST_STEPS:,} steps: make() should return an environment with a "
+                    "time limit, such as gymnasium.wrappers.TimeLimit(environment, 1000)."
+                )
             observation = np.asarray(observation, sizes.observation_dtype)
             if not np.isfinite(observation).all():
                 raise EvaluationError(

@@ -1,6 +1,7 @@
 """Environments that are stepped together, and one step of all of them."""
 
 import functools
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -71,8 +72,19 @@ class Actors:
     actions.
     """
 
-    def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int = 1):
+    def __init__(
+        self,
+        environment: EnvironmentLike,
+        *,
+        seeds: Sequence[int],
+        environments: int = 1,
+        interrupt: threading.Event | None = None,
+        patience: float = 600.0,
+    ):
         """Start `environments` per seed, for a task or for any picklable with `make() -> gymnasium.Env`.
+
+        An environment that takes longer than `patience` seconds for a step, a reset or its making counts as hanging;
+        once `interrupt` is set, two seconds.
 
         Raises:
             InteractionError: For an environment that cannot be sent to another process.
@@ -84,7 +96,7 @@ class Actors:
             )
         self._shape = (len(seeds), environments)
         self._sent: np.ndarray | None = None
-        self._group = Group(environment, seeds=seeds, environments=environments)
+        self._group = Group(environment, seeds=seeds, environments=environments, interrupt=interrupt, patience=patience)
 
     @property
     def observation(self) -> np.ndarray:

@@ -5,6 +5,8 @@ import multiprocessing
 import pickle
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import util
 from pathlib import Path
@@ -16,6 +18,9 @@ from ..environments import EnvironmentLike, maker_of
 from ..errors import InteractionError
 from ..workers import Process
 from .serving import Failure, serve
+
+_LISTEN = 0.5  # seconds between two looks at whether a wait was interrupted
+_GRACE = 2.0  # seconds that a step may still take once it was
 
 
 class Actor:
@@ -51,13 +56,24 @@ class Actor:
         except OSError as error:
             raise InteractionError(self._describe_death()) from error
 
-    def answer(self) -> Any:
+    def answer(self, *, interrupt: threading.Event | None, patience: float) -> Any:
         """The result of the last call.
 
         Raises:
-            InteractionError: If the call failed or the process died.
+            InteractionError: If the call failed or the process died; if there is no answer for `patience` seconds, or
+                for two once `interrupt` is set.
         """
+        asked = time.monotonic()
         try:
+            while not self._connection.poll(_LISTEN):
+                waited = time.monotonic() - asked
+                if waited > patience:
+                    raise InteractionError(
+                        f"The {self.name} has not answered for {patience:g} seconds, {self._doing}: look for what "
+                        "hangs in it, or give the actors more patience."
+                    )
+                if interrupt is not None and interrupt.is_set() and waited > _GRACE:
+                    raise InteractionError(f"The {self.name} does not answer, {self._doing}, and was interrupted.")
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise InteractionError(self._describe_death()) from error
@@ -72,6 +88,10 @@ class Actor:
         self._process.join()
         self._connection.close()
 
+    @property
+    def _doing(self) -> str:
+        return f"in step {len(self.actions)} of episode {self.episode}"
+
     def _describe_death(self) -> str:
         self._process.join()
         code = self._process.exitcode or 0
@@ -82,7 +102,7 @@ class Actor:
                 "before it was ready; see its output for the cause. If the environment's class is defined in the "
                 "script itself, guard the script with `if __name__ == '__main__':`."
             )
-        text += f"in step {len(self.actions)} of episode {self.episode}. "
+        text += f"{self._doing}. "
         if code == -signal.SIGKILL:
             return text + "The system does this when it runs out of memory: try fewer environments."
         return text + "See its output for the cause."
@@ -95,7 +115,16 @@ class Group:
     for answers to the next call.
     """
 
-    def __init__(self, environment: EnvironmentLike, *, seeds: Sequence[int], environments: int):
+    def __init__(
+        self,
+        environment: EnvironmentLike,
+        *,
+        seeds: Sequence[int],
+        environments: int,
+        interrupt: threading.Event | None = None,
+        patience: float = 600.0,
+    ):
+        self._interrupt, self._patience = interrupt, patience
         maker = maker_of(environment)
         self.name = str(getattr(maker, "name", type(maker).__name__))
         self.actors: list[Actor] = []
@@ -126,7 +155,7 @@ class Group:
             InteractionError: For the first failure.
         """
         with self._end_on_failure():
-            return [actor.answer() for actor in self.actors]
+            return [actor.answer(interrupt=self._interrupt, patience=self._patience) for actor in self.actors]
 
     def end(self):
         """End the processes and remove their files."""

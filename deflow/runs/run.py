@@ -208,13 +208,11 @@ def create_together(
 ) -> list[Run]:
     """Like `Run.create`, with one run per seed. Their directories have the same ending, and each records all names."""
     for what, name in (("environment", environment), ("algorithm", algorithm)):
-        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
-            raise RunError(
-                f"The {what} {name!r} cannot name a directory; use only letters, digits, '_', '-', '+' and '.'."
-            )
+        if not re.search(r"\w", name):
+            raise RunError(f"The {what} {name!r} cannot name a directory: give it a letter or a digit.")
     if not seeds or len(set(seeds)) < len(seeds):
         raise RunError(f"Runs need different seeds, got {list(seeds)}; give each once.")
-    parent = writable_directory(Path(output_dir) / environment / algorithm)
+    parent = writable_directory(Path(output_dir) / folder_name(environment) / folder_name(algorithm))
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     paths = _new_directories(parent, [f"seed{int(seed)}-{now}" for seed in seeds])
     machine = describe_machine()
@@ -231,6 +229,11 @@ def create_together(
         }
         write_json(path / "config.json", description)  # last: it is what makes the directory a run
     return [Run.open(path) for path in paths]
+
+
+def folder_name(name: str) -> str:
+    """A name as a folder: `lab/Name-v0` is in `lab_Name-v0`. The run's config.json has the name itself."""
+    return re.sub(r"[^\w.+-]", "_", name).lstrip(".")
 
 
 def _new_directories(parent: Path, names: Sequence[str]) -> list[Path]:

@@ -143,13 +143,13 @@ class Session:
                 pace.tell(step)
                 if due.log:
                     self.group.log(step, self._metrics.rows())
-                if due.evaluation:
-                    self._owes_evaluation = True
-                    if not ends:
-                        self._evaluate(state, bar)
-                        ends = self._ends()
-                if due.save or ends:
+                self._owes_evaluation |= due.evaluation
+                if due.save or ends:  # before an evaluation, which may take long or fail
                     self._save(state, phase.capture())
+                if due.evaluation and not ends:
+                    self._evaluate(state, bar)
+                    if ends := self._ends():
+                        self._save(state, phase.capture())
                 if ends:
                     break
                 before = state
@@ -271,11 +271,19 @@ class Session:
             self._saved = step
         self.step = step
         self.group.rewind(step)
+        if self._owes_evaluation and step in self._evaluated():  # after the checkpoint was saved
+            self._owes_evaluation = False
         for index, count in enumerate(self._rollbacks):
             if count:
                 key = jax.random.key(self._seeds[index])
                 state = with_key(state, index, named_key(key, f"rollback {count}"))
         return state
+
+    def _evaluated(self) -> set[int]:
+        """The steps of which every run that goes on has its row in eval.csv."""
+        going = [run for index, run in enumerate(self.group.runs) if index not in self.group.stopped]
+        steps = [{int(step) for step in run.read("eval")["step"]} for run in going]
+        return steps[0].intersection(*steps) if steps else set()
 
     def _farewell(self) -> str:
         where = self.group.runs[0].path
