@@ -51,8 +51,12 @@ class Registry(Mapping[str, type], Generic[T]):
         Defining the same class again (by running a notebook cell twice) replaces the first one.
 
         Raises:
-            RegistrationError: If the name is taken or malformed, or if the class is of another kind or still abstract.
+            RegistrationError: If the name is missing, taken or malformed, or if the class is of another kind or still
+                abstract.
         """
+        if not isinstance(name, str):
+            got = name.__qualname__ if isinstance(name, type) else repr(name)
+            raise RegistrationError(f'Registering a {self.kind} takes a name: @register("a-name"), got {got}.')
         return lambda cls: self._add(name, cls, cls.__module__.partition(".")[0])
 
     def member(self, choice: Any) -> Any:
@@ -115,6 +119,7 @@ class Registry(Mapping[str, type], Generic[T]):
     def _loaded(self) -> dict[str, type]:
         if not self._plugins_loaded:
             self._plugins_loaded = True
+            self._warn_of_other_groups()
             for point in importlib.metadata.entry_points(group=f"deflow.{self.plural}"):
                 origin = point.dist.name if point.dist is not None else point.module
                 try:
@@ -127,6 +132,18 @@ class Registry(Mapping[str, type], Generic[T]):
                         stacklevel=3,
                     )
         return self._members
+
+    def _warn_of_other_groups(self) -> None:
+        """Warns of entry points in a group that is almost the kind's own, which is never read."""
+        own = f"deflow.{self.plural}"
+        for group in sorted(importlib.metadata.entry_points().groups):
+            if group != own and _bare(group) == _bare(own):
+                warnings.warn(
+                    f"Entry points ({', '.join(sorted(importlib.metadata.entry_points(group=group).names))}) are in "
+                    f"the group {group!r}, which is not read: {self.kind}s belong in {own!r}.",
+                    PluginWarning,
+                    stacklevel=4,
+                )
 
     def _add(self, name: str, cls: C, origin: str) -> C:
         if not name or name != name.lower().replace("_", "-").replace(" ", "-"):
@@ -154,6 +171,11 @@ class Registry(Mapping[str, type], Generic[T]):
 
 def _origin(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
+
+
+def _bare(group: str) -> str:
+    """A group's name without what is easily mistaken: case, hyphens, underscores and the plural."""
+    return group.lower().replace("-", "").replace("_", "").removesuffix("s")
 
 
 def _abstract_names(cls: type) -> list[str]:

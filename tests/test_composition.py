@@ -143,6 +143,20 @@ def test_projected_actions_obey():
     assert np.max(sizes) > 0.2
 
 
+class ReadsConfig(deflow.trust_regions.AbstractTrustRegionConfig):
+    """Reads the data without asking whether there is any."""
+
+    def build(self, context, *, key):
+        return deflow.trust_regions.Ball(bound=float(context.data.observation.std()))
+
+
+def test_a_part_that_reads_data_that_is_not_there():
+    config = deflow.agent_config("fql", critic="none", refiner="none", trust_region="none", constraint="none")
+    config = dataclasses.replace(config, trust_region=ReadsConfig())
+    with pytest.raises(ValueError, match=r"ReadsConfig could not be built without data \(.*observation.*\): give"):
+        config.build(deflow.Spec((3,), 2), key=jax.random.key(0))
+
+
 def test_regions_come_from_the_data():
     """Without it there is nothing to build; placeholders have their shapes; no optimizer sees them."""
     config = compose("deflow", trust_region=PER_STATE)

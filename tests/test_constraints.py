@@ -195,3 +195,73 @@ def test_laws_catch(values, law):
     check_constraint(Falls(Fixed(jnp.ones(()))))
     with pytest.raises(LawError, match=law):
         check_constraint(Falls(Fixed(jnp.ones(())), **values))
+
+
+class AbstractExample(AbstractSoftConstraint):
+    """A constraint whose slope depends on the size."""
+
+    def advance(self, size, bound):
+        return self
+
+
+class Quadratic(AbstractExample):
+    weight: float = 10.0
+    reported: float = 0.0
+
+    def loss(self, size, bound):
+        return self.weight * jnp.square(jax.nn.relu(size - bound))
+
+    def multiplier(self):
+        return jnp.asarray(self.reported)
+
+
+class Barrier(AbstractExample):
+    """-m log(bound - size), continued linearly from 0.9 of the bound."""
+
+    weight: float = 0.01
+
+    def loss(self, size, bound):
+        edge = 0.9 * bound
+        inside = -self.weight * jnp.log(bound - jnp.minimum(size, edge))
+        return inside + self.weight / (bound - edge) * jax.nn.relu(size - edge)
+
+    def multiplier(self):
+        return jnp.asarray(self.weight / 100)
+
+
+class Saturates(AbstractExample):
+    def loss(self, size, bound):
+        return jnp.tanh(size / bound)
+
+    def multiplier(self):
+        return jnp.asarray(0.0)
+
+
+class Augmented(AbstractSoftConstraint):
+    """(max(0, m + r (size - bound))^2 - m^2) / 2r, and m becomes max(0, m + r (size - bound))."""
+
+    state: Fixed
+    rate: float = 5.0
+
+    def loss(self, size, bound):
+        raised = jax.nn.relu(self.state.value + self.rate * (size - bound))
+        return (jnp.square(raised) - jnp.square(self.state.value)) / (2 * self.rate)
+
+    def multiplier(self):
+        return self.state.value
+
+    def advance(self, size, bound):
+        return Augmented(Fixed(jax.nn.relu(self.state.value + self.rate * (size - bound))), self.rate)
+
+
+@pytest.mark.parametrize("constraint", [Quadratic(), Barrier(), Augmented(Fixed(jnp.ones(())))], ids=repr)
+def test_the_slope_may_depend_on_the_size(constraint):
+    check_constraint(constraint)
+    check_constraint(constraint, bound=3.0)
+
+
+def test_laws_catch_wrong_slopes():
+    with pytest.raises(LawError, match=r"below the multiplier 100\.0"):
+        check_constraint(Quadratic(reported=100.0))
+    with pytest.raises(LawError, match="the slope must not fall outside the bound"):
+        check_constraint(Saturates())

@@ -62,6 +62,11 @@ def test_unregistered_member():
         solvers.registry.name_of(Jump())
 
 
+def test_registering_takes_a_name():
+    with pytest.raises(RegistrationError, match=r'Registering a solver takes a name: @register\("a-name"\), got Jump'):
+        solvers.register(Jump)  # pyright: ignore
+
+
 def test_refuses_duplicates(registered):
     registered(solvers.registry, "jump", Jump)
 
@@ -168,6 +173,7 @@ def test_entry_points(tmp_path):
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-plugin\nVersion: 1.2\n")
     (information / "entry_points.txt").write_text(
         "[deflow.solvers]\nbroken = tiny_plugin:Absent\neuler = tiny_plugin:Jump\njump = tiny_plugin:Jump\n"
+        "[deflow.solver]\nlost = tiny_plugin:Jump\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     run = subprocess.run([sys.executable, "-c", LOOKS], env=environment, capture_output=True, text=True, timeout=300)
@@ -177,7 +183,8 @@ def test_entry_points(tmp_path):
     assert "broken" not in found["names"]
     assert found["again"] == found["names"]
     assert found["from"] == "tiny-plugin 1.2"
-    assert [kind for kind, _ in found["warnings"]] == ["PluginWarning", "PluginWarning"]
+    assert [kind for kind, _ in found["warnings"]] == ["PluginWarning"] * 3
     messages = " ".join(message for _, message in found["warnings"])
     assert "The solver 'broken' of tiny-plugin could not be loaded and was skipped: AttributeError" in messages
+    assert "(lost) are in the group 'deflow.solver', which is not read: solvers belong in 'deflow.solvers'" in messages
     assert "'euler' is already registered" in messages

@@ -1,14 +1,16 @@
 """Solvers: the laws, the orders of convergence, the tolerances, and what is refused."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import cases, small
 
+import deflow
 from deflow import solvers
 from deflow.errors import LawError
-from deflow.testing import check_solver, measured_order
+from deflow.testing import SPEC, check_solver, example_data, measured_order
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "ralston": 2, "bosh3": 3}
 
@@ -113,3 +115,44 @@ def test_laws_catch():
     for solver, law in ((Short(), "constant velocity"), (Held(), "gradient"), (Single(), "constant velocity must")):
         with pytest.raises(LawError, match=law):
             check_solver(solver)
+
+
+class EulerMaruyama(solvers.AbstractStochasticSolver):
+    """Euler's method with noise at each step."""
+
+    steps: int = 4
+    scale: float = 0.3
+
+    def sample(self, velocity, noise, *, key):
+        point, length = noise, 1.0 / self.steps
+        for index, drawn in enumerate(jax.random.split(key, self.steps)):
+            time = jnp.asarray(index * length, noise.dtype)
+            wiener = jax.random.normal(drawn, noise.shape, noise.dtype)
+            point = point + length * velocity(time, point) + self.scale * length**0.5 * wiener
+        return point
+
+
+def test_stochastic():
+    """The key depends on every coordinate of the noise, and on nothing else."""
+    check_solver(EulerMaruyama())
+    with pytest.raises(LawError, match="two keys must give two samples"):
+        check_solver(EulerMaruyama(scale=0.0))
+    noises = jax.random.normal(jax.random.key(0), (4000, 2))
+    still = jax.jit(jax.vmap(lambda noise: EulerMaruyama()(lambda time, point: 0.0 * point, noise) - noise))
+    moved = still(noises)
+    np.testing.assert_array_equal(moved, still(noises))
+    # 4 steps of variance 0.09 / 4 are a normal of variance 0.09, unrelated to where they start.
+    np.testing.assert_allclose(
+        np.cov(np.concatenate([moved, noises], axis=1).T)[:2], [[0.09, 0, 0, 0], [0, 0.09, 0, 0]], atol=0.02
+    )
+    assert (still(noises.at[:, 1].add(1e-3)) != moved).all()
+
+
+def test_an_agent_with_a_stochastic_solver():
+    config = deflow.agent_config("deflow", width=8, depth=1, solver=EulerMaruyama())
+    data = example_data()
+    learner = deflow.Learner.create(config, SPEC, data, key=jax.random.key(0))
+    _, metrics = eqx.filter_jit(lambda learner: learner.update(data.on_device(), key=jax.random.key(1)))(learner)
+    assert all(jnp.isfinite(value) for value in metrics.values())
+    proposals, _ = learner.agent.proposals_and_actions(data.observation[0], 3, key=jax.random.key(2))
+    assert len(np.unique(proposals, axis=0)) == 3

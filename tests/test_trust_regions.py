@@ -209,7 +209,7 @@ def test_sound_ball():
     [
         ({"offset": 0.1}, "size of no displacement must be 0"),
         ({"too_far": 1.1}, "a projection has size"),
-        ({"naive": True}, "gradient of the size must be finite"),
+        ({"naive": True}, r"the size at the displacement 0 must be finite, got .*deflow.trust_regions.root"),
         ({"box": True}, "nearer to"),
         ({"shrink": 0.9}, "the projection of what is inside"),
     ],

@@ -95,7 +95,16 @@ class AgentConfig(eqx.Module):
         context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
 
         def part(name: str) -> Any:
-            return build(getattr(self, name), context, key=named_key(key, name))
+            choice = getattr(self, name)
+            try:
+                return build(choice, context, key=named_key(key, name))
+            except (AttributeError, TypeError) as error:
+                if data is not None:
+                    raise
+                raise ValueError(
+                    f"{type(choice).__name__} could not be built without data ({error}): give the transitions, as in "
+                    "deflow.Learner.create(config, task.spec, task.train, key=key)."
+                ) from error
 
         agent = Agent(
             field=part("field"),

@@ -35,7 +35,8 @@ class AbstractConstraint(AbstractPart):
 
     @abc.abstractmethod
     def multiplier(self) -> Scalar:
-        """The factor of `size` in the loss."""
+        """The factor of `size` in the loss, which is reported. If the slope depends on the size, as in a quadratic
+        penalty, a number that the slope outside the bound is never below."""
 
     @abc.abstractmethod
     def advance(self, size: Scalar, bound: float) -> Self:

@@ -4,6 +4,7 @@ from .ball import Ball
 from .base import AbstractTrustRegion, AbstractTrustRegionConfig, Bound, check_bound, register, registry
 from .box import Box
 from .ellipsoid import Ellipsoid, EllipsoidConfig
+from .geometry import root
 from .mean_square import MeanSquare
 from .none import NoTrustRegion
 from .per_state import PerState, PerStateConfig
@@ -23,4 +24,5 @@ __all__ = [
     "check_bound",
     "register",
     "registry",
+    "root",
 ]
