@@ -33,6 +33,10 @@ class PluginWarning(DeflowWarning):
     """A plug-in's entry point could not be loaded. The others were."""
 
 
+class RegistrationWarning(DeflowWarning):
+    """A part of an agent in training is not registered. It can be trained, but not saved in a run until it is."""
+
+
 class SerializationError(DeflowError, ValueError):
     """A recorded agent that cannot be rebuilt with what is installed and registered here."""
 

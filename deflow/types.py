@@ -110,7 +110,7 @@ class Context:
     """The sizes of the problem."""
 
     data: Batch | None
-    """The dataset (NumPy arrays), or None if a checkpoint will fill the arrays in: then only shapes matter."""
+    """The dataset (NumPy arrays), or None. `dataset` refuses None; for a checkpoint, the data is a placeholder."""
 
     encoder: Any
     """The encoder's configuration. Every network that reads observations builds its own encoder."""

@@ -12,6 +12,8 @@ import stubs
 from small import SPEC
 
 from deflow import Batch, Learner, Spec, agent_config, constraints, refiners, solvers, train_offline, trust_regions
+from deflow.agent import describe_agent
+from deflow.errors import RegistrationWarning
 from deflow.replay import Dataset
 from deflow.testing import example_data
 from deflow.training.offline import check_batch
@@ -208,3 +210,24 @@ def test_uphill_by_the_bound_and_no_further(slope):
     # The slope of the loss vanishes where alpha * 2 * D = dQ/da / mean |q|.
     balance = 1 / (2 * math.sqrt(bound) * (2 + slope * 0.2 + math.sqrt(bound)))
     assert metrics["multiplier"] == pytest.approx(balance, rel=0.25)
+
+
+class OneJump(solvers.AbstractSolver):
+    """A part that its author forgot to register."""
+
+    def __call__(self, velocity, noise):
+        return noise + velocity(jnp.zeros(()), noise)
+
+
+def test_an_unregistered_part_is_said_before_training(registered, recwarn):
+    """Once, however many seeds there are; registered afterwards, it can be saved."""
+    given = dataclasses.replace(config(), solver=OneJump())
+    Learner.create(given, SPEC, example_data(SPEC), key=jax.random.split(KEY, 2))
+    (said,) = [warning for warning in recwarn if warning.category is RegistrationWarning]
+    assert str(said.message).startswith("OneJump is not registered as a solver: put @deflow.solvers.register(")
+    assert str(said.message).endswith("not saved in a run until it is registered.")
+    recwarn.clear()
+    registered(solvers.registry, "one-jump", OneJump)
+    Learner.create(given, SPEC, example_data(SPEC), key=KEY)
+    assert not [warning for warning in recwarn if warning.category is RegistrationWarning]
+    assert describe_agent(given)["solver"]["name"] == "one-jump"

@@ -1,6 +1,7 @@
 """The learner: an agent, its optimizer's state, and the number of updates made."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key
 
-from ..agent import Agent, AgentConfig, Metrics
+from ..agent import Agent, AgentConfig, Metrics, describe_agent
+from ..errors import RegistrationWarning, UnknownNameError
 from ..keys import check_key, named_key
 from ..types import Batch, Spec, trainable
 
@@ -35,7 +37,10 @@ class Learner(eqx.Module):
         learning_rate: float = 3e-4,
         key: Key[Array, "*seeds"],
     ) -> "Learner":
-        """A learner at step 0. A vector of keys creates that many seeds, which are trained in one program."""
+        """A learner at step 0. A vector of keys creates that many seeds, which are trained in one program.
+
+        A part that is not registered causes a `RegistrationWarning`: no run can record it.
+        """
         check_key(key)
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {learning_rate}.")
@@ -45,6 +50,14 @@ class Learner(eqx.Module):
             state = optax.adam(learning_rate).init(eqx.filter(agent, trainable(agent)))
             return cls(agent, state, jnp.zeros((), jnp.int32), learning_rate)
 
+        try:
+            describe_agent(config)
+        except UnknownNameError as error:
+            warnings.warn(
+                f"{error} This agent can be trained, but not saved in a run until it is registered.",
+                RegistrationWarning,
+                stacklevel=2,
+            )
         return one(key) if key.ndim == 0 else eqx.filter_vmap(one)(key)
 
     @property
