@@ -96,14 +96,18 @@ def main(options: Landscape) -> None:
 def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.ndarray, np.ndarray | None, str]:
     """An observation, the data's action there if it is of the data, and which one it is in words."""
     environment = deflow.Environment(**run.config["environment"])
-    file = cli.data_file(run, options.data_dir)
-    if options.observation == "reset" or (options.observation is None and not file.is_file()):
+    try:
+        deflow.runs.find_data(run, data_dir=options.data_dir)
+        lost = False
+    except deflow.errors.DataError:
+        lost = True
+    if options.observation == "reset" or (options.observation is None and lost):
         made = environment.make()
         observation, _ = made.reset(seed=options.seed)
         made.close()
         gone = "" if options.observation == "reset" else " (the data is not there)"
         return observation, None, f"an episode's first state, seed {options.seed}{gone}"
-    task = cli.recorded_task(run, options.data_dir)
+    task = deflow.runs.recorded_task(run, data_dir=options.data_dir)
     row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
     if not 0 <= row < len(task.train):
         raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")

@@ -106,6 +106,8 @@ class Offline:
         for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+        if self.data not in ("official", "collected") and self.resume is None:  # recorded, it must not depend on where
+            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
         if self.workers is not None and self.workers < 1:
@@ -133,7 +135,7 @@ QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "log_every", "save_every", "keep", "on_nonfinite", "rollbacks"),
-    *("workers", "data_dir", "output_dir", "import_", "resume"),
+    *("workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
 """Options that may change when a run is continued."""
 
@@ -191,7 +193,10 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     environment = deflow.Environment(options.env, options.success_timing)
     with_placeholder_bound(config).check(environment.spec())
-    runs.writable_directory(options.output_dir)
+    if options.resume is None:
+        runs.writable_directory(options.output_dir)
+    elif (task := cli.continued_task(options)) is not None:
+        return task
     return deflow.load_task(
         options.env,
         options.source,
@@ -270,7 +275,8 @@ def first_screen(
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
         "evaluation": f"{options.episodes} episodes every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best",
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best "
+        "(by success, or by return if the environment reports none)",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
 

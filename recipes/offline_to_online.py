@@ -196,18 +196,19 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
             if run.config[what] != first.config[what]:
                 raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
     data = first.config["data"]
-    folder = Path(data["path"]).parent
+    path = deflow.runs.find_data(first) if data["source"] == "user" else _found(first)
+    folder = path.parent
     known = {
         "env": first.config["environment"]["name"],
         "success_timing": first.config["environment"]["success_timing"],
         "learning_rate": first.config["learning_rate"],
-        "data": data["path"] if data["source"] == "user" else data["source"],
+        "data": str(path) if data["source"] == "user" else data["source"],
         "rows": data["rows"],
         "data_seed": data["seed"] or 0,
         "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
     }
     recorded = cli.restore_options(OfflineToOnline, first.config.get("options", {}))
-    more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "data_dir")}
+    more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "terminals")}
     return dataclasses.replace(
         options,
         **{**known, **(more if "options" in first.config else {})},
@@ -215,6 +216,14 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
         seeds=tuple(run.seed for run in given),
         steps=first.checkpoints.steps()[-1],
     )
+
+
+def _found(run: deflow.Run) -> Path:
+    """Where the run's data lies, or lay, if it must be collected or downloaded again."""
+    try:
+        return deflow.runs.find_data(run)
+    except deflow.errors.DataError:
+        return Path(run.config["data"]["path"])
 
 
 def learned(

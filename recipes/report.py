@@ -28,8 +28,8 @@ class Report:
     output: Path = Path(".")
     """Folder for report.md and report.png."""
 
-    metric: str = "evaluation/success"
-    """Column of eval.csv to compare."""
+    metric: str | None = None
+    """Column of eval.csv to compare (default: evaluation/success, or the return if no run reports success)."""
 
 
 def main(options: Report) -> None:

@@ -75,7 +75,7 @@ def main(options: Settling) -> None:
         raise ValueError(
             f"{run.path} has no refiner that is trained, so that no multiplier holds it: take another run."
         )
-    data = cli.recorded_task(run, options.data_dir).train
+    data = deflow.runs.recorded_task(run, data_dir=options.data_dir).train
 
     begun = constraints.PIDConstraintConfig(initial_log_multiplier=math.log(max(multiplier_of(learner), 1e-3)))
     learner = with_constraint(learner, dataclasses.replace(config, constraint=begun))

@@ -10,7 +10,7 @@ from small import SPEC
 
 from deflow import ALGORITHMS, agent_config, constraints, critics, fields, refiners, solvers, task_settings
 from deflow import trust_regions as regions
-from deflow.agent import TaskSettings, resized
+from deflow.agent import TaskSettings, resized, row_of
 from deflow.errors import UnknownNameError
 from deflow.testing import example_data
 from deflow.training import Learner
@@ -284,3 +284,13 @@ def test_the_balls_radius(name, size):
     settings = task_settings(name)
     radius = agent_config("deflow-projected", settings=settings).trust_region.bound
     assert radius**2 / size == pytest.approx(settings.bound)
+
+
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_a_composition_is_called_by_its_row(name):
+    """Whatever the task, the sizes and the solver; another part is another algorithm."""
+    settings = task_settings("puzzle-4x4-play-singletask-task4-v0")
+    assert row_of(agent_config(name, settings=settings, width=8, solver="heun", discount=0.5)) == name
+    assert row_of(agent_config(name, n_step=7)) == "custom"
+    if name != "flow-bc":
+        assert row_of(agent_config(name, critic="flow", n_step=4)) == "custom"

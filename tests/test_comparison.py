@@ -257,3 +257,22 @@ def test_recipe_refuses_in_one_sentence(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         recipe([tmp_path], monkeypatch)
     assert "There is no run in it or below it" in capsys.readouterr().err
+
+
+def test_runs_without_success_are_compared_by_return(tmp_path):
+    for seed, values in enumerate(([1.0, 5.0], [2.0, 7.0])):
+        path = make_run(tmp_path, seed, values)
+        rows = (path / "eval.csv").read_text().splitlines()
+        (path / "eval.csv").write_text(
+            "\n".join(
+                [rows[0], *(f"{step},nan,{value}" for step, _, value in (row.split(",") for row in rows[1:])), ""]
+            )
+        )
+    comparison = compare(read_runs(find_runs([tmp_path])))
+    assert comparison.metric == "evaluation/episode.return"
+    assert comparison.notes[0] == "No environment reports success: compared by return."
+    assert comparison.lines[0].mean.value == pytest.approx(np.mean([5.0, 7.0]) - 100)
+    with pytest.raises(
+        ReportError, match=r"No run has a value of evaluation/success: there are evaluation/episode.return"
+    ):
+        compare(read_runs(find_runs([tmp_path])), "evaluation/success")

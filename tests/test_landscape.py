@@ -51,7 +51,7 @@ def make_run(tasks, tmp_path_factory):
             config = deflow.agent_config(algorithm, width=8, depth=1, solver=solvers.Euler(steps=2), **parts)
             learner = deflow.Learner.create(config, tasks[task].spec, tasks[task].train, key=jax.random.key(0))
             folder = tmp_path_factory.mktemp("runs")
-            made[name] = deflow.create_run(folder, tasks[task], config, learner, algorithm=algorithm)
+            made[name] = deflow.create_run(folder, tasks[task], config, learner, seed=0, algorithm=algorithm)
             made[name].save(1, learner)
         return made[name]
 

@@ -44,6 +44,7 @@ def test_an_old_run_is_resumed_and_ends_as_it_did(tmp_path):
     assert got.dtype.names == wanted.dtype.names
     for name in got.dtype.names:
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    assert deflow.Run.open(run).best.steps() == [20]  # by return, since nothing says what success is
     expected = json.loads((OLD / "expected.json").read_text())
     policy, observation = deflow.load(run), jnp.asarray(expected["observation"], jnp.float32)
     actions = [policy(observation, key=jax.random.key(seed)) for seed in range(len(expected["actions"]))]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import deflow
-from deflow.environments import Environment, import_file
+from deflow.environments import Environment, import_file, step_success
 from deflow.environments.environment import DEFAULT_HORIZON
 from deflow.errors import EvaluationError, EvaluationInterrupted, InteractionError, UnknownTaskError
 from deflow.evaluation import Evaluator
@@ -234,3 +234,11 @@ class Calm(Slow):
 def test_what_a_worker_cannot_make_is_known_before_training():
     with pytest.raises(EvaluationError, match="There is no task named 'Unknown-v0'"):
         Evaluator(Environment("Unknown-v0"), workers=1).check()
+
+
+@pytest.mark.parametrize(
+    ("info", "success"),
+    [({"success": True}, 1), ({"is_success": np.array([False, True])}, 1), ({"is_success": 0.0}, 0), ({}, np.nan)],
+)
+def test_success_has_two_usual_names(info, success):
+    np.testing.assert_equal(step_success(info), success)

@@ -39,7 +39,7 @@ def run(tmp_path_factory):
     task = deflow.load_task(TASK, deflow.UserFile(folder / "random.npz"))
     config = deflow.agent_config(width=8, depth=1, solver=solvers.Euler(steps=1))
     learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(0))
-    run = deflow.create_run(folder, task, config, learner)
+    run = deflow.create_run(folder, task, config, learner, seed=0)
     run.save(1, learner)
     return run, config, learner
 

@@ -54,7 +54,7 @@ def train(task: deflow.Task, algorithm: str) -> deflow.Learner:
     for step, learner, metrics in deflow.train_offline(learner, task.train, steps=9, key=jax.random.key(1)):
         assert_type(step, int)
         print(step, float(metrics["flow_loss"]), learner.parameters)
-    run = deflow.create_run("runs", task, config, learner)
+    run = deflow.create_run("runs", task, config, learner, seed=0)
     run.save(9, learner)
     return learner
 

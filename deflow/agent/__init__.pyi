@@ -4,6 +4,7 @@ from .algorithms import ALGORITHMS as ALGORITHMS
 from .algorithms import agent_config as agent_config
 from .algorithms import algorithm_name as algorithm_name
 from .algorithms import resized as resized
+from .algorithms import row_of as row_of
 from .algorithms import with_settings as with_settings
 from .automatic_bounds import has_automatic_bound as has_automatic_bound
 from .automatic_bounds import resolve_bound as resolve_bound

@@ -175,6 +175,19 @@ def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
     return dataclasses.replace(part, **found) if found else part
 
 
+def row_of(config: AgentConfig) -> str:
+    """The algorithm's name: of the row with the same refiner, trust region, constraint and critic and the same numbers
+    of candidates and steps, whatever else differs; `custom` if there is none."""
+
+    def signature(config: AgentConfig) -> tuple[Any, ...]:
+        parts = (config.refiner, config.trust_region, config.constraint, config.critic)
+        numbers = (config.n_step, config.candidates, config.target_candidates, config.normalize_value)
+        return (*(type(part) for part in parts), *numbers)
+
+    settings = task_settings("")
+    return next((name for name, row in ALGORITHMS.items() if signature(row(settings)) == signature(config)), "custom")
+
+
 def resized(part: Any, sizes: dict[str, int]) -> Any:
     """The part, and the parts that it wraps, with each of the sizes for which they have a field."""
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}

@@ -7,11 +7,10 @@ from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_pla
 from .resuming import (
     check_data,
     check_unchanged,
-    data_file,
+    continued_task,
     describe_options,
     open_runs,
     recorded_options,
-    recorded_task,
     restore_options,
 )
 from .screen import command, print_facts, say, show
@@ -23,7 +22,7 @@ __all__ = [
     "check_data",
     "check_unchanged",
     "command",
-    "data_file",
+    "continued_task",
     "describe_options",
     "fail",
     "field_docstrings",
@@ -34,7 +33,6 @@ __all__ = [
     "peek",
     "print_facts",
     "recorded_options",
-    "recorded_task",
     "restore_options",
     "run",
     "run_plain",

@@ -7,15 +7,31 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..agent import AgentConfig, describe_agent, restore_agent
-from ..data import Task, UserFile, load_task
-from ..environments import Environment
-from ..errors import RunError
-from ..runs import Run, RunGroup
+from ..data import Task
+from ..errors import DataError, RunError
+from ..runs import Run, RunGroup, recorded_task
 from ..runs.loading import create_runs
 from ..training import Learner
 from .screen import command
 
 Options = TypeVar("Options")
+
+
+def continued_task(options: Any) -> Task | None:
+    """The task of the run that `options.resume` continues, if its data lies somewhere; None if it must be made again.
+
+    Raises:
+        DataError: If a file of the user's own is not found, or is another.
+    """
+    run = Run.open(options.resume)
+    recorded = run.config["options"].get("data")
+    given = None if options.data in (recorded, "official", "collected") else options.data
+    try:
+        return recorded_task(run, given=given, data_dir=options.data_dir)
+    except DataError:
+        if run.config["data"]["source"] == "user" or given is not None:
+            raise
+        return None
 
 
 def describe_options(options: Any) -> dict[str, Any]:
@@ -81,30 +97,6 @@ def open_runs(
         ],
         **more,
     )
-
-
-def data_file(run: Run, data_dir: Path | None = None) -> Path:
-    """Path of the run's training file, or where it would be in another data directory."""
-    data = run.config["data"]
-    recorded = Path(data["path"])
-    if data_dir is None or data["source"] == "user":
-        return recorded
-    below = Path("official") if data["source"] == "official" else Path("collected", recorded.parent.name)
-    return data_dir / below / recorded.name
-
-
-def recorded_task(run: Run, data_dir: Path | None = None) -> Task:
-    """The task that the run was trained on.
-
-    Raises:
-        DataError: If its data is missing.
-        ValueError: If its data is not what the run was trained on.
-    """
-    environment = Environment(**run.config["environment"])
-    source = UserFile(data_file(run, data_dir), terminals=run.config.get("options", {}).get("terminals"))
-    task = load_task(environment.name, source, success_timing=environment.success_timing)
-    check_data(run, task)
-    return task
 
 
 def check_data(run: Run, task: Task) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 
 
 def step_success(info: Mapping[str, Any]) -> float:
-    """1 if the step's `info["success"]` is true, 0 if it is false, NaN if the environment does not report it.
+    """1 if the step's `info["success"]` or `info["is_success"]` is true, 0 if it is false, NaN without either.
 
     An episode succeeds if any of its steps does: `numpy.fmax` over its steps, NaN if none reported it.
     """
-    return float(np.any(info["success"])) if "success" in info else np.nan
+    said = next((info[name] for name in ("success", "is_success") if name in info), None)
+    return np.nan if said is None else float(np.any(said))

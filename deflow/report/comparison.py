@@ -119,12 +119,16 @@ class Comparison:
         return headings[:last], [line[:last] for line in lines]
 
 
-def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
+def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
     """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
+
+    Without a metric it is success, or the return if no run reports success.
 
     Raises:
         ReportError: If no run has a value of the metric.
     """
+    by_return = metric is None and not any(np.isfinite(_column(run, SUCCESS)).any() for run in runs)
+    metric = metric or (RETURN if by_return else SUCCESS)
     groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
     missing = []
     for run, label in zip(runs, labels(runs), strict=True):
@@ -134,12 +138,16 @@ def compare(runs: Sequence[RunFiles], metric: str = SUCCESS) -> Comparison:
         else:
             missing.append(run)
     if not groups:
-        known = sorted({name for run in runs for name in run.evaluation} - {"step"})
+        known = sorted(
+            {name for run in runs for name, column in run.evaluation.items() if np.isfinite(column).any()} - {"step"}
+        )
         has = f"there are {', '.join(known)}" if known else "none was evaluated yet"
         raise ReportError(f"No run has a value of {metric}: {has}; choose another metric or train for longer.")
     lines = [_line(*key, sorted(group, key=lambda run: run.seed), metric) for key, group in groups.items()]
     lines.sort(key=lambda line: (line.task, -line.mean.value, line.label))
     notes = [f"Left out, since it has no value of {metric} yet: {run.path}" for run in missing]
+    if by_return:
+        notes.insert(0, "No environment reports success: compared by return.")
     for line in lines:
         for seed, count in Counter(run.seed for run in line.runs).items():
             if count > 1:

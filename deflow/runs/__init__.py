@@ -5,6 +5,7 @@ from .checkpoints import Checkpoints
 from .group import RunGroup
 from .loading import create_run, create_runs, load, load_learner
 from .logs import Window
+from .recorded_data import find_data, recorded_task
 from .run import Run, Stopped
 from .saving import Best, Saver
 
@@ -18,7 +19,9 @@ __all__ = [
     "Window",
     "create_run",
     "create_runs",
+    "find_data",
     "load",
     "load_learner",
+    "recorded_task",
     "writable_directory",
 ]

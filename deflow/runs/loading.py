@@ -8,7 +8,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
-from ..agent import Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec
+from ..agent import Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
 from ..training import Learner
 from ..types import placeholder_data
@@ -59,17 +59,27 @@ def create_run(
     config: AgentConfig,
     learner: Learner,
     *,
-    algorithm: str = "deflow",
-    seed: int = 0,
+    seed: int,
+    algorithm: str | None = None,
     **more: object,
 ) -> Run:
     """A new run directory with what `load` and `recipes/evaluate.py` need, and the JSON values in `more`.
+
+    Args:
+        output_dir: Where the directory is created: <output_dir>/<environment>/<algorithm>/seed<k>-<time>.
+        task: What is trained on.
+        config: The agent's configuration.
+        learner: The learner.
+        seed: The seed that the learner's key was made from.
+        algorithm: The algorithm's name; if not given, that of the row with these parts, or `custom`.
+        more: Further JSON values for config.json.
 
     Raises:
         RunError: If it cannot be written.
     """
     described = {**_described(task, config, learner), **more}
-    return Run.create(output_dir, environment=task.name, algorithm=algorithm, seed=seed, config=described)
+    name = algorithm or row_of(config)
+    return Run.create(output_dir, environment=task.name, algorithm=name, seed=seed, config=described)
 
 
 def create_runs(

@@ -229,12 +229,16 @@ class Session:
                     return
                 raise
             rows.append(result.metrics())
-        successes = [row.get("evaluation/success", math.nan) for row in rows]
+        successes, returns = (
+            [row.get(f"evaluation/{name}", math.nan) for row in rows] for name in ("success", "episode.return")
+        )
+        by_return = all(map(math.isnan, successes))  # where no environment says what success is
+        scores, name = (returns, "return") if by_return else (successes, "success")
         there = [self.step in run.read("eval")["step"] for run in self.group.runs]  # killed just after logging it
         self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
         self._owes_evaluation = False
-        self.group.save_best(self.step, successes, TrainingState(state.learner, state.key).split(), self._notes(()))
-        bar.set_postfix_str(f"success {' '.join(f'{success:.2f}' for success in successes)}")
+        self.group.save_best(self.step, scores, TrainingState(state.learner, state.key).split(), self._notes(()))
+        bar.set_postfix_str(f"{name} {' '.join(f'{score:.2f}' for score in scores)}")
 
     def _save(self, state: TrainingState, online: tuple[Online, ...]) -> None:
         if self.step == self._saved:

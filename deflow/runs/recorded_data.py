@@ -1,0 +1,65 @@
+"""Where a run's data lies today. What identifies data is its digest; the recorded path is only where it lay."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..data import Task, UserFile, load_task
+from ..data.provenance import digest
+from ..environments import Environment
+from ..errors import DataError
+from .run import Run
+
+
+def find_data(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir: Path | None = None) -> Path:
+    """The run's training file: the one that is `given`, else where it lay, below `data_dir`, where it lies if the
+    project's folder moved as a whole, or beside the run.
+
+    Raises:
+        DataError: If there is no file with the recorded digest.
+    """
+    wanted, others = run.config["data"]["sha256"], []
+    places = [Path(given).expanduser().absolute()] if given is not None else list(_places(run, data_dir))
+    for path in dict.fromkeys(places):
+        if path.is_file():
+            found = digest(path)
+            if found == wanted:
+                return path
+            others.append(f"{path} has {found[:12]}")
+    looked = "; ".join(others) or f"there is no file {places[0]}"
+    raise DataError(
+        f"{run.path} was trained on data with sha256 {wanted[:12]}, but {looked}: give the path of that file as the "
+        "data, or start a new run."
+    )
+
+
+def recorded_task(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir: Path | None = None) -> Task:
+    """The task that the run was trained on, with its data from where it lies today.
+
+    Raises:
+        DataError: If its data is not found, or cannot be used.
+    """
+    environment = Environment(**run.config["environment"])
+    source = UserFile(
+        find_data(run, given=given, data_dir=data_dir), terminals=run.config.get("options", {}).get("terminals")
+    )
+    task = load_task(environment.name, source, success_timing=environment.success_timing)
+    return dataclasses.replace(
+        task, provenance=dataclasses.replace(task.provenance, source=run.config["data"]["source"])
+    )
+
+
+def _places(run: Run, data_dir: Path | None) -> Iterator[Path]:
+    data, options = run.config["data"], run.config.get("options", {})
+    recorded = Path(data["path"])
+    if data_dir is not None:
+        below = {"official": Path("official"), "collected": Path("collected", recorded.parent.name)}
+        yield data_dir / below.get(data["source"], Path()) / recorded.name
+    yield recorded
+    if "output_dir" in options and recorded.is_absolute():
+        # As far from the output folder as it was, which has the folders of environment and algorithm in it.
+        relative = os.path.relpath(recorded, options["output_dir"])
+        yield Path(os.path.normpath(run.path.parents[2] / relative))
+    for folder in (run.path, *run.path.parents[:4]):
+        yield folder / recorded.name
