@@ -108,6 +108,7 @@ class Offline:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         if self.data not in ("official", "collected") and self.resume is None:  # recorded, it must not depend on where
             object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
+            _ = self.source  # a file that is missing is said now, before anything is made
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
         if self.workers is not None and self.workers < 1:
@@ -274,7 +275,7 @@ def first_screen(
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": f"{options.episodes} episodes every {options.eval_every:,} updates",
+        "evaluation": f"{options.episodes} episode{'s' * (options.episodes != 1)} every {options.eval_every:,} updates",
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best "
         "(by success, or by return if the environment reports none)",
         "files": "\n".join(str(run.path) for run in group.runs),

@@ -24,6 +24,10 @@ def recipe_of(directory: str) -> Path:
 
 
 if __name__ == "__main__":
+    runs = [argument for argument in sys.argv[1:] if (Path(argument) / "config.json").is_file()]
+    if runs:  # wherever it stands among the flags
+        sys.argv.remove(runs[0])
+        sys.argv.insert(1, runs[0])
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         asked = sys.argv[1:2] in (["-h"], ["--help"])
         print(__doc__) if asked else cli.fail("Give the run to continue: python recipes/resume.py RUN")

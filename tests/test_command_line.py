@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from rich.table import Table
 
@@ -269,3 +270,41 @@ def test_a_part_chosen_by_hand_has_the_tasks_settings(offline, env, aggregation,
     assert agent.critic.reward_min == -3.0
     _, agent = parsed(offline, "deflow", "--env", env, "critic:flow")
     assert agent.critic.depth == depth
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--env", "x", "fql"], "The algorithm comes first: put fql before all flags"),
+        (["--algorithm", "fql"], "The algorithm comes first and has no flag: python recipes/offline.py fql"),
+        (["--lr", "1e-4"], "There is no flag --lr: it is --learning-rate here"),
+        (["--seed", "1"], "There is no flag --seed: it is --seeds here"),
+        (["--solver", "heun"], "A part is chosen without dashes: solver:heun instead of --solver heun"),
+        (["--trust-region=ball"], "trust-region:ball instead of --trust-region ball"),
+        (["critic:none", "--critic.width", "8"], "critic:none has no width: leave --critic.width out, or choose"),
+    ],
+)
+def test_what_was_meant_is_said(offline, arguments, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        parsed(offline, *arguments) if arguments[0] != "--env" else cli.parse(
+            offline.Offline(), deflow.agent_config(), arguments, program="offline.py", description=""
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_of_several_values_add_up(offline, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text("")
+    files = [str(tmp_path / f"{name}.py") for name in ("a", "b", "c")]
+    options, _ = parsed(offline, "--import", files[0], "--seeds", "0", f"--import={files[1]}", files[2], "--seeds", "1")
+    assert [str(path) for path in options.import_] == files
+    assert options.seeds == (0, 1)
+
+
+def test_a_platform_that_is_not_there_and_a_file_that_is_missing(offline, monkeypatch, tmp_path):
+    monkeypatch.setattr(jax, "devices", lambda: (_ for _ in ()).throw(AssertionError))
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(UsageError, match="JAX finds no device with JAX_PLATFORMS=cuda"):
+        cli.program.check_platform()
+    with pytest.raises(ValueError, match=r"none.npz does not exist: check its path"):
+        offline.Offline(data=str(tmp_path / "none.npz"))

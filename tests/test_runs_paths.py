@@ -6,6 +6,7 @@ import pytest
 
 from deflow.errors import CheckpointError
 from deflow.runs import Checkpoints, storage
+from deflow.runs.logs import MetricLog
 
 STATE = {"weights": jnp.arange(6.0).reshape(2, 3), "rows": np.arange(4), "none": np.zeros(0)}
 
@@ -45,3 +46,12 @@ def test_only_a_full_disk_is_told_to_free_space(tmp_path, monkeypatch):
         monkeypatch.setattr(storage, "write", lambda *_, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(CheckpointError, match=words):
             folder.save(1, STATE, {})
+
+
+def test_a_byte_order_mark_is_no_column(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"\xef\xbb\xbfstep,training/loss\n1,0.5\n")
+    log = MetricLog(path)
+    log.append(2, {"training/loss": 0.25})
+    assert list(log.read()) == ["step", "training/loss"]
+    assert log.read()["step"].tolist() == [1, 2]

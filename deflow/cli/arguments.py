@@ -1,11 +1,12 @@
 """Arguments before they are parsed: mistakes get the nearest name, and the order becomes one that tyro accepts."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, get_origin, get_type_hints
 
-from ..agent import KINDS
+from ..agent import ALGORITHMS, KINDS
 from ..errors import UsageError
 from ..registry import Registry, suggestion
 
@@ -23,8 +24,9 @@ def check_choices(arguments: Sequence[str]) -> None:
             raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
 
 
-def arranged(arguments: Sequence[str]) -> list[str]:
-    """The same arguments in the order that tyro needs: plain flags, choices, the parts' flags. The last one wins."""
+def arranged(arguments: Sequence[str], adds: Collection[str] = ()) -> list[str]:
+    """The same arguments in the order that tyro needs: plain flags, choices, the parts' flags. The last one wins, but
+    the values of flags in `adds` add up."""
     plain: dict[str, list[str]] = {"": []}
     choices: dict[str, list[str]] = {}
     owned: dict[str, list[str]] = {}
@@ -37,7 +39,11 @@ def arranged(arguments: Sequence[str]) -> list[str]:
             choices[choice[0]] = [argument]
         elif name.startswith("--"):
             groups = owned if name[2:].partition(".")[0] in kinds else plain
-            group = groups[name] = [argument]
+            if name in adds and name in groups:  # its values add up
+                group = groups[name]
+                group += [argument.partition("=")[2]] if "=" in argument else []
+            else:
+                group = groups[name] = argument.split("=", 1) if name in adds else [argument]
         else:
             group.append(argument)
     ordered = {name: choices[name] for name in sorted(choices, key=lambda name: name.count("."))}  # what wraps, first
@@ -56,12 +62,18 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
             raise UsageError(
                 f"{path}:{name} wraps another part, so it cannot be wrapped itself: choose another {path}."
             )
-    for argument in arguments:
+    for argument, following in itertools.pairwise([*arguments, ""]):
         flag = argument.partition("=")[0].replace("_", "-")
         if not flag.startswith("--") or flag in available:
             continue
+        _refuse_other_spelling(flag, argument.partition("=")[2] or following, available)
         for place, (registry, part) in places.items():
             names = [name for name in registry if flag in _flags(place, registry[name]())]
+            if names and place in said:
+                raise UsageError(
+                    f"{place}:{said[place]} has no {flag.rpartition('.')[2]}: leave {flag} out, or choose "
+                    f"{' or '.join(f'{place}:{name}' for name in names)}."
+                )
             if names:
                 raise UsageError(
                     f"{flag} belongs to {' or '.join(f'{place}:{name}' for name in names)}, but the choice is "
@@ -71,6 +83,48 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
         if "." in path and path not in places:
             _refuse_place(flag, path, places)
         raise UsageError(suggestion("flag", flag, sorted(available)))
+
+
+def _refuse_other_spelling(flag: str, value: str, available: Collection[str]) -> None:
+    """Raises a `UsageError` for what other programs call a flag, and for a part or the algorithm given as one."""
+    kinds = {registry.choice for registry in KINDS.values()}
+    if flag[2:] in kinds:
+        name = value if value in next(r for r in KINDS.values() if r.choice == flag[2:]) else "NAME"
+        raise UsageError(f"A part is chosen without dashes: {flag[2:]}:{name} instead of {flag} {value}.".rstrip())
+    if flag in ("--algorithm", "--algo", "--agent"):
+        raise UsageError(f"The algorithm comes first and has no flag: python recipes/offline.py {value or 'NAME'} ...")
+    meant = _OTHER_SPELLINGS.get(flag)
+    if meant is not None and meant in available:
+        raise UsageError(f"There is no flag {flag}: it is {meant} here.")
+
+
+_OTHER_SPELLINGS = {
+    "--lr": "--learning-rate",
+    "--batch": "--batch-size",
+    "--bs": "--batch-size",
+    "--seed": "--seeds",
+    "--output": "--output-dir",
+    "--out": "--output-dir",
+    "--dataset": "--data",
+    "--environment": "--env",
+    "--env-id": "--env",
+    "--env-name": "--env",
+    "--eval-episodes": "--episodes",
+    "--eval-freq": "--eval-every",
+    "--eval-interval": "--eval-every",
+    "--num-workers": "--workers",
+    "--gamma": "--discount",
+    "--max-steps": "--steps",
+    "--iterations": "--steps",
+    "--device": "JAX_PLATFORMS",
+}
+
+
+def check_algorithm_first(arguments: Sequence[str]) -> None:
+    """Raises a `UsageError` for an algorithm's name that is not the first argument."""
+    for before, argument in itertools.pairwise(arguments):
+        if argument in ALGORITHMS and not before.startswith("--"):
+            raise UsageError(f"The algorithm comes first: put {argument} before all flags and parts.")
 
 
 def _places(said: dict[str, str], defaults: dict[str, Any]) -> dict[str, tuple[Registry, Any]]:
@@ -124,6 +178,12 @@ def flags_of(options: Any) -> set[str]:
     return {f"--{name}" for name in {*fields, *negated} - {registry.choice for registry in KINDS.values()}}
 
 
+def adding_flags(options: Any) -> set[str]:
+    """The flags of a dataclass of options that take several values: given again, they add to what was given."""
+    hints = get_type_hints(options)
+    return {f"--{name.rstrip('_').replace('_', '-')}" for name, hint in hints.items() if get_origin(hint) is tuple}
+
+
 def _until_flag(arguments: Sequence[str]) -> list[str]:
     values = []
     for argument in arguments:
@@ -134,11 +194,11 @@ def _until_flag(arguments: Sequence[str]) -> list[str]:
 
 
 def peek(arguments: Sequence[str], flag: str) -> list[str]:
-    """The values of a flag before anything is parsed, because some options determine the defaults."""
+    """All values of a flag, in order, before anything is parsed, because some options determine the defaults."""
     values: list[str] = []
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == flag:
             following = [value] if equals else _until_flag(arguments[index + 1 :])
-            values = following
+            values = values + following
     return values

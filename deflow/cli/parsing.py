@@ -14,7 +14,16 @@ import tyro
 
 from ..agent import KINDS, AgentConfig, TaskSettings, resized, task_settings, with_settings
 from ..registry import Registry
-from .arguments import arranged, check_choices, check_flags, flags_of, peek, wrapped
+from .arguments import (
+    adding_flags,
+    arranged,
+    check_algorithm_first,
+    check_choices,
+    check_flags,
+    flags_of,
+    peek,
+    wrapped,
+)
 from .part_help import field_docstrings, print_parts
 
 Options = TypeVar("Options")
@@ -55,6 +64,7 @@ def parse(
     """
     defaults = {name: getattr(agent, name) for name in KINDS}
     if not {"-h", "--help"} & set(arguments):
+        check_algorithm_first(arguments)
         check_choices(arguments)
         check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
     choices = _agent_options(agent, settings or task_settings(_task(options, arguments)))
@@ -72,7 +82,7 @@ def parse(
         parsed = tyro.cli(
             annotated,
             default=default,
-            args=arranged(arguments),
+            args=arranged(arguments, adding_flags(type(options))),
             prog=program,
             description=description,
             config=(tyro.conf.CascadeSubcommandArgs,),

@@ -61,11 +61,25 @@ def run(
     """The program of a recipe with an agent: defaults, arguments, `main(options, agent, algorithm)`, short errors."""
     with one_sentence():
         arguments = sys.argv[1:]
+        check_platform()
         options, agent, algorithm = defaults(arguments)
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
         command = parse(options, agent, arguments, program=program, description=description or "")
         main(command.options, command.agent, algorithm)
+
+
+def check_platform() -> None:
+    """Raises a `UsageError` if JAX_PLATFORMS names a device that is not there."""
+    if wanted := os.environ.get("JAX_PLATFORMS"):
+        import jax
+
+        try:
+            jax.devices()
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(
+                f"JAX finds no device with JAX_PLATFORMS={wanted}: unset it, or install JAX for that device."
+            ) from error
 
 
 def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:

@@ -123,6 +123,9 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
         return
     run = Run.open(options.resume)
     recorded = run.config["options"]
+    made = max(run.checkpoints.steps(), default=0)
+    if "steps" in may_change and options.steps < made:
+        raise ValueError(f"--steps {options.steps:,} is less than the {made:,} that {run.path} has made: give more.")
     for name, value in describe_options(options).items():
         if name not in may_change and name in recorded and value != recorded[name]:
             flag = name.rstrip("_").replace("_", "-")

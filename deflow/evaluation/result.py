@@ -46,7 +46,7 @@ class Evaluation:
             f"success {values['evaluation/success']:.2f} "
             f"[{values['evaluation/success.low']:.2f}, {values['evaluation/success.high']:.2f}], "
             f"return {values['evaluation/episode.return']:.1f}, "
-            f"length {values['evaluation/episode.length']:.0f} over {len(self)} episodes"
+            f"length {values['evaluation/episode.length']:.0f} over {len(self)} episode{'s' * (len(self) != 1)}"
         )
 
 

@@ -116,7 +116,7 @@ def _read_commit(path: Path) -> str:
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else "step\n"
+        text = path.read_text(encoding="utf-8-sig") if path.exists() else "step\n"
         # What follows the last line's end is a row that is being written, or never was to the end.
         names, *lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))) or [["step"]]
         rows = [[float(cell or "nan") for cell in line] for line in lines]

@@ -67,7 +67,7 @@ class MetricLog:
         """The file's complete lines, without an unfinished last one that a killed process left."""
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8-sig")  # an editor may have put a mark before it
         return list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
 
     def _rows(self) -> list[dict[str, str]]:

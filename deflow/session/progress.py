@@ -8,7 +8,7 @@ MEASURED = 5.0
 """Seconds after the first dispatch, which compiles, until the speed is known."""
 
 
-class Pace:
+class ExpectedTime:
     """Measures the speed and prints the expected time once."""
 
     def __init__(self, bar: tqdm, last: int):

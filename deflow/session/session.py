@@ -19,7 +19,7 @@ from ..runs import RunGroup
 from ..training import Learner
 from ..training.faults import Fault, first_faults, parameter_faults
 from .metrics import PendingMetrics
-from .progress import Pace
+from .progress import ExpectedTime
 from .schedule import Schedule
 from .state import Online, TrainingState, blank, sizes, with_key
 
@@ -129,7 +129,7 @@ class Session:
         Raises:
             _WentBack: If training returns to an earlier state.
         """
-        before, pace = state, Pace(bar, phase.last)
+        before, expected = state, ExpectedTime(bar, phase.last)
         try:
             for step, learner, metrics in phase.loop(state):
                 due = self.schedule.due(self.step, step, phase.last)
@@ -140,7 +140,7 @@ class Session:
                 look = ends or any(due)
                 if look or phase.one_by_one:
                     self._check(phase, before, state, bar, parameters=look)
-                pace.tell(step)
+                expected.tell(step)
                 if due.log:
                     self.group.log(step, self._metrics.rows())
                 self._owes_evaluation |= due.evaluation

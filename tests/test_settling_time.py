@@ -21,7 +21,7 @@ TASK = "cube-single-play-singletask-task2-v0"
 
 @pytest.fixture(scope="module")
 def recipe():
-    return runpy.run_path(str(ROOT / "recipes/settling.py"))
+    return runpy.run_path(str(ROOT / "recipes/settling_time.py"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     [([1.0, 1.05], 0), ([0.5, 0.95, 1.2, 1.09, 0.91], 300), ([3.0, 1.0, 1.5], None)],
 )
 def test_settled_is_for_good(recipe, sizes, time):
-    options = recipe["Settling"](Path("run"), window=100)
+    options = recipe["SettlingTime"](Path("run"), window=100)
     assert recipe["settling_time"](0.02 * np.asarray(sizes), 0.02, options) == time
 
 
@@ -71,8 +71,8 @@ def test_only_the_multiplier_is_moved(recipe, run):
 def test_the_recipe_measures_every_constraint_from_both_sides(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
     flags = ["--updates", "2", "--window", "1", "--reference", "4", "--output", str(tmp_path / "new" / "settling.json")]
-    monkeypatch.setattr(sys, "argv", ["recipes/settling.py", str(run[0].path), *flags])
-    runpy.run_path(str(ROOT / "recipes/settling.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["recipes/settling_time.py", str(run[0].path), *flags])
+    runpy.run_path(str(ROOT / "recipes/settling_time.py"), run_name="__main__")
     measured = json.loads((tmp_path / "new" / "settling.json").read_text())
     assert len(measured["settled"]) == 6
     for label, curve in measured["curves"].items():

@@ -1,6 +1,6 @@
 """Measure how many updates a multiplier needs to settle when it starts 10 times too large or 10 times too small.
 
-    python recipes/settling.py RUN --updates 12000
+    python recipes/settling_time.py RUN --updates 12000
 
 RUN is a finished run with a learned refiner. From its last checkpoint, training continues under `pid` until the mean
 size is at the bound, which shows what the multiplier should be. From there it continues once per constraint and start,
@@ -31,7 +31,7 @@ STARTS = (10.0, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settling:
+class SettlingTime:
     """Options of the measurement."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -66,7 +66,7 @@ class Settling:
             raise ValueError(f"--tolerance must be between 0 and 1, got {self.tolerance}.")
 
 
-def main(options: Settling) -> None:
+def main(options: SettlingTime) -> None:
     """Loads the run, moves the multiplier, trains on, and prints when it had settled."""
     run = deflow.Run.open(options.run)
     learner, step = load_learner(run)
@@ -140,7 +140,7 @@ def train(
     return after, {"size": size, "multiplier": multiplier}
 
 
-def settling_time(sizes: np.ndarray, bound: float, options: Settling) -> int | None:
+def settling_time(sizes: np.ndarray, bound: float, options: SettlingTime) -> int | None:
     """Updates after which every window's mean is within the tolerance; None if the last one's is not."""
     outside = np.flatnonzero(np.abs(sizes / bound - 1) > options.tolerance)
     if len(outside) == 0:
@@ -149,7 +149,7 @@ def settling_time(sizes: np.ndarray, bound: float, options: Settling) -> int | N
 
 
 def publish(
-    options: Settling,
+    options: SettlingTime,
     run: deflow.Run,
     step: int,
     multiplier: float,
@@ -172,7 +172,7 @@ def publish(
 
 
 def draw(
-    options: Settling, bound: float, multiplier: float, curves: dict[str, dict[str, np.ndarray]]
+    options: SettlingTime, bound: float, multiplier: float, curves: dict[str, dict[str, np.ndarray]]
 ) -> matplotlib.figure.Figure:
     """Sizes above multipliers, both against updates."""
     figure = matplotlib.figure.Figure(figsize=(8, 6), layout="constrained")
@@ -190,4 +190,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    cli.run_plain(main, Settling, description=__doc__)
+    cli.run_plain(main, SettlingTime, description=__doc__)
