@@ -106,9 +106,9 @@ class Offline:
         for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
-        if self.data not in ("official", "collected") and self.resume is None:  # recorded, it must not depend on where
-            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
-            _ = self.source  # a file that is missing is said now, before anything is made
+        if self.data not in ("official", "collected") and self.resume is None:
+            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))  # it is recorded
+            _ = self.source  # refuses a file that is missing
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
         if self.workers is not None and self.workers < 1:
@@ -198,13 +198,8 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
         runs.writable_directory(options.output_dir)
     elif (task := cli.continued_task(options)) is not None:
         return task
-    return deflow.load_task(
-        options.env,
-        options.source,
-        data_dir=options.data_dir,
-        success_timing=options.success_timing,
-        workers=options.workers,
-    )
+    where = {"data_dir": options.data_dir, "workers": options.workers}
+    return deflow.load_task(options.env, options.source, success_timing=options.success_timing, **where)
 
 
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:
@@ -262,7 +257,7 @@ def first_screen(
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = deflow.task_settings(options.env).borrowed_from
-    limit = "" if task.environment.limited else " (where they are cut off: the environment has no time limit)"
+    limit = "" if task.environment.limited else " (cut off there: the environment has no time limit)"
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",
@@ -276,8 +271,7 @@ def first_screen(
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
         "evaluation": f"{options.episodes} episode{'s' * (options.episodes != 1)} every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep} and the best "
-        "(by success, or by return if the environment reports none)",
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
 

@@ -52,3 +52,13 @@ def registered():
     for registry, name in undo:
         registry._members.pop(name, None)
         registry._distributions.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def files_of_its_own():
+    """What one test imports from files, no other test's workers run."""
+    yield
+    from deflow.environments import user_files
+
+    for path in [path for path in user_files._imported if path.name != "own_environment.py"]:
+        del user_files._imported[path]

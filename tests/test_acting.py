@@ -131,3 +131,23 @@ def test_training_that_has_nothing_to_do_says_so_where_it_was_called():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(end, 5)
+
+
+def test_a_loaded_learner_trains_on_as_if_there_had_been_no_break(tmp_path):
+    start = learner()
+    run = deflow.Run.create(
+        tmp_path,
+        environment="e",
+        algorithm="deflow",
+        seed=0,
+        config={
+            "agent": deflow.agent.describe_agent(agent_config(width=8, depth=1)),
+            "spec": deflow.agent.describe_spec(SPEC),
+            "learning_rate": 3e-4,
+        },
+    )
+    whole = trained(start, 9)
+    run.save(4, trained(start, 4))
+    back, step = deflow.load_learner(run.path)
+    assert step == 4
+    assert eqx.tree_equal(trained(back, 9), whole)

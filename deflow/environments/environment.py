@@ -40,7 +40,9 @@ class Environment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As other processes get it: with the files that were imported here, and what Gymnasium knows of the name."""
-        registered = None if self.task is not None else gymnasium.registry.get(_registered_id(self.name))
+        if self.task is not None:
+            return Environment, (self.name, self.success_timing)
+        registered = gymnasium.registry.get(_registered_id(self.name))
         # As bytes, since it may name classes of the files.
         return _restored, (self.name, self.success_timing, imported_files(), pickle.dumps(registered))
 

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..environments import EnvironmentLike, maker_of
-from ..errors import EvaluationError
+from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import usable_cores
 from .exported_policy import Exporter
 from .pool import EvaluationPool
@@ -87,14 +87,16 @@ class Evaluator:
         return Evaluation(np.array(success), np.array(returns), np.array(lengths))
 
     def check(self, interrupt: threading.Event | None = None) -> None:
-        """Wait until a worker has made the environment: what is wrong with it is known before any training.
+        """Wait until a worker has made the environment, so that faults in it are known before training; or until
+        `interrupt` is set.
 
         Raises:
             EvaluationError: If it cannot be made in a worker, or no policy fits it.
-            EvaluationInterrupted: If `interrupt` is set.
         """
         try:
             self._ready(interrupt or threading.Event())
+        except EvaluationInterrupted:
+            return
         except BaseException:
             self._stop()
             raise

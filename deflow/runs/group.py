@@ -2,100 +2,17 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import filelock
 
-from ..errors import CheckpointError, DamagedError, RunError, RunWarning, first_of
-from .checkpoints import Checkpoints
+from ..errors import RunError, RunWarning, first_of
+from .checkpoints import Like, Restored, restore_together
 from .pytrees import PyTree
 from .run import STOPPED_FILE, Run, Stopped, create_together
 from .saving import Best, PendingRows, Saver
-
-Like = PyTree | Callable[[dict[str, Any]], PyTree]
-Restored = tuple[list[PyTree], list[dict[str, Any]], int]
-
-
-def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like) -> Restored | None:
-    """States, notes and step of the newest step with an intact checkpoint in every folder.
-
-    `stopped` gives the step at which the run of a folder stopped. From then on it is not required; its state is that of
-    its newest intact checkpoint up to the step, or else that of another folder.
-
-    Returns `None` if there is no checkpoint, or only a first one that not all of them finished. There is a `RunWarning`
-    for each damaged checkpoint that is newer than those used.
-
-    Raises:
-        CheckpointError: If no step is left.
-    """
-    search = _Search(folders, stopped, like)
-    step = search.newest_common_step()
-    if step is None:
-        return None
-    for index in search.stopped_by(step):
-        search.found[index] = search.own_or_borrowed(index, step)
-    for path, reason in search.damage.items():
-        warnings.warn(f"{path} is damaged ({reason}); using step {step} instead.", RunWarning, stacklevel=3)
-    states, notes = zip(*(search.found[index] for index in range(len(folders))), strict=True)
-    return list(states), list(notes), step
-
-
-class _Search:
-    """What `restore_together` has read so far: for each folder what was found and what was damaged."""
-
-    def __init__(self, folders: Sequence[Checkpoints], stopped: Mapping[int, int], like: Like):
-        self.found: dict[int, tuple[PyTree, dict[str, Any]]] = {}
-        self.damage: dict[Path, str] = {}
-        self._folders, self._stopped, self._like = folders, stopped, like
-        self._steps = [folder.steps() for folder in folders]
-
-    def newest_common_step(self) -> int | None:
-        """Reads the newest step that is intact in every folder that had not stopped by then.
-
-        Returns:
-            The step; None if training was killed before its first checkpoint was complete.
-
-        Raises:
-            CheckpointError: If there are checkpoints, but no step is intact in all folders.
-        """
-        absent: list[str] = []
-        for step in sorted(set[int]().union(*self._steps), reverse=True):
-            going = sorted(set(range(len(self._folders))).difference(self.stopped_by(step)))
-            without = [str(self._folders[index].directory) for index in going if step not in self._steps[index]]
-            if without or not going:
-                absent.append(f"step {step} is not in {', '.join(without)}")
-                continue
-            read = {index: self._first_sound(index, [step]) for index in going}
-            if all(read.values()):
-                self.found = {index: each for index, each in read.items() if each is not None}
-                return step
-        if not self.damage and all(len(steps) <= 1 for steps in self._steps):
-            return None
-        tried = "; ".join([*(f"{path}: {reason}" for path, reason in self.damage.items()), *absent])
-        raise CheckpointError(
-            f"There is no step with an intact checkpoint in all runs ({tried}); train again or restore a copy."
-        )
-
-    def stopped_by(self, step: int) -> list[int]:
-        """The folders whose run had stopped when training was at `step`."""
-        return [index for index, at in self._stopped.items() if at <= step]
-
-    def own_or_borrowed(self, index: int, step: int) -> tuple[PyTree, dict[str, Any]]:
-        """The newest intact checkpoint of a stopped run up to `step` if there is one; or else another run's."""
-        steps = self._steps[index]
-        own = [at for at in reversed(steps) if at <= step] + [at for at in steps if at > step]
-        return self._first_sound(index, own) or next(iter(self.found.values()))
-
-    def _first_sound(self, index: int, steps: Sequence[int]) -> tuple[PyTree, dict[str, Any]] | None:
-        """State and notes of the first of `steps` that is intact; the others are recorded as damaged."""
-        for step in steps:
-            try:
-                return self._folders[index].read(step, self._like)
-            except DamagedError as error:
-                self.damage[self._folders[index].directory / str(step)] = str(error)
-        return None
 
 
 class RunGroup:
@@ -218,6 +135,12 @@ class RunGroup:
         if errors:
             waiting = sum(len(log.waiting) for log in self._logs)
             _warn(f"{first_of(errors)}; training continues, and {waiting} rows wait in memory.")
+
+    def evaluated(self) -> set[int]:
+        """The steps of which every run that goes on has a row in eval.csv."""
+        going = [run for index, run in enumerate(self.runs) if index not in self.stopped]
+        steps = [{int(step) for step in run.read("eval")["step"]} for run in going]
+        return steps[0].intersection(*steps) if steps else set()
 
     def save(self, step: int, states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]) -> None:
         """Save a checkpoint of each run while training continues: see `Saver.save`."""

@@ -275,19 +275,13 @@ class Session:
             self._saved = step
         self.step = step
         self.group.rewind(step)
-        if self._owes_evaluation and step in self._evaluated():  # after the checkpoint was saved
+        if step in self.group.evaluated():  # after the checkpoint was saved
             self._owes_evaluation = False
         for index, count in enumerate(self._rollbacks):
             if count:
                 key = jax.random.key(self._seeds[index])
                 state = with_key(state, index, named_key(key, f"rollback {count}"))
         return state
-
-    def _evaluated(self) -> set[int]:
-        """The steps of which every run that goes on has its row in eval.csv."""
-        going = [run for index, run in enumerate(self.group.runs) if index not in self.group.stopped]
-        steps = [{int(step) for step in run.read("eval")["step"]} for run in going]
-        return steps[0].intersection(*steps) if steps else set()
 
     def _farewell(self) -> str:
         where = self.group.runs[0].path
