@@ -308,3 +308,10 @@ def test_a_platform_that_is_not_there_and_a_file_that_is_missing(offline, monkey
         cli.program.check_platform()
     with pytest.raises(ValueError, match=r"none.npz does not exist: check its path"):
         offline.Offline(data=str(tmp_path / "none.npz"))
+
+
+def test_the_first_screen_folds_no_path(capsys):
+    path = "/a/path/that/is/longer/than/a/terminal/" + "x" * 100
+    cli.print_facts("Title", {"data": "[v2] and more", "files": f"{path}\n{path}"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["Title", " data   [v2] and more", f" files  {path}", f"        {path}"]

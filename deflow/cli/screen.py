@@ -7,7 +7,6 @@ import shlex
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 
 def say(*lines: str) -> None:
@@ -27,10 +26,10 @@ def command(recipe: str, *words: object) -> str:
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:
-    """A first screen: one line per fact."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    """A first screen: one line per fact, not folded, so that a path can be copied."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(title)}[/]")
+    width = max(map(len, facts))
     for name, fact in facts.items():
-        table.add_row(f"[cyan]{name}[/]", escape(fact))
-    Console(highlight=False).print(table)
+        lines = escape(fact).replace("\n", "\n" + " " * (width + 3))
+        console.print(f" [cyan]{name:<{width}}[/]  {lines}")
