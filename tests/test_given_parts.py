@@ -104,6 +104,7 @@ WRONG = {
     "agent_config(candidates=2.0)": "ValueError: .*candidates must be a whole number, got 2.0",
     "agent_config(discount='0.9')": "ValueError: .*discount must be a number, got '0.9'",
     "agent_config(normalize_value=1)": "ValueError: .*normalize_value must be True or False, got 1",
+    "agent_config(critc='flow')": "TypeError: Unknown argument of agent_config 'critc'. Did you mean 'critic'",
     "agent_config('deflw')": "UnknownNameError: Unknown algorithm 'deflw'. Did you mean 'deflow'",
     "solvers.Heun(steps=2.5)": "ValueError: Heun: steps must be a whole number, got 2.5",
     "solvers.Heun(steps=True)": "ValueError: Heun: steps must be a whole number, got True",

@@ -142,6 +142,10 @@ def agent_config(
     """
     settings = settings or task_settings("cube-single-play-singletask-v0")
     config = ALGORITHMS[algorithm_name(algorithm)](settings)
+    known = [field.name for field in dataclasses.fields(AgentConfig)]
+    for name in parts:
+        if name not in known:
+            raise TypeError(suggestion("argument of agent_config", name, known))
     sizes = {name: size for name, size in (("width", width), ("depth", depth)) if size is not None}
     for name, size in sizes.items():
         check_number("agent_config", name, size, int)
