@@ -108,7 +108,6 @@ class Offline:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         if self.data not in ("official", "collected") and self.resume is None:
             object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))  # it is recorded
-            _ = self.source  # refuses a file that is missing
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
         if self.workers is not None and self.workers < 1:
@@ -192,6 +191,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
+    _ = options.resume or options.source  # refuses a file that is missing
     environment = deflow.Environment(options.env, options.success_timing)
     with_placeholder_bound(config).check(environment.spec())
     if options.resume is None:
