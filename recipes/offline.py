@@ -191,7 +191,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
-    _ = options.resume or options.source  # refuses a file that is missing
+    source = None if options.resume else options.source  # a missing file is refused before anything is made
     environment = deflow.Environment(options.env, options.success_timing)
     with_placeholder_bound(config).check(environment.spec())
     if options.resume is None:
@@ -199,7 +199,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     elif (task := cli.continued_task(options)) is not None:
         return task
     where = {"data_dir": options.data_dir, "workers": options.workers}
-    return deflow.load_task(options.env, options.source, success_timing=options.success_timing, **where)
+    return deflow.load_task(options.env, source or options.source, success_timing=options.success_timing, **where)
 
 
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:

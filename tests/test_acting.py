@@ -42,13 +42,14 @@ def test_one_observation_and_a_batch_are_acted_on_as_inside_a_program(row):
 
 
 def test_agents_of_one_structure_share_a_program_and_nothing_outlives_them():
-    acting._program.cache_clear()
-    policies = [agent(seed) for seed in range(3)]
+    policies = [agent(seed, candidates=3) for seed in range(3)]  # no other test has three
     actions = [np.asarray(policy(np.zeros(3, np.float32), key=KEY)) for policy in policies]
-    assert acting._program.cache_info().misses == 1
+    (program,) = {acting._prepared[id(policy)][0] for policy in policies}
+    assert program._cache_size() == 1
     assert len({action.tobytes() for action in actions}) == 3
-    agent(3, candidates=2)(np.zeros(3, np.float32), key=KEY)
-    assert acting._program.cache_info().misses == 2
+    other = agent(3, candidates=4)
+    other(np.zeros(3, np.float32), key=KEY)
+    assert acting._prepared[id(other)][0] is not program
     known = len(acting._prepared)
     del policies
     gc.collect()
@@ -105,23 +106,16 @@ def trained(start, steps, key=KEY, **options):
 
 
 def test_training_again_compiles_nothing_and_gives_the_same_numbers():
-    updates._program.cache_clear()
     first = trained(learner(), 6, updates_per_dispatch=3)
-    assert updates._program.cache_info().misses == 1
     again = trained(learner(), 6, updates_per_dispatch=2)
     assert eqx.tree_equal(first, again)
     trained(learner(1), 3)
-    (program,) = {updates._program(*_described(learner(1)))}
-    assert updates._program.cache_info().misses == 1
-    assert program._cache_size() == 1
-    trained(learner(solver="heun"), 3)
-    assert updates._program.cache_info().misses == 2
+    assert program_of(learner()) is program_of(learner(1)) is not program_of(learner(solver="heun"))
+    assert program_of(learner())._cache_size() == 1
 
 
-def _described(start):
-    leaves, structure = jax.tree.flatten(start)
-    rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
-    return structure, rest, False, 4, "float32"
+def program_of(start):
+    return updates.FusedUpdates(start, batch_size=4, precision="float32")._program
 
 
 def test_training_that_has_nothing_to_do_says_so_where_it_was_called():

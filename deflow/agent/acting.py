@@ -4,18 +4,17 @@ Flattening an agent and comparing its structure costs more than a small policy. 
 result is kept as long as the agent exists.
 """
 
-import functools
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ..keys import check_key
+from .skeleton import Skeleton, shared
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -57,25 +56,18 @@ def _checked(agent: "Agent", observation: Any) -> Any:
 
 
 def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
-    leaves, structure = jax.tree.flatten(agent)
-    arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
-    rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
-    try:
-        program = _program(structure, rest)
-    except TypeError:  # something unhashable: this agent gets its own program
-        program = _program.__wrapped__(structure, rest)
-    _prepared[id(agent)] = program, arrays
+    skeleton, arrays = Skeleton.of(agent)
+    _prepared[id(agent)] = prepared = _program(skeleton), arrays
     weakref.finalize(agent, _prepared.pop, id(agent), None)
-    return program, arrays
+    return prepared
 
 
-@functools.lru_cache(maxsize=32)
-def _program(structure: Any, rest: tuple[tuple[type, Any] | None, ...]) -> Program:
+@shared
+def _program(skeleton: Skeleton) -> Program:
     """The compiled program of all agents of one structure."""
 
     def run(arrays: list[Array], observation: Array, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
-        remaining = iter(arrays)
-        agent: Agent = jax.tree.unflatten(structure, [next(remaining) if leaf is None else leaf[1] for leaf in rest])
+        agent: Agent = skeleton.fill(arrays)
         if observation.ndim == len(agent.spec.observation_shape):
             return agent.act(observation, key=key)
         keys = jax.random.split(key, len(observation))

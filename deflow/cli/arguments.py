@@ -116,7 +116,6 @@ _OTHER_SPELLINGS = {
     "--gamma": "--discount",
     "--max-steps": "--steps",
     "--iterations": "--steps",
-    "--device": "JAX_PLATFORMS",
 }
 
 

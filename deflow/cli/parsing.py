@@ -50,13 +50,10 @@ def parse(
     agent: AgentConfig,
     arguments: Sequence[str],
     *,
-    settings: TaskSettings | None = None,
     program: str,
     description: str,
 ) -> Command[Options]:
     """The options and the agent that the arguments describe, starting from these defaults.
-
-    `settings` are the task's, for parts that the arguments choose; those of `options.env` if not given.
 
     Raises:
         UsageError: For a part, a kind or a flag that does not exist.
@@ -67,7 +64,7 @@ def parse(
         check_algorithm_first(arguments)
         check_choices(arguments)
         check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
-    choices = _agent_options(agent, settings or task_settings(_task(options, arguments)))
+    choices = _agent_options(agent, task_settings(_task(options, arguments)))
     annotated: Any = dataclasses.make_dataclass(
         "Command",
         [

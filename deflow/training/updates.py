@@ -1,6 +1,5 @@
 """Fused updates: the compiled program that both training loops run, and the learner between dispatches."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Metrics
+from ..agent.skeleton import Skeleton, shared
 from ..keys import named_key
 from ..replay import AbstractSource
 from .learner import Learner
@@ -24,14 +24,8 @@ class FusedUpdates:
     """
 
     def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
-        leaves, self._structure = jax.tree.flatten(learner)
-        self._rest = tuple(None if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in leaves)
-        self._arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
-        described = self._structure, self._rest, learner.seeds is not None, batch_size, precision
-        try:
-            self._program = _program(*described)
-        except TypeError:  # something unhashable: this learner gets its own program
-            self._program = _program.__wrapped__(*described)
+        self._skeleton, self._arrays = Skeleton.of(learner)
+        self._program = _program(self._skeleton, learner.seeds is not None, batch_size, precision)
 
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
@@ -43,32 +37,21 @@ class FusedUpdates:
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
-        return _whole(self._structure, self._rest, self._arrays)
+        return self._skeleton.fill(self._arrays)
 
 
-Rest = tuple[tuple[type, Any] | None, ...]
-"""The leaves that are not arrays, each with its type (since 1, 1.0 and True are equal); None for an array."""
-
-
-@functools.lru_cache(maxsize=16)
-def _program(structure: Any, rest: Rest, together: bool, batch_size: int, precision: Precision) -> Callable[..., Any]:
+@shared
+def _program(skeleton: Skeleton, together: bool, batch_size: int, precision: Precision) -> Callable[..., Any]:
     """The program of all learners with the same structure, compiled once per process."""
 
     @jax.jit
     def program(arrays, source, count, key):
         updates = eqx.filter_vmap(_updates, in_axes=(eqx.if_array(0), source.axes, None, 0, None))
         with matmul_precision(precision):
-            after, metrics = (updates if together else _updates)(
-                _whole(structure, rest, arrays), source, count, key, batch_size
-            )
+            after, metrics = (updates if together else _updates)(skeleton.fill(arrays), source, count, key, batch_size)
         return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
 
     return program
-
-
-def _whole(structure: Any, rest: Rest, arrays: list[Array]) -> Learner:
-    remaining = iter(arrays)
-    return jax.tree.unflatten(structure, [next(remaining) if leaf is None else leaf[1] for leaf in rest])
 
 
 def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:
