@@ -4,6 +4,8 @@ Each message is a sentence that says what was wrong, what was received and what 
 closest built-in exception, so that `except ValueError` works as usual.
 """
 
+import sys
+import warnings
 from collections.abc import Sequence
 
 
@@ -129,6 +131,17 @@ class RunWarning(DeflowWarning):
 
 class ReportError(DeflowError, RuntimeError):
     """Runs that cannot be reported on, or a report that cannot be written."""
+
+
+def warn(message: str, category: type[DeflowWarning]) -> None:
+    """Warns at the user's line: the innermost one that is neither deflow's nor that of a library below it."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+_NOT_THE_USERS = {"deflow", "equinox", "jax", "jaxtyping", "beartype", "contextlib", "functools", "importlib"}
 
 
 # --- errors in sentences

@@ -3,11 +3,10 @@
 import difflib
 import importlib.metadata
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from .errors import PluginWarning, RegistrationError, UnknownNameError
+from .errors import PluginWarning, RegistrationError, UnknownNameError, warn
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -104,6 +103,9 @@ class Registry(Mapping[str, type], Generic[T]):
         self[name]
         return self._distributions[name]
 
+    def __repr__(self) -> str:
+        return f"Registry({self.kind}: {', '.join(self)})"
+
     def __getitem__(self, name: str) -> type[T]:
         members = self._loaded()
         if name not in members:
@@ -125,11 +127,10 @@ class Registry(Mapping[str, type], Generic[T]):
                 try:
                     self._add(point.name, point.load(), origin)
                 except Exception as error:
-                    warnings.warn(
+                    warn(
                         f"The {self.kind} {point.name!r} of {origin} could not be loaded and was skipped: "
                         f"{type(error).__name__}: {error}",
                         PluginWarning,
-                        stacklevel=3,
                     )
         return self._members
 
@@ -138,11 +139,10 @@ class Registry(Mapping[str, type], Generic[T]):
         own = f"deflow.{self.plural}"
         for group in sorted(importlib.metadata.entry_points().groups):
             if group != own and _bare(group) == _bare(own):
-                warnings.warn(
+                warn(
                     f"Entry points ({', '.join(sorted(importlib.metadata.entry_points(group=group).names))}) are in "
                     f"the group {group!r}, which is not read: {self.kind}s belong in {own!r}.",
                     PluginWarning,
-                    stacklevel=4,
                 )
 
     def _add(self, name: str, cls: C, origin: str) -> C:

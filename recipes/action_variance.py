@@ -5,6 +5,8 @@
 The result is saved beside the data, where `--trust-region.bound auto` finds it. A million states take minutes.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 import shlex
 from pathlib import Path

@@ -3,9 +3,10 @@
     python recipes/benchmark.py --output docs/benchmarks/cpu.json
 
 The plain loop does what single-file research code does: batches sampled with NumPy, one jitted call per update, three
-ODE solves (at s, at s', and one more for a metric). Because timings are noisy, the variants take turns: each round
-gives one ratio, and the reported ratio is the median over rounds.
+ODE solves (at s, at s', and one more for a metric). The variants take turns; ratios are medians over rounds.
 """
+
+import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
 import json
@@ -35,7 +36,7 @@ class Benchmark:
     """Options of the benchmark."""
 
     rounds: int = 7
-    """Number of rounds in which the variants take turns; medians are over rounds."""
+    """Number of rounds in which the variants take turns."""
 
     seconds: float = 3.0
     """Approximate duration of one variant's turn."""

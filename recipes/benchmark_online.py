@@ -6,6 +6,8 @@ There is one update per environment step, in OGBench's cube-single environment. 
 benchmark.py.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 import itertools
 import statistics

@@ -6,18 +6,15 @@ The same settings give the same data, bit for bit, on any number of processes. T
 run the same command again.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
-import difflib
 import pathlib
 import shlex
-import sys
 import time
-from collections.abc import Sequence
-from typing import Annotated
-
-import tyro
 
 import deflow
+from deflow import cli
 from deflow.data.folders import DEFAULT_DATA_DIR
 
 
@@ -43,7 +40,7 @@ class Collect:
     workers: int | None = None
     """Number of processes (default: all cores). The data does not depend on it."""
 
-    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    list: bool = False
     """Only print the names of all tasks."""
 
 
@@ -74,23 +71,5 @@ def next_command(recipe: Collect) -> str:
     return " ".join(words)
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse the arguments and collect; DataError for a mistake in them."""
-    flags = ["--help", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Collect))]
-    for given in (argument.split("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")):
-        if given not in flags:
-            near = difflib.get_close_matches(given, flags, n=1)
-            guess = f"; did you mean {near[0]}?" if near else "."
-            raise deflow.errors.DataError(f"There is no flag {given}{guess} All flags: {' '.join(flags)}")
-    main(tyro.cli(Collect, args=arguments, prog="recipes/collect.py", description=__doc__))
-
-
 if __name__ == "__main__":
-    try:
-        run(sys.argv[1:])
-    except deflow.errors.DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt as error:
-        print(f"error: {error if str(error) else 'interrupted.'}", file=sys.stderr)
-        sys.exit(130)
+    cli.run_plain(main, Collect, description=__doc__)

@@ -3,6 +3,8 @@
 python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --episodes 100
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal

@@ -6,6 +6,8 @@ The state is the one, among a sample of the data's, where refinement gains the m
 is gone, it is the first state of an episode.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
@@ -163,9 +165,7 @@ def explain(
     start, end = proposals[marked], actions[marked]
     reach = max(region_reach(agent, sizes, columns), float(np.abs(end - start)[columns].max()), 0.02)
     window = grid(end, start[columns], 1.35 * reach)
-    drawn = [proposals, actions, window[2], *([] if data_action is None else [data_action[None]])]
-    low, high = (limit(np.concatenate(drawn)[:, columns], axis=0) for limit in (np.min, np.max))
-    overview = shown(*grid(actions.mean(axis=0), (low + high) / 2, 0.55 * float(np.max(high - low))))
+    overview = shown(*grid(actions.mean(axis=0), np.zeros(2), 1.05))  # all actions: [-1, 1] with a margin
 
     displacements = np.where(np.isin(np.arange(len(start)), columns), window[2] - start, 0).astype(np.float32)
     mean_size = float(np.mean(sizes(moves)))

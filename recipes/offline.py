@@ -6,6 +6,8 @@
 ALGORITHM is a name from docs/algorithms.md. It comes with settings for the task, and flags override them.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 import os
 import sys
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 
 import deflow
 from deflow import cli, report, runs
@@ -173,7 +174,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
     start = TrainingState(*fresh_learner(options, config, task))
     group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
-    facts = first_screen(options, task, start.learner, algorithm, group, bound)
+    facts = first_screen(options, task, start.learner, config, algorithm, group, bound)
     cli.print_facts("DeFlow, offline", facts)
     with (
         graceful_interrupts() as interrupt,
@@ -229,18 +230,12 @@ def train(options: Offline, task: deflow.Task, session: Session, state: Training
         )
 
     return session.follow(
-        lambda state: updates(state, dispatch_size(options)),
+        lambda state: updates(state, session.schedule.dispatch_size),
         state,
         last=options.steps,
         phase="training",
         one_by_one=lambda state: updates(state, 1),
     )
-
-
-def dispatch_size(options: Offline) -> int:
-    """The largest number of updates, up to 100, with no row or evaluation due in between."""
-    common = int(np.gcd(options.log_every, options.eval_every))
-    return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
 
 
 # --- what is printed
@@ -250,6 +245,7 @@ def first_screen(
     options: Offline,
     task: deflow.Task,
     learner: deflow.Learner,
+    config: deflow.AgentConfig,
     algorithm: str,
     group: runs.RunGroup,
     bound: str | None,
@@ -266,6 +262,7 @@ def first_screen(
         "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
+        "parts": cli.parts_in_words(config),
         **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "

@@ -6,6 +6,8 @@
 With --from, the offline phase is an existing run.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 import shutil
 import sys
@@ -120,7 +122,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         recipe="offline_to_online",
         online_from=options.steps,
     )
-    facts = offline.first_screen(options, task, start.learner, algorithm, group, bound)
+    facts = offline.first_screen(options, task, start.learner, config, algorithm, group, bound)
     cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
         start, step = taken or learned(options, config, task, start), options.steps

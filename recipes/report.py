@@ -6,6 +6,9 @@
 Writes report.md and report.png. Runs with different settings or lengths are never averaged together.
 """
 
+import deflow.workers.early_interrupt  # noqa: F401
+
+# isort: split
 import dataclasses
 import shlex
 import sys

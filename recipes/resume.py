@@ -6,6 +6,8 @@ Other flags are those of the recipe that made the run, such as `--steps` to trai
 together are continued together.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import runpy
 import sys
 from pathlib import Path

@@ -8,6 +8,8 @@ with the multiplier moved and everything else (Adam's averages too) unchanged. T
 on the mean size over every window stays within the tolerance of the bound.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import dataclasses
 import json
 import math

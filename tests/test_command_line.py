@@ -1,5 +1,6 @@
 """The command line: choices, defaults, and what mistakes are answered with."""
 
+import ast
 import dataclasses
 import json
 import os
@@ -117,7 +118,7 @@ def test_a_part_in_a_part_has_the_budgets_sizes(offline):
 
 def test_help_for_a_part_in_a_part(offline, capsys):
     with pytest.raises(SystemExit) as stop:
-        parsed(offline, "refiner:iterated", "refiner.inner:value-gradient", "--help")
+        parsed(offline, "refiner:iterated", "refiner.inner:value-gradient", "--help-all")
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "refiner:iterated" in text
@@ -138,19 +139,19 @@ def test_quickstart_is_smaller_but_else_the_papers(offline):
     [
         ("solver:hen", ["Unknown solver 'hen'", "'heun'", "tsit5"]),
         ("solvr:heun", ["Unknown kind of part 'solvr'", "'solver'"]),
-        ("--stpes 3", ["Unknown flag '--stpes'", "'--steps'", "--batch-size"]),
+        ("--stpes 3", ["There is no flag --stpes. Did you mean --steps? --help lists all flags."]),
         ("--solver.rtol 1e-3", ["belongs to solver:tsit5 or solver:dopri5", "add solver:tsit5"]),
-        ("--trust-region.bund 0.1", ["'--trust-region.bound'"]),
+        ("--trust-region.bund 0.1", ["Did you mean --trust-region.bound?"]),
         ("refiner:iterated refiner.inner:value-gradint", ["Unknown refiner 'value-gradint'", "'value-gradient'"]),
         (
             "refiner.inner:value-gradient refiner:iterated --refiner.inner.rat 0.3",
-            ["Unknown flag '--refiner.inner.rat'", "'--refiner.inner.rate'"],
+            ["There is no flag --refiner.inner.rat. Did you mean --refiner.inner.rate?"],
         ),
         ("--refiner.inner.rate 0.3", ["a part wrapped by refiner:iterated", "add refiner:iterated"]),
         ("refiner:iterated --refiner.inner.rate 1", ["belongs to refiner.inner:value-gradient", "add refiner.inner:"]),
         ("refiner:iterated refiner.inner:iterated", ["choose another refiner.inner"]),
         ("refiner:iterated refiner.innr:residual", ["'refiner.innr'. Did you mean 'refiner.inner'"]),
-        ("refiner:iterated --refiner.tims 3", ["Unknown flag '--refiner.tims'", "'--refiner.times'"]),
+        ("refiner:iterated --refiner.tims 3", ["There is no flag --refiner.tims. Did you mean --refiner.times?"]),
     ],
 )
 def test_mistyped_names_get_the_nearest(offline, arguments, expected):
@@ -199,7 +200,7 @@ def test_import_runs_a_users_file(offline, tmp_path):
 
 def test_help_shows_every_choice_and_every_fields_sentence():
     outcome = subprocess.run(
-        [sys.executable, "recipes/offline.py", "--help"],
+        [sys.executable, "recipes/offline.py", "--help-all"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -313,3 +314,27 @@ def test_the_first_screen_folds_no_path(capsys):
     cli.print_facts("Title", {"data": "[v2] and more", "files": f"{path}\n{path}"})
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["Title", " data   [v2] and more", f" files  {path}", f"        {path}"]
+
+
+def test_ctrl_c_while_a_recipe_imports_ends_in_one_sentence():
+    code = "import deflow.workers.early_interrupt; raise KeyboardInterrupt"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stderr == "error: interrupted.\n"
+    assert ended.returncode in (130, -signal.SIGINT)
+    for recipe in (ROOT / "recipes").glob("*.py"):
+        (first, *_) = (
+            node for node in ast.parse(recipe.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+        )
+        assert ast.unparse(first) == "import deflow.workers.early_interrupt", recipe
+
+
+def test_a_locale_that_cannot_write_the_folder_is_said_before_anything_is_made(tmp_path):
+    code = "import sys; from deflow.runs.atomic_files import writable_directory; writable_directory(sys.argv[1])"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path / "Läufe")]
+    ended = subprocess.run(command, capture_output=True, cwd=ROOT, env={**os.environ, **ascii_only})
+    if b"locale is ascii: set PYTHONUTF8=1" not in ended.stderr:  # macOS reads names as UTF-8 in any locale
+        assert ended.returncode == 0
+        assert sys.platform == "darwin"
+    else:
+        assert not list(tmp_path.iterdir())

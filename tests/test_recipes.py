@@ -256,7 +256,7 @@ def test_a_finished_run_says_so_again(online):
         (["--batch-size", "4"], "--batch-size is 8 in the run to be continued, got 4"),
         (["--critic.target-rate", "0.1"], "The critic differs from that of the run to be continued"),
         (["--seeds", "3"], "--seeds is 0 1 in the run to be continued, got 3"),
-        (["--stepps", "40"], "Did you mean '--steps'"),
+        (["--stepps", "40"], "Did you mean --steps?"),
         (["--rows", "2000"], "--rows is 1000 in the run to be continued, got 2000"),
     ],
 )

@@ -33,6 +33,7 @@ from ..solvers.base import AbstractSolver
 from ..trust_regions.base import AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 from .acting import act
+from .summary import summary
 
 Metrics = dict[str, Scalar]
 """What a loss reports, by name."""
@@ -86,6 +87,9 @@ class Agent(eqx.Module):
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None
         return self._choose(observation, noises, proposals)
+
+    def __repr__(self) -> str:
+        return summary(self)
 
     def with_returns(self, data: Batch) -> Batch:
         """The dataset with the `n_step`-step returns that the loss expects. Training calls this itself."""

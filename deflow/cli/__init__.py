@@ -1,8 +1,8 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
+from .help import field_docstrings
 from .parsing import Command, Import, parse
-from .part_help import field_docstrings
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
     check_data,
@@ -13,7 +13,7 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import command, print_facts, say, show
+from .screen import command, parts_in_words, print_facts, say, show
 
 __all__ = [
     "USAGE_ERROR",
@@ -30,6 +30,7 @@ __all__ = [
     "one_sentence",
     "open_runs",
     "parse",
+    "parts_in_words",
     "peek",
     "print_facts",
     "recorded_options",

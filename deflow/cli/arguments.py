@@ -1,6 +1,7 @@
 """Arguments before they are parsed: mistakes get the nearest name, and the order becomes one that tyro accepts."""
 
 import dataclasses
+import difflib
 import itertools
 import re
 from collections.abc import Collection, Sequence
@@ -82,7 +83,9 @@ def check_flags(arguments: Sequence[str], plain: set[str], defaults: dict[str, A
         path = flag[2:].rpartition(".")[0]
         if "." in path and path not in places:
             _refuse_place(flag, path, places)
-        raise UsageError(suggestion("flag", flag, sorted(available)))
+        near = difflib.get_close_matches(flag, sorted(available), n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no flag {flag}.{hint} --help lists all flags.")
 
 
 def _refuse_other_spelling(flag: str, value: str, available: Collection[str]) -> None:

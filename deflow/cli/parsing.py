@@ -24,12 +24,13 @@ from .arguments import (
     peek,
     wrapped,
 )
-from .part_help import field_docstrings, print_parts
+from .help import print_choices, print_options, print_parts, print_usage
+from .values import spelled, types_of, types_of_parts
 
 Options = TypeVar("Options")
 
 
-Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import", metavar="FILE", help_behavior_hint="")]
+Import = Annotated[tuple[Path, ...], tyro.conf.arg(name="import")]
 """Type of an option `--import FILE`: Python files with the user's own parts."""
 
 
@@ -56,15 +57,26 @@ def parse(
     """The options and the agent that the arguments describe, starting from these defaults.
 
     Raises:
-        UsageError: For a part, a kind or a flag that does not exist.
-        SystemExit: With code 0 after `--help`, with code 2 after a value that does not fit its flag.
+        UsageError: For a part, a kind or a flag that does not exist, or a value of another type than its flag's.
+        SystemExit: With code 0 after `--help` or `--help-all`, with code 2 after a value that a part refuses.
     """
-    defaults = {name: getattr(agent, name) for name in KINDS}
-    if not {"-h", "--help"} & set(arguments):
-        check_algorithm_first(arguments)
-        check_choices(arguments)
-        check_flags(arguments, flags_of(type(options)) | flags_of(AgentConfig), defaults)
-    choices = _agent_options(agent, task_settings(_task(options, arguments)))
+    fresh = _fresh(agent, task_settings(_task(options, arguments)))
+    if {"-h", "--help", "--help-all"} & set(arguments):
+        print_usage(program, "[ALGORITHM] [OPTIONS] [KIND:NAME ...] [--KIND.FIELD VALUE ...]", description)
+        print_options(options, agent)
+        print_choices(agent)
+        if "--help-all" in arguments:
+            print_parts(agent, fresh)
+        raise SystemExit(0)
+    check_algorithm_first(arguments)
+    check_choices(arguments)
+    check_flags(
+        arguments,
+        flags_of(type(options)) | flags_of(AgentConfig),
+        {name: getattr(agent, name) for name in KINDS},
+    )
+    arguments = spelled(arguments, types_of(type(options)) | types_of_parts())
+    choices = _agent_options(agent, fresh)
     annotated: Any = dataclasses.make_dataclass(
         "Command",
         [
@@ -75,19 +87,13 @@ def parse(
     )
     parts = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
     default = annotated(options=options, agent=choices(**parts))
-    try:
-        parsed = tyro.cli(
-            annotated,
-            default=default,
-            args=arranged(arguments, adding_flags(type(options))),
-            prog=program,
-            description=description,
-            config=(tyro.conf.CascadeSubcommandArgs,),
-        )
-    except SystemExit as stop:
-        if stop.code == 0:
-            print_parts()
-        raise
+    parsed = tyro.cli(
+        annotated,
+        default=default,
+        args=arranged(arguments, adding_flags(type(options))),
+        prog=program,
+        config=(tyro.conf.CascadeSubcommandArgs,),
+    )
     values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
 
@@ -97,25 +103,24 @@ def _task(options: Any, arguments: Sequence[str]) -> str:
     return (peek(arguments, "--env") or [getattr(options, "env", "")])[-1]
 
 
-def _agent_options(agent: AgentConfig, settings: TaskSettings) -> type:
-    """A class for tyro with AgentConfig's fields, in which each part is a choice among its registry's members."""
-    documentation = field_docstrings(AgentConfig)
+def _fresh(agent: AgentConfig, settings: TaskSettings) -> Fresh:
+    """Members that are not in the agent yet, with the task's settings and the budget's sizes."""
     default = {field.name: field.default for field in dataclasses.fields(agent.field)}
     sizes = {name: getattr(agent.field, name) for name in ("width", "depth") if hasattr(agent.field, name)}
     sizes = {name: size for name, size in sizes.items() if size != default[name]}  # a budget's, not the published ones
 
-    def fresh(member: type) -> Any:
-        """A member that is not in the agent yet, with the task's settings and the budget's sizes."""
-        return resized(with_settings(member(), settings, fresh=True), sizes)
+    return lambda member: resized(with_settings(member(), settings, fresh=True), sizes)
 
+
+def _agent_options(agent: AgentConfig, fresh: Fresh) -> type:
+    """A class for tyro with AgentConfig's fields, in which each part is a choice among its registry's members."""
     options = []
     for field in dataclasses.fields(AgentConfig):
         annotation: Any = field.type
-        keywords: dict[str, Any] = {"help": documentation[field.name]}
         if field.name in KINDS:
-            annotation = Any
-            keywords["constructor_factory"] = _union_of(KINDS[field.name], getattr(agent, field.name), fresh)
-        options.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
+            union = _union_of(KINDS[field.name], getattr(agent, field.name), fresh)
+            annotation = Annotated[Any, tyro.conf.arg(constructor_factory=union)]
+        options.append((field.name, annotation))
     return dataclasses.make_dataclass("Agent", options, frozen=True)
 
 
@@ -142,16 +147,15 @@ def _union_of(registry: Registry, default: Any, fresh: Fresh, *, inner: bool = F
 
 def _stand_in(registry: Registry, instance: Any, parts: dict[str, Any], fresh: Fresh) -> Any:
     """A stand-in for a member that wraps other parts: the same fields, but the wrapped parts are choices."""
-    member, documentation = type(instance), field_docstrings(type(instance))
+    member = type(instance)
     fields = []
     for field in dataclasses.fields(member):
         annotation: Any = field.type
-        keywords: dict[str, Any] = {"help": documentation.get(field.name, "")}
         if field.name in parts:
-            annotation, keywords["constructor_factory"] = Any, _union_of(registry, parts[field.name], fresh, inner=True)
-        fields.append((field.name, Annotated[annotation, tyro.conf.arg(**keywords)]))
+            union = _union_of(registry, parts[field.name], fresh, inner=True)
+            annotation = Annotated[Any, tyro.conf.arg(constructor_factory=union)]
+        fields.append((field.name, annotation))
     stand_in = dataclasses.make_dataclass(member.__name__, fields, frozen=True, namespace={"stands_for": member})
-    stand_in.__doc__ = member.__doc__
     return stand_in(**{field.name: getattr(instance, field.name) for field in dataclasses.fields(member)})
 
 

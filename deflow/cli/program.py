@@ -1,6 +1,7 @@
 """Running a recipe as a program: importing the user's files, printing facts, and ending with one-sentence errors."""
 
 import contextlib
+import dataclasses
 import inspect
 import os
 import sys
@@ -17,7 +18,9 @@ from ..agent import AgentConfig
 from ..environments import import_file
 from ..errors import EvaluationError, InteractionError, ReportError, RunError, UnknownNameError, UsageError
 from .arguments import check_flags, flags_of
+from .help import print_options, print_usage
 from .parsing import parse
+from .values import is_positional, positional_of, spelled, types_of
 
 USAGE_ERROR = 2
 """Exit code for a user's mistake."""
@@ -85,9 +88,17 @@ def check_platform() -> None:
 def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:
     """The program of a recipe without an agent: arguments, `main(options)`, short errors."""
     with one_sentence():
-        if not {"-h", "--help"} & set(sys.argv[1:]):
-            check_flags(sys.argv[1:], flags_of(options), {})
-        main(tyro.cli(options, description=description))
+        arguments = sys.argv[1:]
+        if {"-h", "--help"} & set(arguments):
+            names = [field.name for field in dataclasses.fields(options) if is_positional(options, field.name)]
+            print_usage(
+                f"recipes/{Path(sys.argv[0]).name}", " ".join([*map(str.upper, names), "[OPTIONS]"]), description
+            )
+            print_options(options)
+            return
+        check_flags(arguments, flags_of(options), {})
+        arguments = spelled(arguments, types_of(options), positional=positional_of(options))
+        main(tyro.cli(options, args=arguments))
 
 
 @contextlib.contextmanager

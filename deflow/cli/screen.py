@@ -3,10 +3,15 @@
 Paths and names never go through rich's markup, which would drop `[v2]` as a style.
 """
 
+import dataclasses
 import shlex
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
+
+from ..agent import KINDS, AgentConfig
+from ..registry import Registry
 
 
 def say(*lines: str) -> None:
@@ -23,6 +28,27 @@ def show(table: RenderableType) -> None:
 def command(recipe: str, *words: object) -> str:
     """A recipe's command, quoted for a shell: `python recipes/evaluate.py 'runs/lr [a]/seed0' --episodes 100`."""
     return shlex.join(["python", f"recipes/{recipe}.py", *map(str, words)])
+
+
+def parts_in_words(config: AgentConfig) -> str:
+    """One line per part: its kind, its name as on the command line, and the values of its fields."""
+    width = max(len(registry.kind) for registry in KINDS.values())
+    lines = [f"{kind.kind:<{width}} {_in_words(getattr(config, field), kind)}" for field, kind in KINDS.items()]
+    return "\n".join(lines)
+
+
+def _in_words(part: Any, registry: Registry) -> str:
+    values = []
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        said = _in_words(value, registry) if isinstance(value, registry.bases) else _number(value)
+        values.append(f"{field.name.replace('_', ' ')} {said}")
+    name = registry.name_of(part)
+    return f"{name} ({', '.join(values)})" if values else name
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:

@@ -7,11 +7,10 @@ treatment of the state itself and the divisor open; `action_variance` says what 
 import dataclasses
 import os
 import pathlib
-import warnings
 
 import numpy as np
 
-from ..errors import DataError, DataWarning, FolderError
+from ..errors import DataError, DataWarning, FolderError, warn
 from .neighbours import nearest_rows
 from .provenance import read_json, write_json
 from .tasks import Task
@@ -125,7 +124,7 @@ def task_action_variance(
     try:
         write_json(path, dataclasses.asdict(computed))
     except (FolderError, OSError) as error:
-        warnings.warn(f"The intrinsic action variance was not saved: {error}", DataWarning, stacklevel=2)
+        warn(f"The intrinsic action variance was not saved: {error}", DataWarning)
     return computed
 
 

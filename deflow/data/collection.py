@@ -6,10 +6,12 @@ episodes are kept in one file each until all are there and the dataset is writte
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import filelock
 import numpy as np
@@ -114,7 +116,7 @@ def collect(
     if workers is not None and workers < 1:
         raise CollectionError(f"workers must be at least 1, got {workers}.")
     make_folder(plan.folder)
-    with filelock.FileLock(plan.folder / ".lock"):
+    with _alone(plan, progress):
         if (plan.folder / PROVENANCE_FILE).exists():
             _check_plan(plan, ("dataset", "seed", "steps"))  # complete: it may be older than today's versions
         else:
@@ -123,6 +125,23 @@ def collect(
             _play_missing(plan, workers or usable_cores(), progress)
             _assemble(plan)
         return read_provenance(plan.folder)
+
+
+@contextlib.contextmanager
+def _alone(plan: Plan, progress: bool) -> Iterator[None]:
+    """A context that only one process at a time can enter. It says if it has to wait; the system frees the lock of a
+    process that was killed."""
+    lock = filelock.FileLock(plan.folder / ".lock")
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        if progress:
+            tqdm.write(f"Another process is collecting {plan.dataset} in {plan.folder}: waiting until it has ended.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> Plan:
@@ -169,7 +188,7 @@ def _check_plan(plan: Plan, keys: tuple[str, ...]) -> None:
     if different:
         raise CollectionError(
             f"{plan.folder} holds a collection made with other {' and '.join(different)}: delete that folder, or "
-            "choose another --data-dir."
+            "choose another data directory."
         )
 
 
@@ -200,7 +219,7 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
     except BrokenProcessPool as error:
         raise CollectionError(
             f"A worker process was killed, perhaps because memory ran out: the finished episodes are kept in "
-            f"{plan.folder}, and the same command with fewer --workers continues from there."
+            f"{plan.folder}, and the same command with fewer workers continues from there."
         ) from error
 
 

@@ -16,12 +16,11 @@ state's value counts.
 
 import dataclasses
 import pathlib
-import warnings
 from typing import Literal
 
 import numpy as np
 
-from ..errors import DatasetFileError, DataWarning
+from ..errors import DatasetFileError, DataWarning, warn
 
 Terminals = Literal["trajectory-end", "termination"]
 """The meaning of a column `terminals` (or `dones`) without a second column."""
@@ -131,11 +130,10 @@ def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings
             )
     elif endings.padded and (jumps := _jumps(observations, within)).any():
         row = int(np.argmax(jumps))
-        warnings.warn(
+        warn(
             f"{path} jumps after {int(jumps.sum()):,} rows that do not end a trajectory, first after row {row}, by "
             "more than a hundred times its usual step: if a trajectory ends there, mark it in terminals.",
             DataWarning,
-            stacklevel=2,
         )
 
 

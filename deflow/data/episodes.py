@@ -29,7 +29,7 @@ def play_episode(behaviour: Behaviour, *, seed: int, split: str, index: int, ste
             episode = _play(behaviour, int(words[1]), steps)
         if behaviour.accepts(episode):
             return episode
-    raise CollectionError(f"Episode {index} of {split} was rejected {ATTEMPTS} times: choose another --seed.")
+    raise CollectionError(f"Episode {index} of {split} was rejected {ATTEMPTS} times: choose another seed.")
 
 
 def write_episode(path: pathlib.Path, episode: dict[str, np.ndarray]) -> None:

@@ -38,7 +38,7 @@ def make_folder(folder: pathlib.Path) -> pathlib.Path:
             pass
     except OSError as error:
         raise FolderError(
-            f"The folder {folder} cannot be written ({error.strerror or error}): choose another one with --data-dir."
+            f"The folder {folder} cannot be written ({error.strerror or error}): choose another data directory."
         ) from error
     return folder
 
@@ -49,7 +49,7 @@ def check_space(folder: pathlib.Path, needed: int) -> None:
     if free < needed:
         raise FolderError(
             f"The disk of {folder} has {megabytes(free)} free, but {megabytes(needed)} are needed: free some space or "
-            "choose another folder with --data-dir."
+            "choose another data directory."
         )
 
 
@@ -64,8 +64,7 @@ def appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise FolderError(
-            f"{path} cannot be written ({error.strerror or error}): free some space or choose another folder with "
-            "--data-dir."
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another data directory."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -50,6 +50,13 @@ class Task:
     relabelled: bool = False
     """Whether OGBench's rules gave the rewards and masks: then a termination is a solved task."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Task({self.name!r}, {len(self.train):,} transitions in {self.trajectories:,} trajectories, "
+            f"{self.endings}, observation {self.spec.observation_shape}, action {self.spec.action_size}, "
+            f"{self.provenance.source} data in {self.provenance.path})"
+        )
+
     @property
     def name(self) -> str:
         """The environment's name."""

@@ -1,11 +1,10 @@
 """Validation: the checks of a dataset's columns before training."""
 
 import pathlib
-import warnings
 
 import numpy as np
 
-from ..errors import DatasetFileError, DataWarning
+from ..errors import DatasetFileError, DataWarning, warn
 from ..types import Spec
 from .endings import FLAGS
 
@@ -119,9 +118,8 @@ def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
 def warn_without_success(path: pathlib.Path, mask: np.ndarray, environment: str) -> None:
     """Emits a DataWarning if nothing in the data of an OGBench task solves it."""
     if not np.any(mask == 0):
-        warnings.warn(
+        warn(
             f"None of the {len(mask):,} transitions in {path} solves {environment}, so offline training has no success "
             "to learn from: collect more rows or choose another task.",
             DataWarning,
-            stacklevel=2,
         )

@@ -40,6 +40,9 @@ class Evaluation:
     def __len__(self) -> int:
         return len(self.success)
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self})"
+
     def __str__(self) -> str:
         values = self.metrics()
         return (

@@ -55,7 +55,7 @@ class Landscape:
     """The action that each proposal becomes, refined and clipped."""
 
     overview: Slice
-    """The value around all actions."""
+    """The value of all actions, [-1, 1] in both dimensions."""
 
     marked: int
     """Row of the proposal in the close-up."""
@@ -120,6 +120,8 @@ def _overview(figure: Figure, axes: Axes, landscape: Landscape, moved: bool) -> 
     window = landscape.close_up
     corner = window.horizontal[0], window.vertical[0]
     sides = window.horizontal[-1] - corner[0], window.vertical[-1] - corner[1]
+    edge = np.array([-1, 1, 1, -1, -1])
+    axes.plot(edge, np.roll(edge, -1), color=GREY, linewidth=0.8, linestyle="dotted", zorder=5)
     axes.plot(
         corner[0] + sides[0] * np.array([0, 1, 1, 0, 0]),
         corner[1] + sides[1] * np.array([0, 0, 1, 1, 0]),

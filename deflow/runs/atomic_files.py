@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,13 @@ def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BY
         RunError: If it cannot be made (a parent is a file, no permission) or written to (a full disk).
     """
     directory = Path(path).expanduser().absolute()
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError as error:  # Orbax writes UTF-8, so a name that was read as ASCII would save nothing
+        raise RunError(
+            f"Checkpoints cannot be written below {os.fsencode(directory)!r}, since this system's locale is "
+            f"{sys.getfilesystemencoding()}: set PYTHONUTF8=1, or choose a directory with an ASCII name."
+        ) from error
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

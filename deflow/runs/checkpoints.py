@@ -5,12 +5,11 @@ import os
 import shutil
 import tempfile
 import types
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, DamagedError, RunWarning, first_line
+from ..errors import CheckpointError, DamagedError, RunWarning, first_line, warn
 from . import storage
 from .pytrees import PyTree, Snapshot, compare, fill, flatten, from_host, within
 from .storage import verify, write_manifest
@@ -105,9 +104,7 @@ class Checkpoints:
                 continue
             for skipped, reason in damage.items():
                 where = self.directory / str(skipped)
-                warnings.warn(
-                    f"{where} is damaged ({reason}); using step {candidate} instead.", RunWarning, stacklevel=3
-                )
+                warn(f"{where} is damaged ({reason}); using step {candidate} instead.", RunWarning)
             return state, notes, candidate
         tried = "; ".join(f"step {skipped}: {reason}" for skipped, reason in damage.items()) or "there is none"
         raise CheckpointError(f"No intact checkpoint in {self.directory} ({tried}); train again or restore a copy.")
@@ -193,7 +190,7 @@ def restore_together(folders: Sequence[Checkpoints], stopped: Mapping[int, int],
     for index in search.stopped_by(step):
         search.found[index] = search.own_or_borrowed(index, step)
     for path, reason in search.damage.items():
-        warnings.warn(f"{path} is damaged ({reason}); using step {step} instead.", RunWarning, stacklevel=3)
+        warn(f"{path} is damaged ({reason}); using step {step} instead.", RunWarning)
     states, notes = zip(*(search.found[index] for index in range(len(folders))), strict=True)
     return list(states), list(notes), step
 

@@ -1,14 +1,13 @@
 """Runs that are trained together: one directory per seed, and a common step from which all of them continue."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import filelock
 
-from ..errors import RunError, RunWarning, first_of
+from ..errors import RunError, RunWarning, first_of, warn
 from .checkpoints import Like, Restored, restore_together
 from .pytrees import PyTree
 from .run import STOPPED_FILE, Run, Stopped, create_together
@@ -134,7 +133,7 @@ class RunGroup:
         errors = [error for log in self._logs if (error := log.write())]
         if errors:
             waiting = sum(len(log.waiting) for log in self._logs)
-            _warn(f"{first_of(errors)}; training continues, and {waiting} rows wait in memory.")
+            warn(f"{first_of(errors)}; training continues, and {waiting} rows wait in memory.", RunWarning)
 
     def evaluated(self) -> set[int]:
         """The steps of which every run that goes on has a row in eval.csv."""
@@ -186,7 +185,7 @@ class RunGroup:
                 sentence = f"{len(log.waiting)} rows of {log.run.path} are lost: {first_of([error])}."
                 log.waiting = []
                 self._lost.append(sentence)
-                _warn(sentence)
+                warn(sentence, RunWarning)
         self._lock.release(force=True)  # however often `lock` was called
 
     def __enter__(self) -> Self:
@@ -216,8 +215,4 @@ class RunGroup:
                 try:
                     record.write(path)
                 except RunError as error:
-                    _warn(f"{first_of([error])}; training continues and tries again at the next save.")
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, RunWarning, stacklevel=3)
+                    warn(f"{first_of([error])}; training continues and tries again at the next save.", RunWarning)

@@ -4,11 +4,10 @@ import contextlib
 import dataclasses
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import CheckpointError, DamagedError, RunWarning, first_line, first_of
+from ..errors import CheckpointError, DamagedError, RunWarning, first_line, first_of, warn
 from .checkpoints import Checkpoints
 from .logs import as_text
 from .pytrees import PyTree, Snapshot
@@ -47,7 +46,7 @@ class Background:
         sentence = f"{reason.rstrip('.')}; training continues, and {self._status()}."
         self.failures.append(sentence)
         with contextlib.suppress(RunWarning):  # with `python -W error` it would end what it reports on
-            warnings.warn(sentence, RunWarning, stacklevel=2)
+            warn(sentence, RunWarning)
 
     def wait(self) -> None:
         """Wait until nothing runs."""
@@ -206,7 +205,7 @@ def _best_score(folder: Checkpoints) -> float:
             scores.append(folder.notes(step).get("score", scores[0]))
         except DamagedError as error:
             where = folder.directory / str(step)
-            warnings.warn(f"{where} is damaged ({error}); the next evaluation replaces it.", RunWarning, stacklevel=2)
+            warn(f"{where} is damaged ({error}); the next evaluation replaces it.", RunWarning)
     return max(scores)
 
 

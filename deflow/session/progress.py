@@ -15,12 +15,14 @@ class ExpectedTime:
         self._bar, self._last = bar, last
         self._first: tuple[int, float] | None = None
         self._told = False
+        bar.set_postfix_str("compiling")  # a sign of life: the first step may take a minute
 
     def tell(self, step: int) -> None:
         """Report that `step` was reached."""
         now = time.perf_counter()
         if self._first is None:  # compiled by then
             self._first = step, now
+            self._bar.set_postfix_str("")
         elif not self._told and now - self._first[1] > MEASURED:
             rate = (step - self._first[0]) / (now - self._first[1])
             minutes = (self._last - step) / rate / 60

@@ -1,6 +1,7 @@
 """When rows, evaluations and checkpoints are due, and what happens to numbers that are not finite."""
 
 import dataclasses
+import math
 from typing import Literal, NamedTuple
 
 OnNonfinite = Literal["stop", "rollback"]
@@ -28,6 +29,12 @@ class Schedule:
 
     rollbacks: int = 3
     """How often a seed may go back before it stops."""
+
+    @property
+    def dispatch_size(self) -> int:
+        """The largest number of steps, up to 100, with no row or evaluation due in between."""
+        common = math.gcd(self.log_every, self.eval_every)
+        return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
 
     def due(self, before: int, step: int, last: int) -> "Due":
         """What is due at `step`, if the previous one was `before`. At the `last` step everything is due."""

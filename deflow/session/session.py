@@ -202,7 +202,7 @@ class Session:
             last = "there is no checkpoint" if at is None else f"the last intact checkpoint is of step {at:,}"
             sentence = (
                 f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with python recipes/resume.py {where} "
-                "--on-nonfinite rollback, or train anew with a smaller --learning-rate."
+                "--on-nonfinite rollback, or train anew with a smaller learning rate."
             )
             if len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)

@@ -1,17 +1,17 @@
 """The learner: an agent, its optimizer's state, and the number of updates made."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Int, Key
 
 from ..agent import Agent, AgentConfig, Metrics, describe_agent
-from ..errors import RegistrationWarning, UnknownNameError
+from ..errors import RegistrationWarning, UnknownNameError, warn
 from ..keys import check_key, named_key
 from ..types import Batch, Spec, trainable
 
@@ -53,12 +53,15 @@ class Learner(eqx.Module):
         try:
             describe_agent(config)
         except UnknownNameError as error:
-            warnings.warn(
+            warn(
                 f"{error} This agent can be trained, but not saved in a run until it is registered.",
                 RegistrationWarning,
-                stacklevel=2,
             )
         return one(key) if key.ndim == 0 else eqx.filter_vmap(one)(key)
+
+    def __repr__(self) -> str:
+        step = self.step if isinstance(self.step, Tracer) else jnp.asarray(self.step).tolist()
+        return f"Learner(step={step}, learning_rate={self.learning_rate}, agent={self.agent!r})"
 
     @property
     def seeds(self) -> int | None:
@@ -91,8 +94,8 @@ class Learner(eqx.Module):
         """
         if self.agent.gradient_enters_solver:
             raise ValueError(
-                f"The field cannot be frozen: the refiner {type(self.agent.refiner).__name__} trains the flow itself. "
-                "Leave --freeze out, or choose another refiner."
+                f"The field cannot be frozen: the refiner {type(self.agent.refiner).__name__} trains the flow itself: "
+                "choose another refiner, or let the field train."
             )
         return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=True))
 

@@ -1,13 +1,12 @@
 """Offline training: many fused updates per dispatch, which draw their batches themselves."""
 
-import warnings
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..agent import Metrics
-from ..errors import DeflowWarning
+from ..errors import DeflowWarning, warn
 from ..keys import check_key
 from ..replay import Dataset
 from ..types import Batch, check_number
@@ -59,11 +58,10 @@ def train_offline(
 
 def warn_of_no_steps(what: str, done: int, steps: int) -> None:
     """Warns the caller of a training loop that there is nothing to do, for example when a notebook cell runs again."""
-    warnings.warn(
+    warn(
         f"Nothing to train: {done:,} {what} have already been made, and steps={steps:,} is the total: give more steps, "
         "or start with a new learner.",
         DeflowWarning,
-        stacklevel=3,
     )
 
 

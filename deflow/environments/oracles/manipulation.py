@@ -1,14 +1,10 @@
 """Play: the arm moves random objects to random places, one plan after the other (cube, scene, puzzle)."""
 
+import importlib
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from ogbench.manipspace.oracles.plan.button_plan import ButtonPlanOracle
-from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
-from ogbench.manipspace.oracles.plan.drawer_plan import DrawerPlanOracle
-from ogbench.manipspace.oracles.plan.plan_oracle import PlanOracle
-from ogbench.manipspace.oracles.plan.window_plan import WindowPlanOracle
 
 from .base import STATE_COLUMNS, Behaviour, Column
 
@@ -31,7 +27,11 @@ STACKING = {
 class Play(Behaviour):
     """OGBench's plan oracles with smooth noise, and a new target after every completed plan."""
 
-    oracles: ClassVar[dict[str, type[PlanOracle]]] = {"cube": CubePlanOracle}
+    oracles: ClassVar[tuple[str, ...]] = ("cube",)
+    """What there is to move: each has a plan oracle of OGBench's."""
+
+    options: ClassVar[dict[str, bool]] = {}
+    """Further options of the oracles."""
 
     def __init__(self, base_id: str):
         self.environment: Any = gymnasium.make(
@@ -40,7 +40,7 @@ class Play(Behaviour):
         self._base_id = base_id
 
     def begin(self, seed: int) -> np.ndarray:
-        self._oracles = {name: self._oracle(oracle) for name, oracle in self.oracles.items()}
+        self._oracles = {name: self._oracle(name) for name in self.oracles}
         self._observation, self._info = self.environment.reset(seed=seed)
         self._stacking = self._draw_stacking()
         self._plan(self._observation, self._info)
@@ -58,8 +58,11 @@ class Play(Behaviour):
         self._active = self._oracles[info["privileged/target_task"]]
         self._active.reset(observation, info)
 
-    def _oracle(self, oracle: type[PlanOracle]) -> PlanOracle:
-        return oracle(env=self.environment, noise=NOISE, noise_smoothing=NOISE_SMOOTHING)
+    def _oracle(self, name: str) -> Any:
+        # Imported here: half a second that only collecting needs.
+        module = importlib.import_module(f"ogbench.manipspace.oracles.plan.{name}_plan")
+        oracle = getattr(module, f"{name.title()}PlanOracle")
+        return oracle(env=self.environment, noise=NOISE, noise_smoothing=NOISE_SMOOTHING, **self.options)
 
     def _draw_stacking(self) -> float:
         low, high = STACKING[self._base_id.split("-")[1]]
@@ -70,12 +73,7 @@ class ScenePlay(Play):
     """Play with a cube, two buttons, a drawer and a window."""
 
     columns = (*STATE_COLUMNS, Column("button_states", "prev_button_states", np.int64))
-    oracles: ClassVar[dict[str, type[PlanOracle]]] = {
-        "cube": CubePlanOracle,
-        "button": ButtonPlanOracle,
-        "drawer": DrawerPlanOracle,
-        "window": WindowPlanOracle,
-    }
+    oracles = ("cube", "button", "drawer", "window")
 
     def accepts(self, episode: dict[str, np.ndarray]) -> bool:
         """Whether the cube stays in sight: not beyond the right edge, nor beyond the left one outside the drawer."""
@@ -91,12 +89,8 @@ class PuzzlePlay(Play):
     """Play with a board of buttons, the gripper closed."""
 
     columns = (*STATE_COLUMNS, Column("button_states", "prev_button_states", np.int64))
-    oracles: ClassVar[dict[str, type[PlanOracle]]] = {"button": ButtonPlanOracle}
-
-    def _oracle(self, oracle: type[PlanOracle]) -> PlanOracle:
-        return ButtonPlanOracle(
-            env=self.environment, noise=NOISE, noise_smoothing=NOISE_SMOOTHING, gripper_always_closed=True
-        )
+    oracles = ("button",)
+    options: ClassVar[dict[str, bool]] = {"gripper_always_closed": True}
 
     def _draw_stacking(self) -> float:
         return 0.0
