@@ -205,8 +205,7 @@ def fused_turn(
 ) -> Turn:
     """The fused training: everything on the device, many updates per dispatch."""
     key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
-    config = deflow.agent_config(width=options.width, depth=options.depth)
-    learner = deflow.Learner.create(config, SPEC, key=key)
+    learner = deflow.Learner.create(deflow.agent_config(width=options.width, depth=options.depth), SPEC, key=key)
     learner = learner.freeze_field() if frozen else learner
     updates = FusedUpdates(learner, batch_size=options.batch_size, precision=precision)
     source = Dataset(data.on_device())
@@ -222,9 +221,8 @@ def plain_turn(options: Benchmark, data: deflow.Batch) -> Turn:
     """The plain loop: NumPy samples, one jitted call per update, three solves."""
     agent = deflow.agent_config(width=options.width, depth=options.depth).build(SPEC, key=jax.random.key(0))
     parameters, rest = eqx.partition(agent, trainable(agent))
-    optimizer = optax.adam(3e-4)
+    optimizer, generator, key = optax.adam(3e-4), np.random.default_rng(0), jax.random.key(0)
     state = optimizer.init(parameters)
-    generator, key = np.random.default_rng(0), jax.random.key(0)
 
     @eqx.filter_jit
     def update(parameters, rest, state, batch, key):

@@ -14,6 +14,8 @@ import textwrap
 import tomllib
 import types
 
+import nbclient
+import nbformat
 import pytest
 import yaml
 
@@ -82,8 +84,34 @@ def test_the_examples_of_a_page_run_one_after_the_other(page, surroundings, tmp_
         if title is not None:
             (tmp_path / title).write_text(code)
     script = tmp_path / "page.py"
-    script.write_text("\n".join(code for _, code in blocks))
+    script.write_text("\n".join(code if title is None else f"import {title[:-3]}" for title, code in blocks))
     run([script], tmp_path, surroundings)
+
+
+ALONE = r"""
+import json, sys
+for code in json.load(sys.stdin):
+    exec(compile(code, code, "exec"), {"__name__": "pasted"})
+"""
+
+
+def test_every_example_of_extending_runs_when_it_is_pasted_alone(surroundings, tmp_path):
+    blocks = python_blocks(ROOT / "docs/extending.md")
+    for title, code in blocks:
+        if title is not None:
+            (tmp_path / title).write_text(code)
+    run(["-c", ALONE], tmp_path, surroundings, json.dumps([code for title, code in blocks if title is None]))
+
+
+def test_the_readme_runs_in_a_notebooks_kernel(surroundings, tmp_path):
+    """Each block is a cell, and the first one of training is run again, as people do."""
+    blocks = [code for _, code in python_blocks(ROOT / "README.md")]
+    cells = [nbformat.v4.new_code_cell(code) for code in [*blocks, "print(repr(learner)[:8], repr(run)[:4])"]]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    place = {"metadata": {"path": tmp_path}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=place).execute(env=surroundings)
+    printed = [output.get("text", "") for output in notebook.cells[-1].outputs]
+    assert printed == ["Learner( Run(\n"]
 
 
 EXAMPLES = r"""

@@ -1,4 +1,4 @@
-"""Testing parts: the laws of each kind as functions, and a small example problem."""
+"""Testing parts: the laws of each kind as functions, one update with a part in it, and a small example problem."""
 
 from ..errors import LawError
 from .example import SPEC, example_context, example_data
@@ -12,6 +12,7 @@ from .laws import (
     check_trust_region,
     measured_order,
 )
+from .trial import one_update
 
 __all__ = [
     "SPEC",
@@ -26,4 +27,5 @@ __all__ = [
     "example_context",
     "example_data",
     "measured_order",
+    "one_update",
 ]
