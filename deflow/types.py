@@ -174,6 +174,13 @@ class Fixed(eqx.Module):
 def _check_numbers(part: AbstractPart) -> None:
     for field in dataclasses.fields(part):
         check_number(type(part).__name__, field.name, getattr(part, field.name), field.type)
+        as_python_number(part, field.name)
+
+
+def as_python_number(owner: Any, name: str) -> None:
+    """Replaces a NumPy number in a frozen object's field by Python's: JAX takes it for an array to be trained."""
+    if isinstance(value := getattr(owner, name), np.generic):
+        object.__setattr__(owner, name, value.item())
 
 
 def check_number(owner: str, name: str, value: Any, annotation: Any) -> None:

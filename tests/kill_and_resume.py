@@ -107,6 +107,8 @@ def differences(one: Path, other: Path) -> list[str]:
         if (one / name).read_bytes() != (other / name).read_bytes():
             found.append(name)
     contents = []
+    best = [sorted(path.name for path in (run / "best").glob("[0-9]*")) for run in (one, other)]
+    found += ["best"] * (best[0] != best[1])
     for run in (one, other):
         step = max(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
         directory = run / "checkpoints" / str(step)

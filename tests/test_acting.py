@@ -145,3 +145,33 @@ def test_a_loaded_learner_trains_on_as_if_there_had_been_no_break(tmp_path):
     back, step = deflow.load_learner(run.path)
     assert step == 4
     assert eqx.tree_equal(trained(back, 9), whole)
+
+
+class Typed(deflow.solvers.AbstractSolver):
+    """A solver that acts by its static field's type and sign, which `==` does not see."""
+
+    gain: object = eqx.field(static=True, default=1)
+
+    def __call__(self, velocity, noise):
+        return jnp.full_like(noise, float(np.copysign(0.5 if isinstance(self.gain, int) else 0.25, self.gain)))
+
+
+def test_programs_are_not_shared_by_what_is_equal_and_not_the_same():
+    policies = [agent_of(Typed(gain)) for gain in (1, 1.0, -1.0, 0.0, -0.0)]
+    actions = [float(policy(np.zeros(3, np.float32), key=KEY)[0]) for policy in policies]
+    assert actions == [0.5, 0.25, -0.25, 0.25, -0.25]
+
+
+@pytest.mark.parametrize("gain", [np.ones(2), [1.0], {"a": 1.0}])
+def test_static_fields_that_cannot_be_compared_get_programs_of_their_own(gain):
+    class Anything(Typed):
+        def __call__(self, velocity, noise):
+            return noise * 0
+
+    policies = [agent_of(Anything(gain)) for _ in range(2)]
+    for policy in policies:
+        assert policy(np.zeros(3, np.float32), key=KEY).shape == (2,)
+
+
+def agent_of(solver):
+    return dataclasses.replace(agent_config("flow-bc", width=8, depth=1).build(SPEC, key=KEY), solver=solver)

@@ -338,3 +338,22 @@ def test_a_locale_that_cannot_write_the_folder_is_said_before_anything_is_made(t
         assert sys.platform == "darwin"
     else:
         assert not list(tmp_path.iterdir())
+
+
+def test_of_a_switch_and_its_negation_the_last_wins(offline):
+    on, off = "--normalize-value", "--no-normalize-value"
+    assert not parsed(offline, on, off, on, off)[1].normalize_value
+    assert parsed(offline, off, on, off, on)[1].normalize_value
+
+
+def test_a_flags_value_may_look_like_a_part(offline):
+    assert parsed(offline, "--env", "my_module:Point-v0", "solver:heun")[0].env == "my_module:Point-v0"
+    assert cli.peek(["--env", "my_module:Point-v0", "solver:heun"], "--env") == ["my_module:Point-v0"]
+    assert cli.peek(["--import=a.py", "b.py", "--steps", "3"], "--import") == ["a.py", "b.py"]
+
+
+@pytest.mark.parametrize("arguments", ["-steps 5", "--data= --steps 5", "fql", "--output-dir="])
+def test_more_mistakes_end_in_one_sentence(offline, arguments):
+    with pytest.raises(UsageError) as caught:
+        parsed(offline, "--steps", "5", *arguments.split())
+    assert "\n" not in str(caught.value)

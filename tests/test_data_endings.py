@@ -44,6 +44,10 @@ CONVENTIONS = {
     "d4rl": {"terminals": marks(FALLS), "timeouts": marks([4])},
     "terminals with truncations": {"terminals": marks(FALLS), "truncations": marks([4])},
     "dones with timeouts": {"dones": marks(ENDS), "timeouts": marks([4])},
+    "terminations with dones": {"terminations": marks(FALLS), "dones": marks(ENDS)},
+    "terminations with terminals": {"terminations": marks(FALLS), "terminals": marks(ENDS)},
+    "terminals with dones": {"terminals": marks(FALLS), "dones": marks(ENDS)},
+    "two columns of cuts": {"terminals": marks(FALLS), "truncations": marks([]), "timeouts": marks([4])},
     "masks": {"terminals": marks(ENDS), "masks": ~marks(FALLS)},
     "masks with dones": {"dones": marks(ENDS), "masks": ~marks(FALLS)},
     "columns of one": {"terminations": marks(FALLS)[:, None], "truncations": marks([4])[:, None].astype(np.int64)},
@@ -62,7 +66,10 @@ def test_every_convention_gives_the_same_transitions(convention, tmp_path):
     assert task.provenance.reading
 
 
-@pytest.mark.parametrize("convention", ["gymnasium", "d4rl"])
+@pytest.mark.parametrize(
+    "convention",
+    ["gymnasium", "d4rl", "terminations with dones", "terminals with dones", "two columns of cuts", "masks"],
+)
 def test_without_next_observations_a_time_limit_has_no_next_state_and_a_fall_needs_none(convention, tmp_path):
     batch = load(tmp_path, columns(**CONVENTIONS[convention])).train
     assert numbers(batch.observation) == [0, 1, 2, 3, 5, 6, 7]  # not row 4
@@ -93,14 +100,24 @@ def test_terminals_alone_end_trajectories_and_say_nothing_of_terminations_unless
         ({"terminals": marks([2])}, "ends within a trajectory.* not just the file's last row"),
         (
             {"terminations": marks(FALLS), "masks": np.ones(8)},
-            "masks that contradict its terminations in 2 rows, first in row 2",
+            r"masks that contradict it in 2 rows, first in row 2 \(read: terminations",
         ),
         ({"terminals": marks(ENDS), "timeouts": 2 * marks([4])}, "has 2 in timeouts, first in row 4"),
+        ({"terminals": marks(ENDS), "timeouts": marks([4])}, "may mark terminations or any end: give their meaning"),
     ],
 )
 def test_what_would_glue_trajectories_or_is_not_clear_is_refused(more, words, tmp_path):
     with pytest.raises(DatasetFileError, match=words):
         load(tmp_path, columns(next_observations=following(), **more))
+
+
+def test_a_given_meaning_is_followed_or_contradicted(tmp_path):
+    table = columns(next_observations=following(), terminals=marks(ENDS), timeouts=marks([4]))
+    assert load(tmp_path, table, terminals="trajectory-end").terminations == 2
+    assert load(tmp_path, table, terminals="termination").terminations == 3
+    table = columns(next_observations=following(), terminals=marks(ENDS), masks=np.ones(8))
+    with pytest.raises(DatasetFileError, match=r"masks that contradict it in 3 rows.*as requested"):
+        load(tmp_path, table, terminals="termination")
 
 
 def test_jumps_within_trajectories_are_pointed_out(tmp_path):

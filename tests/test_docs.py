@@ -126,7 +126,8 @@ for kind, name, code in json.load(sys.stdin):
     part = importlib.import_module(f"deflow.{kind}").registry[name]()
     field = kind.removesuffix("s")
     getattr(testing, f"check_{field}")(part)
-    config = deflow.agent_config(width=8, depth=1, **{field: part})
+    parts = {field: part, **({"constraint": "none"} if field == "refiner" else {})}  # which learns nothing
+    config = deflow.agent_config(width=8, depth=1, **parts)
     learner = deflow.Learner.create(config, deflow.Spec((4,), 2), batch, key=jax.random.key(0))
     learner, metrics = eqx.filter_jit(lambda learner: learner.update(batch, key=jax.random.key(1)))(learner)
     assert all(jnp.isfinite(value) for value in metrics.values()), (name, metrics)

@@ -22,6 +22,7 @@ from deflow.agent.compatibility import check_composition
 from deflow.environments import maker_of
 from deflow.errors import DataError, SpaceError
 from deflow.testing import example_data
+from deflow.training.learner import checked_rate
 from deflow.types import AbstractPart
 
 ANT = task_settings("antmaze-large-navigate-singletask-task1-v0")  # aggregation min, bound 0.01
@@ -173,12 +174,16 @@ STILL = {"none", "through-solver"}
 ASKS = {"value-gradient", "iterated"}  # refiners that ask the region themselves
 
 
+UNLEARNED = {"value-gradient"}
+
+
 def allowed(refiner, region, constraint):
-    """Said in words: what displaces nothing has neither; a constraint has a region; a region is asked by somebody."""
+    """Said in words: what displaces nothing has neither; a constraint has a region, and something to act on; a region
+    is asked by somebody."""
     if refiner in STILL:
         return region == constraint == "none"
-    if constraint != "none":
-        return region != "none"
+    if constraint != "none":  # all but projection act on what is learned
+        return region != "none" and (constraint == "projection" or refiner not in UNLEARNED)
     return region == "none" or refiner in ASKS
 
 
@@ -210,6 +215,55 @@ def test_all_pairs_of_refiner_region_and_constraint(refiner):
         else:
             with pytest.raises(ValueError, match=r"(would have no effect|would have no effect with)"):
                 check_composition(agent)
+
+
+def test_given_sizes_of_an_inner_part_win_over_sizes_for_all():
+    inner = deflow.refiners.ResidualRefinerConfig(width=64)
+    assert agent_config(width=16, refiner=deflow.refiners.IteratedConfig(inner=inner)).refiner.inner.width == 64
+    assert agent_config(width=16, refiner="iterated").refiner.inner.width == 16
+
+
+NUMPY_NUMBERS = """
+import jax, numpy as np
+import deflow
+from deflow.testing import SPEC, example_data
+
+key = jax.random.key(0)
+for number in (np.float64(0.2), np.float32(0.25), np.int64(1)):
+    parts = {"trust_region": deflow.trust_regions.Ball(number), "constraint": deflow.constraints.Penalty(number)}
+    config = deflow.agent_config(width=4, depth=1, flow_weight=number, discount=np.float64(0.9), **parts)
+    assert {type(config.flow_weight), type(config.trust_region.bound), type(config.constraint.weight)} <= {int, float}
+    learner = deflow.Learner.create(config, SPEC, example_data(SPEC), learning_rate=np.float32(0.01), key=key)
+    *_, (_, after, _) = deflow.train_offline(learner, example_data(SPEC), steps=3, batch_size=4, key=key)
+    assert after.agent.flow_weight == number and after.agent.constraint.weight == number
+assert deflow.solvers.Heun(steps=np.int64(2)).steps == 2
+assert deflow.agent_config(normalize_value=np.bool_(False)).normalize_value is False
+"""
+
+
+def test_numpy_numbers_become_pythons_and_are_not_trained():
+    """Outside of the tests' own check of annotations."""
+    done = subprocess.run([sys.executable, "-c", NUMPY_NUMBERS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        ("1e-3", "learning_rate must be a number, got '1e-3'"),
+        (np.inf, "positive and finite, got inf"),
+        (True, "must be a number, got True"),
+        (None, "must be a number, got None"),
+    ],
+)
+def test_learning_rates_are_checked(rate, words):
+    with pytest.raises(ValueError, match=words):
+        checked_rate(rate)
+
+
+def test_settings_are_a_tasks():
+    with pytest.raises(TypeError, match=r"settings must be deflow.task_settings\(name\), got 'cube"):
+        agent_config(settings="cube-single-play-v0")
 
 
 def test_target_candidates_without_a_target_action():

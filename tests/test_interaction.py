@@ -376,6 +376,25 @@ def test_what_does_not_repeat_itself_is_only_restored_at_an_episodes_beginning()
         assert others.state()["length"].tolist() == [[3]]
 
 
+def test_what_was_learned_is_kept_when_an_environment_that_does_not_repeat_itself_fails():
+    """Its episode ends with the failure; the next one begins where training goes on."""
+    from deflow import Spec, make_replay
+    from deflow.session import capture
+    from deflow.testing import example_data
+
+    with Actors(Clock(0), seeds=(0,)) as actors, Actors(Clock(0), seeds=(0,)) as others:
+        spec = Spec((2,), 1)
+        replay = make_replay(example_data(spec), spec, steps=8)
+        run(actors, np.zeros((3, 1, 1, 1)))
+        actors.send(np.full((1, 1, 1), 0.5))
+        with pytest.raises(InteractionError, match="ended by signal SIGKILL"):
+            actors.receive()
+        (online,) = capture(replay, actors)
+        assert online.episodes["episode"].tolist() == [1]
+        others.restore({name: values[None] for name, values in online.episodes.items()})
+        assert others.state()["episode"].tolist() == [[1]]
+
+
 def test_restore_refuses_what_does_not_come_back_or_does_not_fit():
     with Actors(Clock(12), seeds=(0, 1)) as actors:
         assert actors.repeatable

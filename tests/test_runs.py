@@ -12,6 +12,7 @@ import pytest
 
 from deflow.errors import RunError
 from deflow.runs import Run, writable_directory
+from deflow.runs.run import checked_step
 
 
 @pytest.fixture
@@ -174,3 +175,17 @@ def test_damaged_log_and_lost_directory(run):
     run.path.rename(run.path.with_name("moved"))
     with pytest.raises(RunError, match=r"Cannot write.*train\.csv"):
         run.log(2, {"training/a": 1})
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, True, "1", None])
+def test_a_step_is_a_whole_number(step, tmp_path):
+    with pytest.raises(RunError, match="A step must be a whole number from 0 up, got"):
+        checked_step(step)
+
+
+def test_numpys_whole_numbers_are_steps(tmp_path):
+    made = Run.create(tmp_path, environment="e", algorithm="a", seed=0, config={})
+    made.save(np.int64(3), {"x": np.ones(2)})
+    made.log(np.int64(3), {"training/loss": 1.0})
+    assert made.checkpoints.steps() == [3]
+    assert made.restore({"x": np.zeros(2)})[2] == 3

@@ -1,6 +1,7 @@
 """Sessions: what is kept of a training, how it ends, and that one that was broken off ends like one that was not."""
 
 import dataclasses
+import shutil
 import threading
 import warnings
 
@@ -12,8 +13,9 @@ import pytest
 
 import deflow
 from deflow import Learner, agent_config, solvers, train_offline
+from deflow.errors import RunWarning
 from deflow.replay import Dataset
-from deflow.runs import RunGroup
+from deflow.runs import RunGroup, storage
 from deflow.session import Schedule, Session, TrainingState
 from deflow.testing import example_data
 from deflow.training.updates import batch_key
@@ -143,6 +145,30 @@ def test_an_evaluation_that_is_interrupted_is_made_up_for(whole, evaluator, tmp_
     session, end = follow(RunGroup.open(runs.runs[0].path), evaluator)
     assert_same(end, whole[2])
     assert [files(run) for run in runs.runs] == [files(run) for run in whole[0].runs]
+
+
+def test_a_best_checkpoint_that_was_being_written_when_training_was_killed_is_made_up_for(whole, evaluator, tmp_path):
+    """The evaluation is logged by then; it is not logged again."""
+    runs = group(tmp_path, (0, 1))
+    follow(runs, evaluator, steps=40)
+    for run in runs.runs:
+        shutil.rmtree(run.best.directory / "40")
+    follow(RunGroup.open(runs.runs[0].path), evaluator, steps=40)
+    for run in runs.runs:
+        assert run.best.steps() == [40]
+        assert run.read("eval")["step"].tolist() == [40]
+
+
+def test_an_interrupt_says_what_could_not_be_saved(evaluator, tmp_path, monkeypatch, capfd):
+    runs = group(tmp_path)
+    monkeypatch.setattr(storage, "write", full_disk)
+    with pytest.warns(RunWarning):
+        follow(runs, evaluator, interrupt=InterruptAt(9))
+    assert "it could not be saved in" in capfd.readouterr().out
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_run_that_is_over_stays_as_it_is_and_can_be_longer(whole, evaluator):

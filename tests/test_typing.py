@@ -111,13 +111,15 @@ def pages_with_parts(folder):
         texts[f"base_{registry.plural}"] = [(None, IMPORTS + textwrap.dedent(code))]
     files = []
     for name, blocks in texts.items():
-        if any(".register(" in code for _, code in blocks):
+        if any("s.register(" in code for _, code in blocks):  # of a kind, not Gymnasium's
             files.append(f"{name.lower().replace('-', '_')}_page.py")
-            (folder / files[-1]).write_text("\n".join(code for _, code in blocks))
+            told = [code if title is None else f"import {title.removesuffix('.py')}" for title, code in blocks]
+            (folder / files[-1]).write_text("\n".join(told))
             for title, code in blocks:
                 if title is not None:
                     (folder / title).write_text(code)
-    return files
+                    files.append(title)
+    return sorted(set(files))
 
 
 def names_of_the_doors():

@@ -115,7 +115,7 @@ def algorithm_name(name: str) -> AlgorithmName:
         UnknownNameError: For a name that is no row of the table.
     """
     if name not in ALGORITHMS:
-        raise UnknownNameError(suggestion("algorithm", name, ALGORITHMS))
+        raise UnknownNameError(suggestion("algorithm", str(name), ALGORITHMS))
     return cast(AlgorithmName, name)
 
 
@@ -140,6 +140,8 @@ def agent_config(
         UnknownNameError: If a name is neither an algorithm nor a part.
         ValueError: If a number is invalid.
     """
+    if settings is not None and not isinstance(settings, TaskSettings):
+        raise TypeError(f"settings must be deflow.task_settings(name), got {settings!r}.")
     settings = settings or task_settings("cube-single-play-singletask-v0")
     config = ALGORITHMS[algorithm_name(algorithm)](settings)
     known = [field.name for field in dataclasses.fields(AgentConfig)]
@@ -156,9 +158,9 @@ def agent_config(
 
 def _given(registry: Registry, choice: Any, settings: TaskSettings, sizes: dict[str, int]) -> Any:
     """A given part with the task's settings and the sizes that apply to it."""
-    part = with_settings(registry.member(choice), settings, fresh=isinstance(choice, str | type))
-    default = {field.name: field.default for field in dataclasses.fields(part)}
-    return resized(part, {name: size for name, size in sizes.items() if getattr(part, name, None) == default.get(name)})
+    return resized(
+        with_settings(registry.member(choice), settings, fresh=isinstance(choice, str | type)), sizes, given=True
+    )
 
 
 def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
@@ -192,11 +194,18 @@ def row_of(config: AgentConfig) -> str:
     return next((name for name, row in ALGORITHMS.items() if signature(row(settings)) == signature(config)), "custom")
 
 
-def resized(part: Any, sizes: dict[str, int]) -> Any:
-    """The part, and the parts that it wraps, with each of the sizes for which they have a field."""
-    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    wrapped = {name: resized(value, sizes) for name, value in values.items() if dataclasses.is_dataclass(value)}
-    return dataclasses.replace(part, **wrapped, **{name: size for name, size in sizes.items() if name in values})
+def resized(part: Any, sizes: dict[str, int], *, given: bool = False) -> Any:
+    """The part, and the parts that it wraps, with each of the sizes for which they have a field; where they were
+    `given`, only in place of default sizes."""
+    fields = {field.name: field for field in dataclasses.fields(part)}
+    values = {name: getattr(part, name) for name in fields}
+    new = {
+        name: resized(value, sizes, given=given) for name, value in values.items() if dataclasses.is_dataclass(value)
+    }
+    for name, size in sizes.items():
+        if name in fields and not (given and values[name] != fields[name].default):
+            new[name] = size
+    return dataclasses.replace(part, **new)
 
 
 def _bare(settings: TaskSettings) -> AgentConfig:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..constraints import AbstractHardConstraint, NoConstraint
-from ..refiners import AbstractStillRefiner, AbstractThroughSolverRefiner
+from ..refiners import AbstractLearnedRefiner, AbstractStillRefiner, AbstractThroughSolverRefiner
 from ..trust_regions import AbstractTrustRegion, NoTrustRegion
 from ..types import Action, Batch, Observation, Scalar
 from .agent import Agent
@@ -63,6 +63,11 @@ def _check_region(agent: Agent) -> None:
             raise ValueError(
                 f"The constraint {_name(constraint)} would have no effect with the trust region {_name(region)}, which "
                 "contains every displacement: choose a trust region with a bound, or the constraint 'none'."
+            )
+        if not isinstance(constraint, AbstractHardConstraint) and not isinstance(agent.refiner, AbstractLearnedRefiner):
+            raise ValueError(
+                f"The constraint {_name(constraint)} would have no effect: it acts on what the refiner learns, and "
+                f"{_name(agent.refiner)} learns nothing. Choose the constraint 'projection' or 'none'."
             )
         return
     still = isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner)

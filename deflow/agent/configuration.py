@@ -1,6 +1,7 @@
 """Composing an agent: its parts, and whether they fit together."""
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Array, Key
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..keys import named_key
 from ..registry import Registry
-from ..types import Batch, Context, Spec, build, check_number, placeholder_data
+from ..types import Batch, Context, Spec, as_python_number, build, check_number, placeholder_data
 from .agent import Agent
 from .compatibility import check_composition
 
@@ -75,13 +76,14 @@ class AgentConfig(eqx.Module):
                 raise TypeError(f"{registry.refusal(part)} (deflow.agent_config takes a name or a class, too.)")
         for field in dataclasses.fields(self):
             check_number("AgentConfig", field.name, getattr(self, field.name), field.type)
+            as_python_number(self, field.name)
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
         for name in ("n_step", "candidates", "target_candidates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.flow_weight > 0:
-            raise ValueError(f"flow_weight must be positive, got {self.flow_weight}.")
+        if not 0 < self.flow_weight < math.inf:
+            raise ValueError(f"flow_weight must be positive and finite, got {self.flow_weight}.")
 
     def build(self, spec: Spec, data: Batch | None = None, *, key: Key[Array, ""]) -> Agent:
         """The agent with fresh parameters.

@@ -15,11 +15,13 @@ from ..registry import Registry, suggestion
 def check_choices(arguments: Sequence[str]) -> None:
     """Raises a `UsageError` for a kind or a member that does not exist."""
     kinds = {registry.choice: registry for registry in KINDS.values()}
-    for argument in arguments:
-        if (choice := _choice(argument)) is None:
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if (choice := _like_a_choice(argument)) is None:
             continue
         kind, name = choice[0].partition(".")[0], choice[1]
         if kind not in kinds:
+            if before.startswith("--") and "=" not in before:
+                continue  # a flag's value, such as the environment module:Name-v0
             raise UsageError(suggestion("kind of part", kind, kinds))
         if name not in kinds[kind]:
             raise UsageError(suggestion(kinds[kind].kind, name, kinds[kind]))
@@ -35,8 +37,8 @@ def arranged(arguments: Sequence[str], adds: Collection[str] = ()) -> list[str]:
     group = plain[""]
     for argument in arguments:
         choice = _choice(argument)
-        name = argument.partition("=")[0].replace("_", "-")
-        if choice is not None and choice[0].partition(".")[0] in kinds:
+        name = argument.partition("=")[0].replace("_", "-").replace("--no-", "--")  # of --x and --no-x the last wins
+        if choice is not None:
             choices[choice[0]] = [argument]
         elif name.startswith("--"):
             groups = owned if name[2:].partition(".")[0] in kinds else plain
@@ -163,7 +165,15 @@ def wrapped(part: Any) -> dict[str, Any]:
 
 
 def _choice(argument: str) -> tuple[str, str] | None:
-    """(kind, member) of an argument such as `solver:heun`; `refiner.inner:residual` is wrapped by another part."""
+    """(kind, member) of an argument such as `solver:heun`; `refiner.inner:residual` is wrapped by another part.
+
+    None for anything else, such as the environment `module:Name-v0`."""
+    choice = _like_a_choice(argument)
+    kinds = {registry.choice for registry in KINDS.values()}
+    return choice if choice is not None and choice[0].partition(".")[0] in kinds else None
+
+
+def _like_a_choice(argument: str) -> tuple[str, str] | None:
     match = re.fullmatch(r"([a-z][\w.-]*):([\w-]+)", argument)
     return None if match is None else (match[1].replace("_", "-"), match[2])
 
@@ -201,6 +211,5 @@ def peek(arguments: Sequence[str], flag: str) -> list[str]:
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == flag:
-            following = [value] if equals else _until_flag(arguments[index + 1 :])
-            values = values + following
+            values += [value] * bool(equals) + _until_flag(arguments[index + 1 :])
     return values

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -52,6 +53,8 @@ def spelled(arguments: Sequence[str], types: Mapping[str, Any], *, positional: f
         flag = name.replace("_", "-")
         negated = f"--{flag.removeprefix('--no-')}"
         if not flag.startswith("--"):
+            if re.match(r"-[a-z]", argument):
+                raise UsageError(f"Flags have two dashes: -{flag} instead of {argument}.")
             if not argument.startswith("-") and not _is_choice(argument):
                 positional -= 1
                 if positional < 0:
@@ -78,7 +81,7 @@ def spelled(arguments: Sequence[str], types: Mapping[str, Any], *, positional: f
                 given.append(rest.pop(0))
             if several and {int, float} & set(_plain(types[flag])):
                 given = [piece for one in given for piece in one.split(",") if piece]
-            if not given:
+            if not given or "" in given:
                 raise UsageError(f"{flag} needs a value: {_wanted(types[flag])}.")
             result += [flag, *(_value(flag, one, types[flag]) for one in given)]
     if 0 < positional < math.inf:
@@ -121,7 +124,7 @@ def _several(hint: Any) -> bool:
 
 
 def _wanted(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", type(None): ""}
+    words = {int: "a whole number", float: "a number", Path: "a path", str: "a name", type(None): ""}
     said = [words.get(one, repr(one) if isinstance(one, str) else "a value") for one in _plain(hint)]
     return " or ".join(dict.fromkeys(filter(None, said)))
 

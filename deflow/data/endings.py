@@ -2,13 +2,16 @@
 
 Several conventions use the word `terminals`. The other columns tell them apart:
 
-| columns | ends of trajectories | terminations (mask 0) |
-|---|---|---|
-| `terminations`, `truncations` (Gymnasium) | at either | at `terminations` |
-| `terminals` with `timeouts` or `truncations` (D4RL) | at either | at `terminals` |
-| `dones` with `timeouts` or `truncations` | at either | at `dones` without the other |
-| `terminals` or `dones` with `masks` | at `terminals` or `dones` | where the mask is 0 |
-| `terminals` alone (OGBench) | at `terminals` | none known |
+| columns | terminations (mask 0) |
+|---|---|
+| `terminations`, with or without others (Gymnasium) | at `terminations` |
+| `terminals` with `timeouts` or `truncations` (D4RL) | at `terminals` |
+| `terminals` with `dones` that mark more | at `terminals` |
+| `dones` with `timeouts` or `truncations` | at `dones` without the other |
+| `terminals` or `dones`, with `masks` | where the mask is 0 |
+| `terminals` alone (OGBench) | none known |
+
+A trajectory ends wherever any of them marks an end. What stays unclear is asked for.
 
 After a termination no state follows, and its mask is 0. A truncation is a cut, such as a time limit, and the next
 state's value counts.
@@ -42,9 +45,6 @@ class Endings:
     terminated: np.ndarray | None
     """Whether the episode terminated here; None if the file does not say."""
 
-    padded: bool
-    """Whether a trajectory's last row has only its final observation (OGBench's layout, without next observations)."""
-
     reading: str
     """How the columns were read, in words."""
 
@@ -57,57 +57,60 @@ def read_endings(path: pathlib.Path, columns: dict[str, np.ndarray], terminals: 
             other, or the file ends within a trajectory.
     """
     flags = {name: columns[name].astype(bool) for name in FLAGS if name in columns}
-    cut = next((name for name in ("truncations", "timeouts") if name in flags), None)
-    masks = flags.get("masks")
-    padded = "next_observations" not in columns
-    if "terminations" in flags:
-        terminated, reading = flags["terminations"], "terminations"
-        ends = terminated | flags[cut] if cut else terminated
-    elif cut and "terminals" in flags:
-        terminated, reading = flags["terminals"], "terminals as terminations"
-        ends = terminated | flags[cut]
-    elif cut and "dones" in flags:
-        terminated, reading = flags["dones"] & ~flags[cut], f"dones that are not {cut} as terminations"
-        ends = flags["dones"] | flags[cut]
-    elif "terminals" in flags or "dones" in flags:
-        name = "terminals" if "terminals" in flags else "dones"
-        return _lone(path, name, flags[name], masks, terminals, padded)
-    else:
+    masks = flags.pop("masks", None)
+    if not flags or not set(flags) - {"truncations", "timeouts"}:
         raise DatasetFileError(
             f"{path} does not say where trajectories end: add the columns terminations and truncations (as Gymnasium "
             "gives them), or terminals and timeouts (as in D4RL)."
         )
-    if masks is not None and np.any(contradiction := masks == terminated):
+    ends = np.any(list(flags.values()), axis=0)
+    terminated, reading = _terminated(path, flags, ends, terminals, masks is not None)
+    if terminated is None and masks is not None:
+        terminated, reading = ~masks, f"{reading}, masks as given"
+    elif terminated is None:
+        reading = f"{reading}; none is known to be a termination"
+    elif masks is not None and np.any(contradiction := masks == terminated):
         row = int(np.argmax(contradiction))
         raise DatasetFileError(
-            f"{path} has masks that contradict its {reading} in {int(contradiction.sum()):,} rows, first in row {row}: "
-            "masks must be 0 exactly where an episode terminated; leave one of the columns out."
+            f"{path} has masks that contradict it in {int(contradiction.sum()):,} rows, first in row {row} (read: "
+            f"{reading}): masks must be 0 exactly where an episode terminated; leave one of the columns out."
         )
     _check_last(path, ends)
-    return Endings(ends, terminated, False, f"{reading}, {cut} as truncations" if cut else f"{reading}, no truncations")
+    return Endings(ends, terminated, reading)
 
 
-def _lone(
-    path: pathlib.Path,
-    name: str,
-    values: np.ndarray,
-    masks: np.ndarray | None,
-    meaning: Terminals | None,
-    padded: bool,
-) -> Endings:
-    """Reads `terminals` or `dones` without a second column that says which kind of end it marks."""
+def _terminated(
+    path: pathlib.Path, flags: dict[str, np.ndarray], ends: np.ndarray, meaning: Terminals | None, known: bool
+) -> tuple[np.ndarray | None, str]:
+    """Where episodes terminated (None if the columns do not say), and how the columns were read. `known` says whether
+    there are masks, which do."""
+    cuts = [name for name in ("truncations", "timeouts") if name in flags]
+    cut, cut_name = np.any([flags[name] for name in cuts], axis=0), " and ".join(cuts)
+    name = next(name for name in ("terminations", "terminals", "dones") if name in flags)
+    values, others = flags[name], [other for other in ("terminals", "dones") if other in flags and other != name]
+    rest = f", {cut_name} as truncations" if cuts else ", no truncations"
+    rest = "".join(f", {other} as ends" for other in others) + (rest if cuts or not others else "")
+    if name == "terminations":
+        return values, f"terminations{rest}"
     if meaning == "termination":
-        _check_last(path, values)
-        return Endings(values, values, False, f"{name} as terminations, as requested; no truncations")
-    if name == "dones" and masks is None and meaning is None:
+        return values, f"{name} as terminations, as requested{rest}"
+    if cuts and (name == "dones" or meaning == "trajectory-end"):
+        return values & ~cut, f"{name} that are not {cut_name} as terminations{rest}"
+    if cuts:
+        if cut.any() and values[cut].all():
+            raise DatasetFileError(
+                f"{path} has {name} at every one of its {cut_name}, so they may mark terminations or any end: give "
+                'their meaning: terminals="termination" or terminals="trajectory-end".'
+            )
+        return values, f"{name} as terminations{rest}"
+    if others and not np.array_equal(values, ends):
+        return values, f"{name} as terminations{rest}"
+    if name == "dones" and meaning is None and not known:
         raise DatasetFileError(
             f"{path} has dones, which may mark terminations or any end of an episode: add truncations (or timeouts), "
             'or give their meaning: terminals="termination" or terminals="trajectory-end".'
         )
-    _check_last(path, values)
-    if masks is not None:
-        return Endings(values, ~masks, padded, f"{name} as ends of trajectories, masks as given")
-    return Endings(values, None, padded, f"{name} as ends of trajectories; none is known to be a termination")
+    return None, f"{name} as ends of trajectories"
 
 
 def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings: Endings) -> None:
@@ -128,7 +131,7 @@ def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings
                 f"although no trajectory ends there, first in row {row} (read: {endings.reading}): mark the ends of "
                 "all trajectories, including those at a time limit, in truncations or timeouts."
             )
-    elif endings.padded and (jumps := _jumps(observations, within)).any():
+    elif (jumps := _jumps(observations, within)).any():
         row = int(np.argmax(jumps))
         warn(
             f"{path} jumps after {int(jumps.sum()):,} rows that do not end a trajectory, first after row {row}, by "

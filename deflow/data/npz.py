@@ -9,6 +9,9 @@ import numpy as np
 
 from ..errors import DatasetFileError
 
+DAMAGE = OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError
+"""What NumPy and zipfile raise for files that are cut, changed, encrypted, or compressed in another way."""
+
 
 def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """The named columns, as far as the file has them.
@@ -28,7 +31,7 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
             return {name: file[name] for name in names if name in file.files}
     except DatasetFileError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise DatasetFileError(
                 f"{path} contains Python objects, which are never loaded: save plain arrays of numbers."

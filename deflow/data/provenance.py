@@ -48,6 +48,12 @@ class Provenance:
     numpy: str = ""
     """Version of numpy that collected it; for other sources, the installed one."""
 
+    validation_path: str | None = None
+    """The validation file it was read from, if there is one."""
+
+    terminals: str | None = None
+    """What the user said that a lone column `terminals` means."""
+
     reading: str = ""
     """How the columns that mark the ends of trajectories were read."""
 

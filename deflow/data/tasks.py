@@ -134,7 +134,13 @@ def load_task(
             spec=spec_of(made),
             train=batch,
             validation=None if validation is None else _read(validation, environment, made, meaning)[0],
-            provenance=Provenance(**{**provenance.to_json(), "rows": len(batch), "reading": reading}),
+            provenance=dataclasses.replace(
+                provenance,
+                rows=len(batch),
+                reading=reading,
+                terminals=meaning,
+                validation_path=None if validation is None else str(validation),
+            ),
             relabelled=relabelled,
         )
     finally:

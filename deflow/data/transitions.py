@@ -17,7 +17,7 @@ def kept_rows(columns: dict[str, np.ndarray], endings: Endings) -> np.ndarray:
     """
     if "next_observations" in columns:
         return np.ones_like(endings.ends)
-    if endings.padded or endings.terminated is None:
+    if endings.terminated is None:
         return ~endings.ends
     return ~endings.ends | endings.terminated
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 import gymnasium
 import numpy as np
 
-from ..errors import DataError, SpaceError
+from ..errors import DataError, SpaceError, first_line
 from .task_names import TaskName, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
@@ -85,9 +85,8 @@ class Environment:
                 if made.spec is None or made.spec.max_episode_steps is None:  # else an episode might never end
                     made = gymnasium.wrappers.TimeLimit(made, DEFAULT_HORIZON)
                 return made
-            except (gymnasium.error.Error, ImportError) as error:
-                reason = str(error).splitlines()[0]
-                raise DataError(f"The environment {self.name!r} cannot be made: {reason}") from error
+            except (gymnasium.error.Error, ImportError, OSError) as error:
+                raise DataError(f"The environment {self.name!r} cannot be made: {first_line(error)}") from error
 
 
 def _restored(

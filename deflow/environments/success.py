@@ -12,4 +12,6 @@ def step_success(info: Mapping[str, Any]) -> float:
     An episode succeeds if any of its steps does: `numpy.fmax` over its steps, NaN if none reported it.
     """
     said = next((info[name] for name in ("success", "is_success") if name in info), None)
+    if isinstance(said, str | bytes):
+        raise ValueError(f"An environment's success must be true or false, got the text {said!r}.")
     return np.nan if said is None else float(np.any(said))

@@ -102,4 +102,5 @@ def _unknown(name: str) -> str:
     known = [*task_names(), *(identifier for identifier in gymnasium.registry if "singletask" not in identifier)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]!r}?" if near else "."
-    return f"There is no task named {name!r}{guess} All names: python recipes/collect.py --list"
+    own = "" if near else " If a file of your own registers it, import that first (on the command line: --import FILE)."
+    return f"There is no task named {name!r}{guess}{own} All names: python recipes/collect.py --list"

@@ -14,16 +14,20 @@ _imported: dict[Path, str] = {}
 
 
 def import_file(path: Path) -> None:
-    """Run a file as a module named after it.
+    """Run a file as a module named after it, and its digest too where another file has that name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If its name does not end in `.py`.
+        ImportError: If its name does not end in `.py`, or is that of a module of Python's own.
         Exception: Whatever the file raises.
     """
     path = path.absolute()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     name = re.sub(r"\W", "_", path.stem)
+    if name in sys.stdlib_module_names:
+        raise ImportError(f"Python has a module named {name} of its own: rename the file")
+    if any(other != path and other.stem == path.stem for other in _imported):
+        name = f"{name}_{digest[:8]}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise ImportError("not a Python file (its name must end in .py)")

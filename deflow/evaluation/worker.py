@@ -2,6 +2,7 @@
 
 import faulthandler
 import functools
+import math
 import os
 import pickle
 import traceback
@@ -121,7 +122,11 @@ class Worker:
                 )
             action = np.clip(action, -1.0, 1.0)
             observation, reward, terminated, truncated, info = environment.step(action)
-            total += float(reward)
+            if not math.isfinite(reward := float(reward)):
+                raise EvaluationError(
+                    f"The environment gave the reward {reward} at step {step}: look for what it computes there."
+                )
+            total += reward
             step += 1
             done = bool(terminated or truncated)
             success = np.fmax(success, step_success(info))

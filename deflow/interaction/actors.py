@@ -158,6 +158,12 @@ class Actors:
             "observation": self._observation.copy(),
         }
 
+    def ended(self) -> dict[str, np.ndarray]:
+        """The state as if all running episodes ended here: for environments that cannot restart any more."""
+        state = self.state()
+        nothing = np.zeros_like(state["length"])
+        return {**state, "episode": state["episode"] + 1, "length": nothing, "actions": state["actions"][:, :, :0]}
+
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from a `state`, padded or not: all running episodes are replayed, in parallel.
 

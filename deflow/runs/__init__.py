@@ -6,7 +6,7 @@ from .group import RunGroup
 from .loading import create_run, create_runs, load, load_learner
 from .logs import Window
 from .recorded_data import find_data, recorded_task
-from .run import Run, Stopped
+from .run import Run, Stopped, resume_command
 from .saving import Best, Saver
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "load",
     "load_learner",
     "recorded_task",
+    "resume_command",
     "writable_directory",
 ]

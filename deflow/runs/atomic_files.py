@@ -22,6 +22,8 @@ def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BY
         RunError: If it cannot be made (a parent is a file, no permission) or written to (a full disk).
     """
     directory = Path(path).expanduser().absolute()
+    if "\\" in str(directory) or any(part.endswith(":") for part in directory.parts):
+        raise RunError(f"Checkpoints cannot be written to {directory}: use no backslash and no colon at a name's end.")
     try:
         str(directory).encode()
     except UnicodeEncodeError as error:  # Orbax writes UTF-8, so a name that was read as ASCII would save nothing

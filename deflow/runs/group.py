@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import filelock
+import numpy as np
 
 from ..errors import RunError, RunWarning, first_of, warn
 from .checkpoints import Like, Restored, restore_together
@@ -140,6 +141,20 @@ class RunGroup:
         going = [run for index, run in enumerate(self.runs) if index not in self.stopped]
         steps = [{int(step) for step in run.read("eval")["step"]} for run in going]
         return steps[0].intersection(*steps) if steps else set()
+
+    def has_best(self, step: int) -> bool:
+        """Whether the best of every run that goes on is at least as good as its evaluation of `step`: if not, training
+        was killed while the best was written."""
+        self._best = self._best or Best([run.best for run in self.runs])
+        for index, run in enumerate(self.runs):
+            if index in self.stopped:
+                continue
+            rows = run.read("eval")
+            row = int(np.flatnonzero(rows["step"] == step)[-1])
+            success, value = (rows[f"evaluation/{name}"][row] for name in ("success", "episode.return"))
+            if (value if np.isnan(success) else success) > self._best.scores[index]:
+                return False
+        return True
 
     def save(self, step: int, states: Sequence[PyTree], notes: Sequence[Mapping[str, Any]]) -> None:
         """Save a checkpoint of each run while training continues: see `Saver.save`."""

@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..data import Task, UserFile, load_task
 from ..data.provenance import digest
@@ -41,13 +42,19 @@ def recorded_task(run: Run, *, given: str | os.PathLike[str] | None = None, data
         DataError: If its data is not found, or cannot be used.
     """
     environment = Environment(**run.config["environment"])
-    source = UserFile(
-        find_data(run, given=given, data_dir=data_dir), terminals=run.config.get("options", {}).get("terminals")
-    )
+    recorded, path = run.config["data"], find_data(run, given=given, data_dir=data_dir)
+    terminals = recorded.get("terminals") or run.config.get("options", {}).get("terminals")
+    source = UserFile(path, validation=_validation(recorded, path), terminals=terminals)
     task = load_task(environment.name, source, success_timing=environment.success_timing)
-    return dataclasses.replace(
-        task, provenance=dataclasses.replace(task.provenance, source=run.config["data"]["source"])
-    )
+    return dataclasses.replace(task, provenance=dataclasses.replace(task.provenance, source=recorded["source"]))
+
+
+def _validation(recorded: Mapping[str, Any], path: Path) -> Path | None:
+    """The validation file, where it lay or beside the training file; None if it is gone."""
+    if recorded.get("validation_path") is None:
+        return None
+    places = [Path(recorded["validation_path"]), path.with_name(Path(recorded["validation_path"]).name)]
+    return next((p for p in places if p.is_file() and digest(p) == recorded["validation_sha256"]), None)
 
 
 def _places(run: Run, data_dir: Path | None) -> Iterator[Path]:

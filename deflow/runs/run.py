@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+import operator
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -151,7 +153,7 @@ class Run:
             RunError: If a metric is not a single number, or the file cannot be written.
         """
         for split, row in by_file(metrics).items():
-            self._logs[split].append(step, row)
+            self._logs[split].append(checked_step(step), row)
 
     def read(self, split: Literal["train", "eval"]) -> dict[str, np.ndarray]:
         """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN.
@@ -177,7 +179,7 @@ class Run:
         Raises:
             CheckpointError: If that fails.
         """
-        return self.checkpoints.save(step, state, notes or {})
+        return self.checkpoints.save(checked_step(step), state, notes or {})
 
     def restore(self, like: PyTree, step: int | None = None, *, part: str = "") -> tuple[PyTree, dict[str, Any], int]:
         """State, notes and step of an intact checkpoint: see `Checkpoints.restore`.
@@ -189,6 +191,24 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+
+def checked_step(step: Any) -> int:
+    """A step as a Python number.
+
+    Raises:
+        RunError: If it is no whole number from 0 up.
+    """
+    if isinstance(step, bool) or not hasattr(type(step), "__index__") or (number := operator.index(step)) < 0:
+        raise RunError(f"A step must be a whole number from 0 up, got {step!r}.")
+    return number
+
+
+def resume_command(run: Run, flags: str = "") -> str:
+    """The shell command that continues a run of a recipe, with the files that it needs."""
+    path, imports = shlex.quote(str(run.path)), shlex.join(run.config.get("options", {}).get("import_", ()))
+    files = f"python recipes/resume.py {path} --import {imports}" if imports else f"python recipes/resume.py {path}"
+    return f"{files} {flags}".rstrip()
 
 
 def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import shlex
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from ..agent import Metrics
 from ..errors import EvaluationError, EvaluationInterrupted, InteractionError
 from ..evaluation import Evaluator
 from ..keys import named_key
-from ..runs import RunGroup
+from ..runs import RunGroup, resume_command
 from ..training import Learner
 from ..training.faults import Fault, first_faults, parameter_faults
 from .metrics import PendingMetrics
@@ -158,10 +157,13 @@ class Session:
                 self._save(state, phase.capture())
         except _WentBack:
             raise
-        except Exception:
+        except Exception as error:
             with contextlib.suppress(FloatingPointError, InteractionError, _WentBack):
                 self._check(dataclasses.replace(phase, one_by_one=None), before, state, bar, parameters=True)
                 self._save(state, phase.capture())
+            if isinstance(error, InteractionError) and self._ends():  # an environment that hung when it was to end
+                bar.write(str(error))
+                return state
             raise
         return state
 
@@ -198,11 +200,11 @@ class Session:
         for seed, fault in faults.items():
             self.group.stop(seed, self.step, str(fault))
             at = self.group.stopped[seed].checkpoint
-            where = shlex.quote(str(self.group.runs[seed].path))
             last = "there is no checkpoint" if at is None else f"the last intact checkpoint is of step {at:,}"
             sentence = (
-                f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with python recipes/resume.py {where} "
-                "--on-nonfinite rollback, or train anew with a smaller learning rate."
+                f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with "
+                f"{resume_command(self.group.runs[seed], '--on-nonfinite rollback')}, or train anew with a smaller "
+                "learning rate."
             )
             if len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)
@@ -275,7 +277,7 @@ class Session:
             self._saved = step
         self.step = step
         self.group.rewind(step)
-        if step in self.group.evaluated():  # after the checkpoint was saved
+        if step in self.group.evaluated() and self.group.has_best(step):  # after the checkpoint was saved
             self._owes_evaluation = False
         for index, count in enumerate(self._rollbacks):
             if count:
@@ -284,11 +286,12 @@ class Session:
         return state
 
     def _farewell(self) -> str:
-        where = self.group.runs[0].path
-        return (
-            f"Interrupted at step {self.step:,}: everything so far is saved in {where}. "
-            f"Go on with: python recipes/resume.py {shlex.quote(str(where))}"
-        )
+        self.group.wait()
+        run = self.group.runs[0]
+        going = [run for index, run in enumerate(self.group.runs) if index not in self.group.stopped]
+        saved = all(run.checkpoints.is_sound(self.step) for run in going)
+        what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
+        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(run)}"
 
 
 class _WentBack(Exception):  # noqa: N818 - no error

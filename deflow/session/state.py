@@ -1,5 +1,6 @@
 """The content of a checkpoint: everything that the next update depends on, except for the dataset."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from ..errors import InteractionError
 from ..interaction import Actors
 from ..replay import AbstractReplay
 from ..training import Learner
@@ -54,9 +56,13 @@ class TrainingState(eqx.Module):
 
 def capture(replay: AbstractReplay, actors: Actors) -> tuple[Online, ...]:
     """The current state of the online phase, per seed. Episodes that could not be replayed end here."""
-    if not actors.repeatable:
-        actors.restart()
-    episodes = actors.state()
+    if actors.repeatable:
+        episodes = actors.state()
+    else:
+        episodes = actors.ended()
+        with contextlib.suppress(InteractionError):  # one hangs or has failed: what was learned until then is kept
+            actors.restart()
+            episodes = actors.state()
     return tuple(
         Online(replay.state(seed), {name: values[seed] for name, values in episodes.items()})
         for seed in range(replay.seeds or 1)

@@ -1,7 +1,9 @@
 """The learner: an agent, its optimizer's state, and the number of updates made."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,7 +15,7 @@ from jaxtyping import Array, Int, Key
 from ..agent import Agent, AgentConfig, Metrics, describe_agent
 from ..errors import RegistrationWarning, UnknownNameError, warn
 from ..keys import check_key, named_key
-from ..types import Batch, Spec, trainable
+from ..types import Batch, Spec, check_number, trainable
 
 
 class Learner(eqx.Module):
@@ -42,13 +44,12 @@ class Learner(eqx.Module):
         A part that is not registered causes a `RegistrationWarning`: no run can record it.
         """
         check_key(key)
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {learning_rate}.")
+        rate = checked_rate(learning_rate)
 
         def one(key: Key[Array, ""]) -> Learner:
             agent = config.build(spec, data, key=named_key(key, "agent"))
-            state = optax.adam(learning_rate).init(eqx.filter(agent, trainable(agent)))
-            return cls(agent, state, jnp.zeros((), jnp.int32), learning_rate)
+            state = optax.adam(rate).init(eqx.filter(agent, trainable(agent)))
+            return cls(agent, state, jnp.zeros((), jnp.int32), rate)
 
         try:
             describe_agent(config)
@@ -113,6 +114,18 @@ class Learner(eqx.Module):
             updates, state = optax.adam(self.learning_rate).update(gradients, state)
         agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
         return Learner(agent, eqx.combine(state, kept), self.step + 1, self.learning_rate), metrics
+
+
+def checked_rate(learning_rate: Any) -> float:
+    """A learning rate as a Python number.
+
+    Raises:
+        ValueError: If it is no positive finite number.
+    """
+    check_number("Learner.create", "learning_rate", learning_rate, float)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}.")
+    return float(learning_rate)
 
 
 def _split(state: optax.OptState, moved: Agent) -> tuple[optax.OptState, optax.OptState]:
