@@ -286,10 +286,7 @@ class Session:
         return state
 
     def _farewell(self) -> str:
-        self.group.wait()
-        run = self.group.runs[0]
-        going = [run for index, run in enumerate(self.group.runs) if index not in self.group.stopped]
-        saved = all(run.checkpoints.is_sound(self.step) for run in going)
+        run, saved = self.group.runs[0], self.group.has_saved(self.step)
         what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
         return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(run)}"
 
