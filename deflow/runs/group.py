@@ -162,7 +162,7 @@ class RunGroup:
         self.saver.save(step, self._going(states), notes)
 
     def has_saved(self, step: int) -> bool:
-        """Whether every run that goes on has an intact checkpoint of this step. Waits until nothing is being written."""
+        """Whether every run that goes on has an intact checkpoint of this step. Waits for what is being written."""
         self.wait()
         going = [run for index, run in enumerate(self.runs) if index not in self.stopped]
         return all(run.checkpoints.is_sound(step) for run in going)
