@@ -1,9 +1,9 @@
-"""Measure updates per second of fused training against a plain loop in the same process. Prints JSON.
+"""Measure updates per second of fused training against plain loops in the same process. Prints JSON.
 
     python recipes/benchmark.py --output docs/benchmarks/cpu.json
 
-The plain loop does what single-file research code does: batches sampled with NumPy, one jitted call per update, three
-ODE solves (at s, at s', and one more for a metric). The variants take turns; ratios are medians over rounds.
+The plain loops (recipes/plain/loop.py) are written as single-file research code is, and share nothing with deflow.
+Because timings are noisy, the variants take turns: each round gives one ratio, and the reported one is the median.
 """
 
 import deflow.workers.early_interrupt  # isort: split
@@ -19,7 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from plain.loop import plain_updates
 from rich.console import Console
 
 import deflow
@@ -28,7 +28,6 @@ from deflow.replay import Dataset
 from deflow.runs.machine import describe_machine
 from deflow.training import Precision
 from deflow.training.updates import FusedUpdates
-from deflow.types import trainable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +70,19 @@ Turn = Callable[[], float]
 """Runs one variant for a while and returns its updates per second (of one seed), or GFLOP per second."""
 
 SPEC = deflow.Spec(observation_shape=(28,), action_size=5)  # cube-single
+COLUMNS = ("observation", "action", "reward", "mask", "next_observation")
 
 
 def main(options: Benchmark) -> None:
     """Measure, and print what was measured."""
     data = random_data(options)
-    turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data)}
+    turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data, "deflow")}
     for precision in ("float32", "bfloat16"):
         turns[precision] = fused_turn(options, data, precision)
-    turns["frozen"] = fused_turn(options, data, "float32", frozen=True)
+    turns |= {"plain fql": plain_turn(options, data, "fql"), "fql": fused_turn(options, data, algorithm="fql")}
+    turns["frozen"] = fused_turn(options, data, frozen=True)
     for count in options.seeds:
-        turns[f"seeds {count}"] = fused_turn(options, data, "float32", seeds=count)
+        turns[f"seeds {count}"] = fused_turn(options, data, seeds=count)
     publish(summary(options, take_turns(options.rounds, turns)), options.output)
 
 
@@ -121,6 +122,10 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
         "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
         "updates_per_second": {name: rates[name] for name in ("plain", "float32", "bfloat16")},
         "ratio_to_plain": {name: ratio(name, "plain") for name in ("float32", "bfloat16")},
+        "fql": {
+            "updates_per_second": {name: rates[name] for name in ("plain fql", "fql")},
+            "ratio_to_plain": ratio("fql", "plain fql"),
+        },
         "frozen_field": {
             "updates_per_second": rates["frozen"],
             "ratio_to_float32": ratio("frozen", "float32"),
@@ -201,11 +206,18 @@ def product_turn(options: Benchmark) -> Turn:
 
 
 def fused_turn(
-    options: Benchmark, data: deflow.Batch, precision: Precision, *, seeds: int | None = None, frozen: bool = False
+    options: Benchmark,
+    data: deflow.Batch,
+    precision: Precision = "float32",
+    *,
+    algorithm: deflow.agent.AlgorithmName = "deflow",
+    seeds: int | None = None,
+    frozen: bool = False,
 ) -> Turn:
     """The fused training: everything on the device, many updates per dispatch."""
     key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
-    learner = deflow.Learner.create(deflow.agent_config(width=options.width, depth=options.depth), SPEC, key=key)
+    config = deflow.agent_config(algorithm, width=options.width, depth=options.depth)
+    learner = deflow.Learner.create(config, SPEC, key=key)
     learner = learner.freeze_field() if frozen else learner
     updates = FusedUpdates(learner, batch_size=options.batch_size, precision=precision)
     source = Dataset(data.on_device())
@@ -217,70 +229,15 @@ def fused_turn(
     return lambda: count * calls_per_second(run, options.seconds)
 
 
-def plain_turn(options: Benchmark, data: deflow.Batch) -> Turn:
-    """The plain loop: NumPy samples, one jitted call per update, three solves."""
-    agent = deflow.agent_config(width=options.width, depth=options.depth).build(SPEC, key=jax.random.key(0))
-    parameters, rest = eqx.partition(agent, trainable(agent))
-    optimizer, generator, key = optax.adam(3e-4), np.random.default_rng(0), jax.random.key(0)
-    state = optimizer.init(parameters)
-
-    @eqx.filter_jit
-    def update(parameters, rest, state, batch, key):
-        grad = jax.grad(lambda p: plain_loss(eqx.combine(p, rest), batch, key), has_aux=True)
-        gradients, metrics = grad(parameters)
-        updates, state = optimizer.update(gradients, state)
-        agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
-        parameters, rest = eqx.partition(agent, trainable(agent))
-        return parameters, rest, state, metrics
-
-    def run() -> None:
-        nonlocal parameters, rest, state, key
-        key, this = jax.random.split(key)
-        batch = data[generator.integers(0, len(data), options.batch_size)].on_device()
-        parameters, rest, state, metrics = update(parameters, rest, state, batch, this)
-        jax.block_until_ready(metrics)
-
-    return lambda: calls_per_second(run, options.seconds)
+def plain_turn(options: Benchmark, data: deflow.Batch, algorithm: str) -> Turn:
+    """The plain loop, which shares no code with deflow."""
+    columns = {name: np.asarray(getattr(data, name)) for name in COLUMNS}
+    sizes = {"width": options.width, "depth": options.depth, "batch_size": options.batch_size}
+    once = plain_updates(algorithm, columns, **sizes)
+    return lambda: calls_per_second(once, options.seconds)
 
 
-def plain_loss(agent: deflow.Agent, batch: deflow.Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The same loss as the agent's, written on batches, with a solve wherever an action is wanted."""
-    keys = jax.random.split(key, 5)
-    held = jax.lax.stop_gradient
-    hold = lambda part: jax.tree.map(lambda leaf: held(leaf) if eqx.is_array(leaf) else leaf, part)  # noqa: E731
-    field, refiner, critic = jax.vmap(agent.field), agent.refiner, agent.critic
-    value = jax.vmap(hold(critic).value)
-
-    def propose(observation, key):
-        point = jax.random.normal(key, batch.action.shape)
-        for step in range(10):
-            point += field(observation, point, jnp.full(len(point), step / 10)) / 10
-        return held(jnp.clip(point, -1, 1))
-
-    def displace(refiner, observation, proposal):
-        return jax.vmap(lambda o, a: refiner(o, None, a, None))(observation, proposal)
-
-    next_proposal = propose(batch.next_observation, keys[0])
-    next_action = jnp.clip(next_proposal + displace(hold(refiner), batch.next_observation, next_proposal), -1, 1)
-    loss = lambda row, action: critic.loss(row, held(action)[None], key=keys[1])[0]  # noqa: E731
-    critic_loss = jnp.mean(jax.vmap(loss)(batch, next_action))
-
-    start, moment = jax.random.normal(keys[2], batch.action.shape), jax.random.uniform(keys[3], (len(batch), 1))
-    velocity = field(jnp.asarray(batch.observation), (1 - moment) * start + moment * batch.action, moment[:, 0])
-    flow_loss = jnp.mean((velocity - (batch.action - start)) ** 2)
-
-    proposal = propose(batch.observation, keys[4])
-    displacement = displace(refiner, batch.observation, proposal)
-    size, values = jnp.mean(displacement**2), value(batch.observation, jnp.clip(proposal + displacement, -1, 1))
-    refiner_loss = -jnp.mean(values) / held(jnp.mean(jnp.abs(values)))
-    total = critic_loss + flow_loss + refiner_loss + agent.constraint.loss(size, agent.trust_region.limit)
-
-    third = propose(batch.observation, keys[0])
-    acted = jnp.clip(third + displace(hold(refiner), batch.observation, third), -1, 1)
-    return total, {"loss": total, "size": size, "error": jnp.mean((acted - batch.action) ** 2)}
-
-
-def calls_per_second(run: Callable[[], None], seconds: float) -> float:
+def calls_per_second(run: Callable[[], object], seconds: float) -> float:
     """How often `run` can be called; the first call, which may compile, is not counted."""
     if run not in _warm:
         run()
@@ -292,7 +249,7 @@ def calls_per_second(run: Callable[[], None], seconds: float) -> float:
     return calls / (time.perf_counter() - start)
 
 
-_warm: set[Callable[[], None]] = set()
+_warm: set[Callable[[], object]] = set()
 
 
 if __name__ == "__main__":
