@@ -1,5 +1,6 @@
 """A name for every part: registries that refuse mistakes, suggest the nearest name and find plug-ins."""
 
+import dataclasses
 import difflib
 import importlib.metadata
 import inspect
@@ -51,7 +52,7 @@ class Registry(Mapping[str, type], Generic[T]):
 
         Raises:
             RegistrationError: If the name is missing, taken or malformed, or if the class is of another kind or still
-                abstract.
+                abstract, or if a field has no default.
         """
         if not isinstance(name, str):
             got = name.__qualname__ if isinstance(name, type) else repr(name)
@@ -158,6 +159,11 @@ class Registry(Mapping[str, type], Generic[T]):
             raise RegistrationError(
                 f"The {self.kind} {name!r} ({cls.__qualname__}) is still abstract: define {', '.join(missing)}."
             )
+        if needed := _fields_without_defaults(cls):
+            raise RegistrationError(
+                f"The {self.kind} {name!r} ({cls.__qualname__}) has fields without a default ({', '.join(needed)}): "
+                "give each one, so that the name alone is a choice."
+            )
         previous = self._members.get(name)
         if previous is not None and _origin(previous) != _origin(cls):
             raise RegistrationError(
@@ -176,6 +182,12 @@ def _origin(cls: type) -> tuple[str, str]:
 def _bare(group: str) -> str:
     """A group's name without what is easily mistaken: case, hyphens, underscores and the plural."""
     return group.lower().replace("-", "").replace("_", "").removesuffix("s")
+
+
+def _fields_without_defaults(cls: type) -> list[str]:
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    missing = dataclasses.MISSING
+    return [f.name for f in fields if f.init and f.default is missing and f.default_factory is missing]
 
 
 def _abstract_names(cls: type) -> list[str]:

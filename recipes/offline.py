@@ -259,7 +259,8 @@ def first_screen(
         "task": f"{task.name}{borrowed}",
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
         f"episodes up to {spec.horizon} steps{limit}",
-        "data": f"{len(task.train):,} transitions in {task.trajectories:,} trajectories; {task.endings}",
+        "data": f"{len(task.train):,} transitions in {cli.counted(task.trajectories, 'trajectory', 'trajectories')}; "
+        f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         "parts": cli.parts_in_words(config),
@@ -267,7 +268,7 @@ def first_screen(
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": f"{options.episodes} episode{'s' * (options.episodes != 1)} every {options.eval_every:,} updates",
+        "evaluation": f"{cli.counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }

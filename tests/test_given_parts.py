@@ -20,7 +20,7 @@ from deflow import agent_config, critics, refiners, solvers, task_settings, trus
 from deflow.agent import KINDS, algorithms
 from deflow.agent.compatibility import check_composition
 from deflow.environments import maker_of
-from deflow.errors import DataError, SpaceError
+from deflow.errors import DataError, RegistrationError, SpaceError
 from deflow.testing import example_data
 from deflow.training.learner import checked_rate
 from deflow.types import AbstractPart
@@ -292,3 +292,87 @@ def test_a_redefined_class_is_itself(registered):
 
 def test_every_built_in_refiner_is_in_the_table():
     assert STILL | ASKS | {"residual", "one-step"} == set(refiners.registry)
+
+
+class Branching(deflow.constraints.AbstractSoftConstraint):
+    """A constraint with Python's max, which JAX cannot trace."""
+
+    weight: float = 1.0
+
+    def loss(self, size, bound):
+        return self.weight * max(size - bound, 0.0)
+
+    def multiplier(self):
+        return jnp.asarray(self.weight)
+
+    def advance(self, size, bound):
+        return self
+
+
+class Forgetful(Branching):
+    """A loss without a return."""
+
+    def loss(self, size, bound):
+        self.weight * jax.nn.relu(size - bound)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (Branching(), r"'Branching' \(line \d+ of .*test_given_parts.py: .*max\(size.*\) cannot be traced by JAX"),
+        (Forgetful(), r"Forgetful must return a loss of shape \(\), got nothing"),
+    ],
+)
+def test_a_part_that_cannot_be_traced_is_named(part, words):
+    with pytest.raises(ValueError, match=words):
+        agent_config(width=4, depth=1, constraint=part).build(SPEC, example_data(SPEC), key=jax.random.key(0))
+
+
+def test_a_field_without_a_default_is_refused_where_the_part_is_registered():
+    with pytest.raises(RegistrationError, match=r"has fields without a default \(steps\): give each one"):
+
+        @deflow.solvers.register("needy")
+        class Needy(deflow.solvers.AbstractSolver):
+            steps: int
+
+            def __call__(self, velocity, noise):
+                return noise
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("deflow.Learner.create('deflow', SPEC, key=KEY)", "config must be deflow.agent_config(...), got 'deflow'"),
+        (
+            "deflow.Learner.create(config, SPEC, task, key=KEY)",
+            "data must be transitions, such as task.train, got Thing",
+        ),
+        ("list(deflow.train_offline(config, task, steps=1, key=KEY))", "learner must be a Learner, got AgentConfig"),
+        ("list(deflow.train_offline(learner, task, steps=1, key=KEY))", "data must be transitions, such as task.train"),
+        ("deflow.evaluate(learner, None)", "A Learner is no policy: give learner.agent"),
+        ("deflow.refiners.IteratedConfig(inner='value-gradient')", "inner must be a refiner such as ValueGradient()"),
+        ("learner.seed(2)", "This learner has 1 seeds, counted from 0: there is no seed 2"),
+        ("deflow.create_run('runs', thing, config, both, seed=0)", "this learner has 2: make one run for each"),
+        ("deflow.create_run('runs', thing, other, learner, seed=0)", "The configuration is not the learner's"),
+    ],
+)
+def test_arguments_in_each_others_place_are_named(call, words, tmp_path):
+    """In a process without the tests' own check of annotations."""
+    program = f"""
+import os, types, jax, deflow
+from deflow.testing import SPEC, example_data
+class Thing: pass
+KEY, task = jax.random.key(0), Thing()
+config, other = deflow.agent_config(width=4, depth=1), deflow.agent_config("fql", width=4, depth=1)
+learner = deflow.Learner.create(config, SPEC, example_data(SPEC), key=KEY)
+both = deflow.Learner.create(config, SPEC, example_data(SPEC), key=jax.random.split(KEY))
+thing = types.SimpleNamespace(spec=SPEC, name="e")
+try:
+    {call}
+except Exception as error:
+    print(error)
+assert not os.path.exists("runs")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout

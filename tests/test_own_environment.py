@@ -16,7 +16,7 @@ import pytest
 import deflow
 from deflow.environments import Environment, import_file, step_success
 from deflow.environments.environment import DEFAULT_HORIZON
-from deflow.errors import EvaluationError, EvaluationInterrupted, InteractionError, UnknownTaskError
+from deflow.errors import EvaluationError, EvaluationInterrupted, InteractionError, SpaceError, UnknownTaskError
 from deflow.evaluation import Evaluator
 from deflow.interaction import Actors
 from deflow.runs.run import folder_name
@@ -242,3 +242,19 @@ def test_what_a_worker_cannot_make_is_known_before_training():
 )
 def test_success_has_two_usual_names(info, success):
     np.testing.assert_equal(step_success(info), success)
+
+
+class Short(gymnasium.Env):
+    """Its observations are shorter than its space says."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+
+def test_an_observation_that_does_not_fit_its_space_is_found_before_training():
+    gymnasium.register("Short-v0", entry_point=Short, max_episode_steps=5)
+    with pytest.raises(SpaceError, match=r"Short-v0 gave an observation of shape \(2,\), but .* says \(3,\)"):
+        Environment("Short-v0").spec()

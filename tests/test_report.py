@@ -195,7 +195,7 @@ def test_rows_and_mean(tmp_path):
     assert rows[0].returns.value == pytest.approx(-99.6)
     assert rows[0].length == pytest.approx(196)
     assert rows[2].success == mean([0.4, 0.6])
-    assert rows[2].steps == 200
+    assert rows[2].steps == 100  # that of the evaluation
     # t with two seeds reaches beyond what a rate can be: the text does not
     assert rows[2].cells()[5] == "0.50 [0.00, 1.00]"
 
@@ -210,7 +210,7 @@ def test_table_texts(tmp_path):
     assert "mean of 2" in text
     assert max(map(len, text.splitlines())) <= 80
     lines = results_markdown(paths).splitlines()
-    assert lines[2].startswith("| cube-v0 | deflow | 0 | 200 | 0.40 [0.30, 0.50] |")
+    assert lines[2].startswith("| cube-v0 | deflow | 0 | 100 | 0.40 [0.30, 0.50] |")
 
 
 def test_several_algorithms_have_a_mean_each(tmp_path):

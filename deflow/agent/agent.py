@@ -280,12 +280,12 @@ class Agent(eqx.Module):
         values, sizes = jax.vmap(refine)(batch.observation, noise, proposal)
         value, size = jnp.mean(values), jnp.mean(sizes)
         scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
-        constraint_loss = self.constraint.loss(size, self.trust_region.limit)
+        limit = self.trust_region.limit
+        constraint_loss = _shaped(self.constraint.loss(size, limit), (), self.constraint, "loss")
         loss = -value / jax.lax.stop_gradient(scale) + constraint_loss
-        metrics = {"refiner_loss": loss, "value": value, "size": size}
-        if math.isfinite(self.trust_region.limit):
-            metrics["bound"] = jnp.asarray(self.trust_region.limit)
-        return loss, {**metrics, "multiplier": self.constraint.multiplier()}
+        bound = {"bound": jnp.asarray(limit)} if math.isfinite(limit) else {}
+        multiplier = self.constraint.multiplier()
+        return loss, {"refiner_loss": loss, "value": value, "size": size, **bound, "multiplier": multiplier}
 
 
 def _held(tree: Any) -> Any:
@@ -293,8 +293,8 @@ def _held(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
-def _shaped(array: Array, shape: tuple[int, ...], part: object, what: str) -> Array:
+def _shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Array:
     """The array, after a check that the part returned the right shape."""
-    if jnp.shape(array) != shape:
-        raise ValueError(f"{type(part).__name__} must return a {what} of shape {shape}, got {jnp.shape(array)}.")
+    if (got := "nothing" if array is None else jnp.shape(array)) != shape:
+        raise ValueError(f"{type(part).__name__} must return a {what} of shape {shape}, got {got}.")
     return array

@@ -147,7 +147,7 @@ def agent_config(
     known = [field.name for field in dataclasses.fields(AgentConfig)]
     for name in parts:
         if name not in known:
-            raise TypeError(suggestion("argument of agent_config", name, known))
+            raise TypeError(suggestion("argument of agent_config", name, ["settings", "width", "depth", *known]))
     sizes = {name: size for name, size in (("width", width), ("depth", depth)) if size is not None}
     for name, size in sizes.items():
         check_number("agent_config", name, size, int)

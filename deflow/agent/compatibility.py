@@ -1,6 +1,9 @@
 """Checking a composition: parts that do not fit together, or would silently have no effect."""
 
+import contextlib
+import inspect
 import math
+import traceback
 from typing import Any
 
 import equinox as eqx
@@ -31,8 +34,30 @@ def check_composition(agent: Agent) -> None:
     observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
     row = jnp.zeros(2)
     batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
-    eqx.filter_eval_shape(lambda: agent.act(observation[0], key=key))
-    eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+    try:
+        eqx.filter_eval_shape(lambda: agent.act(observation[0], key=key))
+        eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+    except TypeError as error:  # JAX's errors for what it cannot trace are TypeErrors
+        if (where := _place_in_a_part(error, agent)) is None:
+            raise
+        raise ValueError(
+            f"{where} cannot be traced by JAX ({type(error).__name__}): use jnp in place of NumPy, and jnp.where, "
+            "jnp.maximum or jax.lax.cond in place of if, max and while."
+        ) from error
+
+
+def _place_in_a_part(error: BaseException, agent: Agent) -> str | None:
+    """The line of a part that is not deflow's own at which an error arose; None if it arose elsewhere."""
+    own = {}
+    for part in (agent.field, agent.solver, agent.refiner, agent.trust_region, agent.constraint, agent.critic):
+        if not type(part).__module__.startswith("deflow."):
+            with contextlib.suppress(TypeError, OSError):  # defined where there is no file
+                own[inspect.getfile(type(part))] = _name(part)
+    found = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename in own:
+            found = f"{own[frame.filename]} (line {frame.lineno} of {frame.filename}: {frame.line})"
+    return found
 
 
 def _check_displacement(agent: Agent) -> None:

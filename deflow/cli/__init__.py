@@ -13,7 +13,7 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import command, parts_in_words, print_facts, say, show
+from .screen import command, counted, parts_in_words, print_facts, say, show
 
 __all__ = [
     "USAGE_ERROR",
@@ -23,6 +23,7 @@ __all__ = [
     "check_unchanged",
     "command",
     "continued_task",
+    "counted",
     "describe_options",
     "fail",
     "field_docstrings",

@@ -30,6 +30,11 @@ def command(recipe: str, *words: object) -> str:
     return shlex.join(["python", f"recipes/{recipe}.py", *map(str, words)])
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number and its noun: `1 episode`, `2,000 episodes`."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def parts_in_words(config: AgentConfig) -> str:
     """One line per part: its kind, its name as on the command line, and the values of its fields."""
     width = max(len(registry.kind) for registry in KINDS.values())

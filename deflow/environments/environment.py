@@ -160,9 +160,20 @@ class Adapter(gymnasium.Wrapper):
 
 
 def spec_of(made: Adapter) -> "Spec":
-    """The sizes of an environment."""
+    """The sizes of an environment.
+
+    Raises:
+        SpaceError: If its first observation does not have the shape that its space says.
+    """
     from ..types import Spec
 
+    if made.spec is not None and not str(made.spec.entry_point).startswith("ogbench"):
+        got, said = made.reset(seed=0)[0].shape, made.observation_space.shape
+        if got != said:
+            raise SpaceError(
+                f"{made.spec.id} gave an observation of shape {got}, but its observation_space says {said}: make them "
+                "agree."
+            )
     horizon = made.spec.max_episode_steps if made.spec is not None else None
     return Spec(
         observation_shape=tuple(made.observation_space.shape),

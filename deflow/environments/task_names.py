@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import re
 
 import gymnasium
 
@@ -99,8 +100,10 @@ def _family(identifier: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    known = [*task_names(), *(identifier for identifier in gymnasium.registry if "singletask" not in identifier)]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    beginning = re.sub(r"(-play|-navigate)?(-v\d+)?$", "", name)
+    begun = [task for task in task_names() if len(beginning) > 3 and task.startswith(beginning)]
+    others = [one for one, spec in gymnasium.registry.items() if not str(spec.entry_point).startswith("ogbench")]
+    near = begun or difflib.get_close_matches(name, [*task_names(), *others], n=1, cutoff=0.6)
     guess = f"; did you mean {near[0]!r}?" if near else "."
-    own = "" if near else " If a file of your own registers it, import that first (on the command line: --import FILE)."
+    own = "" if begun else " If a file of yours registers it, import that first (on the command line: --import FILE)."
     return f"There is no task named {name!r}{guess}{own} All names: python recipes/collect.py --list"

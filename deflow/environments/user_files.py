@@ -31,6 +31,8 @@ def import_file(path: Path) -> None:
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise ImportError("not a Python file (its name must end in .py)")
+    if str(path.parent) not in sys.path:  # as for a script, but after everything else: what lies beside it is found
+        sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     specification.loader.exec_module(module)

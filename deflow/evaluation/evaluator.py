@@ -157,7 +157,15 @@ def evaluate(
     seed: int = 0,
     workers: int | None = None,
 ) -> Evaluation:
-    """Evaluate once. To evaluate repeatedly, use `Evaluator`, which keeps its workers."""
+    """Evaluate once. To evaluate repeatedly, use `Evaluator`, which keeps its workers.
+
+    Raises:
+        TypeError: If the policy cannot be called.
+        EvaluationError: If an episode fails or a worker dies.
+    """
+    if not callable(policy):
+        what = "learner.agent" if type(policy).__name__ == "Learner" else "policy(observation, *, key) -> action"
+        raise TypeError(f"A {type(policy).__name__} is no policy: give {what}.")
     workers = min(usable_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
     with Evaluator(environment, workers=workers) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed)

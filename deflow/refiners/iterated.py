@@ -49,6 +49,8 @@ class IteratedConfig(AbstractRefinerConfig):
     """How many times it is applied."""
 
     def __check_init__(self) -> None:
+        if not isinstance(self.inner, AbstractRefiner | AbstractRefinerConfig):
+            raise ValueError(f"refiner iterated: inner must be a refiner such as ValueGradient(), got {self.inner!r}.")
         if self.times < 1:
             raise ValueError(f"refiner iterated: times must be at least 1, got {self.times}.")
 

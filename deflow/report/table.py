@@ -44,7 +44,8 @@ class ResultRow:
     """The seed, or `mean of n`."""
 
     steps: int | None
-    """Gradient updates made offline, then environment steps; `None` for a mean over runs of different lengths."""
+    """The step of the evaluation: gradient updates made offline, then environment steps; the last logged step for a
+    run that was not evaluated, `None` for a mean over runs of different lengths."""
 
     before_online: Estimate
     """Success rate when training went online, with an interval like that of `success`; NaN if it did not."""
@@ -143,7 +144,7 @@ def _row(run: RunFiles) -> ResultRow:
         run.environment,
         run.algorithm,
         str(run.seed),
-        run.steps,
+        int(run.evaluation["step"].max()) if len(run.evaluation["step"]) else run.steps,
         _last(run, "evaluation/success", at=run.online_from) if run.online_from is not None else NOTHING,
         _last(run, "evaluation/success"),
         _last(run, "evaluation/episode.return"),

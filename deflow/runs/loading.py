@@ -8,8 +8,9 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
-from ..agent import Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
+from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
+from ..errors import RunError
 from ..training import Learner
 from ..types import placeholder_data
 from .group import RunGroup
@@ -75,8 +76,13 @@ def create_run(
         more: Further JSON values for config.json.
 
     Raises:
-        RunError: If it cannot be written.
+        RunError: If it cannot be written, or the learner has several seeds.
+        ValueError: If the learner's agent is not of this configuration.
     """
+    if learner.seeds is not None:
+        raise RunError(
+            f"A run has one seed, and this learner has {learner.seeds}: make one run for each learner.seed(index)."
+        )
     described = {**_described(task, config, learner), **more}
     name = algorithm or row_of(config)
     return Run.create(output_dir, environment=task.name, algorithm=name, seed=seed, config=described)
@@ -101,6 +107,11 @@ def create_runs(
 
 
 def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, Any]:
+    built, spec = learner.seed(0).agent, task.spec
+    like = eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
+    kinds = [type(getattr(agent, name)).__name__ for agent in (like, built) for name in KINDS if hasattr(agent, name)]
+    if kinds[: len(kinds) // 2] != kinds[len(kinds) // 2 :] or _shapes(like) != _shapes(built):
+        raise ValueError("The configuration is not the learner's: give the one that the learner was created with.")
     return {
         "agent": describe_agent(config),
         "spec": describe_spec(task.spec),
@@ -108,3 +119,7 @@ def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, A
         "environment": dataclasses.asdict(task.environment),
         "data": task.provenance.to_json(),
     }
+
+
+def _shapes(agent: Agent) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(agent) if hasattr(leaf, "shape")]

@@ -200,7 +200,8 @@ def checked_step(step: Any) -> int:
         RunError: If it is no whole number from 0 up.
     """
     if isinstance(step, bool) or not hasattr(type(step), "__index__") or (number := operator.index(step)) < 0:
-        raise RunError(f"A step must be a whole number from 0 up, got {step!r}.")
+        got = repr(step) if isinstance(step, int | float | str) else type(step).__name__
+        raise RunError(f"A step must be a whole number from 0 up, got {got}.")
     return number
 
 

@@ -44,6 +44,9 @@ class Learner(eqx.Module):
         A part that is not registered causes a `RegistrationWarning`: no run can record it.
         """
         check_key(key)
+        for name, value, wanted in (("config", config, AgentConfig), ("data", data, Batch)):
+            if value is not None and not isinstance(value, wanted):
+                raise TypeError(refusal("Learner.create", name, value))
         rate = checked_rate(learning_rate)
 
         def one(key: Key[Array, ""]) -> Learner:
@@ -76,7 +79,13 @@ class Learner(eqx.Module):
         return sum(array.size for array in arrays) // (self.seeds or 1)
 
     def seed(self, index: int) -> "Learner":
-        """One of the seeds that are trained together, as its own learner. A learner of one seed returns itself."""
+        """One of the seeds that are trained together, as its own learner. A learner of one seed returns itself.
+
+        Raises:
+            IndexError: If there is no such seed.
+        """
+        if not 0 <= index < (self.seeds or 1):
+            raise IndexError(f"This learner has {self.seeds or 1} seeds, counted from 0: there is no seed {index}.")
         if self.seeds is None:
             return self
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
@@ -114,6 +123,13 @@ class Learner(eqx.Module):
             updates, state = optax.adam(self.learning_rate).update(gradients, state)
         agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
         return Learner(agent, eqx.combine(state, kept), self.step + 1, self.learning_rate), metrics
+
+
+def refusal(function: str, name: str, value: Any) -> str:
+    """The sentence for an argument of another type."""
+    wanted = {"config": "deflow.agent_config(...)", "data": "transitions, such as task.train", "learner": "a Learner"}
+    got = repr(value) if isinstance(value, str) else type(value).__name__
+    return f"{function}: {name} must be {wanted[name]}, got {got}."
 
 
 def checked_rate(learning_rate: Any) -> float:

@@ -10,7 +10,7 @@ from ..errors import DeflowWarning, warn
 from ..keys import check_key
 from ..replay import Dataset
 from ..types import Batch, check_number
-from .learner import Learner
+from .learner import Learner, refusal
 from .precision import Precision
 from .updates import FusedUpdates
 
@@ -36,6 +36,9 @@ def train_offline(
         ValueError: If a size is below 1, the data's shapes are not the agent's, or the keys do not match.
     """
     check_key(key)
+    for name, given, wanted in (("learner", learner, Learner), ("data", data, Batch)):
+        if not isinstance(given, wanted):
+            raise TypeError(refusal("train_offline", name, given))
     for name, value in (("steps", steps), ("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         check_number("train_offline", name, value, int)
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
