@@ -293,7 +293,7 @@ def _held(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
-def _shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Array:
+def _shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Any:
     """The array, after a check that the part returned the right shape."""
     if (got := "nothing" if array is None else jnp.shape(array)) != shape:
         raise ValueError(f"{type(part).__name__} must return a {what} of shape {shape}, got {got}.")
