@@ -136,7 +136,7 @@ def test_refuses():
         next(train_offline(start, DATA, steps=1, key=KEY, updates_per_dispatch=-1))
     with pytest.raises(ValueError, match=r"A learner of shape \(\) needs keys of that shape, got \(2,\)"):
         next(train_offline(start, DATA, steps=1, key=jax.random.split(KEY, 2)))
-    with pytest.raises(ValueError, match="learning_rate must be positive, got 0"):
+    with pytest.raises(ValueError, match="learning_rate must be positive and finite, got 0"):
         learner(learning_rate=0.0)
 
 
