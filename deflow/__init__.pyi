@@ -1,4 +1,5 @@
 from . import agent as agent
+from . import behaviour as behaviour
 from . import constraints as constraints
 from . import critics as critics
 from . import data as data
@@ -29,6 +30,8 @@ from .agent import TaskSettings as TaskSettings
 from .agent import agent_config as agent_config
 from .agent import resolve_bound as resolve_bound
 from .agent import task_settings as task_settings
+from .behaviour import Proposals as Proposals
+from .behaviour import draw_proposals as draw_proposals
 from .data import Collected as Collected
 from .data import Official as Official
 from .data import Task as Task

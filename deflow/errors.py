@@ -90,6 +90,17 @@ class DataWarning(DeflowWarning):
     """The data can be used, but training on it is unlikely to work well."""
 
 
+# --- the behaviour
+
+
+class ProposalsError(DeflowError, RuntimeError):
+    """Proposals of a behaviour flow that are damaged, or cannot be written."""
+
+
+class ProposalsInterrupted(DeflowError, KeyboardInterrupt):  # noqa: N818 - what happened, not what went wrong
+    """The drawing of proposals was interrupted. What was drawn is kept, and the next call goes on."""
+
+
 # --- acting
 
 

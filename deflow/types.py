@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, Num
+from jaxtyping import Array, Float, Int, Key, Num
 
 Observation = Num[Array | np.ndarray, " *observation"]
 """One observation, as the environment gives it: a state of shape (O,), or pixels (height, width, channels)."""
@@ -88,6 +88,9 @@ class Batch(eqx.Module):
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
     """Further columns (first axis B) that no loss reads. `trajectory_end` is 1 at a trajectory's last transition."""
 
+    proposals: "BatchProposals | None" = None
+    """Proposals of a frozen flow for s and s', where training does not solve for them."""
+
     def __len__(self) -> int:
         return len(self.reward)
 
@@ -100,6 +103,33 @@ class Batch(eqx.Module):
     def __getitem__(self, rows: Any) -> "Batch":
         """The given rows of every column."""
         return jax.tree.map(lambda column: column[rows], self)
+
+
+class BatchProposals(eqx.Module):
+    """Where a batch's B transitions find the K proposals of s and of s', drawn beforehand."""
+
+    actions: Float[Array, "places proposals action"]
+    """A table of proposals: of all states of the dataset, or of those that the batch needs."""
+
+    key: Key[Array, ""]
+    """The key of the noises, see `proposal_noise`."""
+
+    place: Int[Array, " batch"]
+    """Place of s in the table."""
+
+    number: Int[Array, " batch"]
+    """Number of s among the dataset's states."""
+
+    next_place: Int[Array, " batch"]
+    """Place of s' in the table."""
+
+    next_number: Int[Array, " batch"]
+    """Number of s' among the dataset's states."""
+
+
+def proposal_noise(key: Key[Array, ""], number: Array | int, which: Array | int, size: int) -> Action:
+    """The noise, of shape (size,), that the flow carries to proposal `which` of the state `number`."""
+    return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, number), which), (size,))
 
 
 @dataclasses.dataclass(frozen=True)

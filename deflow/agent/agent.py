@@ -7,7 +7,6 @@ within the trust region, and the critic estimates which actions are better (arXi
 """
 
 import dataclasses
-import itertools
 import math
 from typing import Any
 
@@ -24,7 +23,6 @@ from ..fields.base import AbstractField
 from ..keys import named_key
 from ..refiners.base import (
     AbstractDirectRefiner,
-    AbstractLearnedRefiner,
     AbstractRefiner,
     AbstractThroughSolverRefiner,
     Inquiry,
@@ -33,6 +31,7 @@ from ..solvers.base import AbstractSolver
 from ..trust_regions.base import AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 from .acting import act
+from .proposing import Proposed, chosen, held, solved
 from .summary import summary
 
 Metrics = dict[str, Scalar]
@@ -85,7 +84,7 @@ class Agent(eqx.Module):
         """The action for one observation, of shape (A,): the best of `candidates`, each refined and clipped."""
         noises = jax.random.normal(key, (self.candidates, self.spec.action_size))
         features = self.field.encode(observation)
-        proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises) if self._acting_solves else None
+        proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises) if self.acting_solves else None
         return self._choose(observation, noises, proposals)
 
     def __repr__(self) -> str:
@@ -99,22 +98,17 @@ class Agent(eqx.Module):
         """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
         (arXiv 2601.10471, section 4).
 
-        `batch` has a leading axis B. The metrics are the batch means of the terms, of the displacement's size, and of
-        whatever the critic reports.
+        `batch` has a leading axis B. Proposals are those that it carries, drawn beforehand, or else solved for. The
+        metrics are the batch means of the terms, of the displacement's size, and of whatever the critic reports.
         """
-        size = len(batch)
-        noise = jax.random.normal(named_key(key, "noise"), (size, self.spec.action_size))
-        next_noise = jax.random.normal(
-            named_key(key, "next noise"),
-            (size, self.critic.next_actions, self.target_candidates, self.spec.action_size),
-        )
-        proposal, next_proposal = self._proposals(batch, noise, next_noise)
-        critic_loss, critic_metrics = self._critic_loss(batch, next_noise, next_proposal, key=named_key(key, "critic"))
+        drawn, batch = batch.proposals, dataclasses.replace(batch, proposals=None)
+        proposed = solved(self, batch, key=key) if drawn is None else chosen(self, drawn, key=key)
+        critic_loss, critic_metrics = self._critic_loss(batch, proposed, key=named_key(key, "critic"))
         total, terms = critic_loss, {"critic_loss": critic_loss}
         if not self.field_frozen:
-            terms["flow_loss"] = self._flow_loss(batch, key=named_key(key, "flow matching"))
+            terms["flow_loss"] = self.flow_loss(batch, key=named_key(key, "flow matching"))
             total = total + self.flow_weight * terms["flow_loss"]
-        refiner_loss, refiner_metrics = self._refiner_loss(batch, noise, proposal)
+        refiner_loss, refiner_metrics = self._refiner_loss(batch, proposed)
         total = total + refiner_loss
         return total, {"loss": total, **terms, **critic_metrics, **refiner_metrics}
 
@@ -135,13 +129,13 @@ class Agent(eqx.Module):
     # --- from noise to the executed action, one sample at a time
 
     @property
-    def _acting_solves(self) -> bool:
+    def acting_solves(self) -> bool:
         """Whether acting needs the flow's proposal."""
         return not isinstance(self.refiner, AbstractDirectRefiner) or isinstance(
             self.constraint, AbstractHardConstraint
         )
 
-    def _propose(self, features: Features, noise: Action) -> Action:
+    def propose(self, features: Features, noise: Action) -> Action:
         """clip(ODE(v, noise), -1, 1)."""
         point = self.solver(lambda time, action: self._velocity(features, action, time), noise)
         return jnp.clip(_shaped(point, noise.shape, self.solver, "proposal"), -1.0, 1.0)
@@ -151,7 +145,7 @@ class Agent(eqx.Module):
 
     def _displace(self, observation: Observation, noise: Action, proposal: Action) -> Action:
         """The displacement that is executed and that the loss sees."""
-        critic = _held(self.critic)
+        critic = held(self.critic)
         inquiry = Inquiry(
             value=lambda action: critic.value(observation, jnp.clip(action, -1.0, 1.0)),
             size=lambda displacement: self.trust_region.size(displacement, observation),
@@ -187,43 +181,10 @@ class Agent(eqx.Module):
         """`count` proposals of the flow, and the action that each one becomes. For pictures of the policy."""
         noises = jax.random.normal(key, (count, self.spec.action_size))
         features = self.field.encode(observation)
-        proposals = jax.vmap(lambda noise: self._propose(features, noise))(noises)
+        proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises)
         return proposals, jax.vmap(lambda *drawn: self._execute(observation, *drawn))(noises, proposals)
 
     # --- the terms of the loss, on a batch
-
-    def _proposals(
-        self,
-        batch: Batch,
-        noise: Float[Array, "batch action"],
-        next_noise: Float[Array, "batch next_actions candidates action"],
-    ) -> tuple[Float[Array, "batch action"] | None, Float[Array, "batch next_actions candidates action"] | None]:
-        """Proposals at s and at s' (None if nothing needs them). One solve covers both, without a gradient."""
-        at_next = next_noise.size > 0 and self._acting_solves
-        if self.gradient_enters_solver:
-            next_proposal = _held(self)._solve((batch.next_observation, next_noise))[0] if at_next else None
-            return self._solve((batch.observation, noise))[0], next_proposal
-        refined = isinstance(self.refiner, AbstractLearnedRefiner)
-        wanted = [(batch.observation, noise)] * refined + [(batch.next_observation, next_noise)] * at_next
-        solved = iter(_held(self)._solve(*wanted))
-        return next(solved) if refined else None, next(solved) if at_next else None
-
-    def _solve(self, *wanted: tuple[Any, Array]) -> list[Array]:
-        """Proposals for pairs of observations (B, *observation) and noises (B, ..., A), which have the noises' shapes.
-
-        A single solve covers all of them, with fewer and larger products. Each observation is encoded once.
-        """
-        if not wanted:
-            return []
-        features = jax.vmap(self.field.encode)(jnp.concatenate([observation for observation, _ in wanted]))
-        rows = [
-            (jnp.repeat(part, noise.size // (len(noise) * noise.shape[-1]), axis=0), noise.reshape(-1, noise.shape[-1]))
-            for part, (_, noise) in zip(jnp.split(features, len(wanted)), wanted, strict=True)
-        ]
-        repeated, flat = (jnp.concatenate(parts) for parts in zip(*rows, strict=True))
-        proposals = jax.vmap(self._propose)(repeated, flat)
-        ends = list(itertools.accumulate(len(noise) for _, noise in rows))[:-1]
-        return [part.reshape(noise.shape) for part, (_, noise) in zip(jnp.split(proposals, ends), wanted, strict=True)]
 
     @property
     def gradient_enters_solver(self) -> bool:
@@ -231,24 +192,19 @@ class Agent(eqx.Module):
         return isinstance(self.refiner, AbstractThroughSolverRefiner)
 
     def _critic_loss(
-        self,
-        batch: Batch,
-        next_noise: Float[Array, "batch next_actions candidates action"],
-        next_proposal: Float[Array, "batch next_actions candidates action"] | None,
-        *,
-        key: Key[Array, ""],
-    ) -> tuple[Scalar, Metrics]:
+        self, batch: Batch, proposed: Proposed, *, key: Key[Array, ""]
+    ) -> tuple[Scalar, dict[str, Scalar]]:
         """The critic's loss, given the policy's actions at s'."""
-        choose = jax.vmap(jax.vmap(_held(self)._choose, in_axes=(None, 0, 0)))
-        if next_noise.size > 0:
-            next_actions = choose(batch.next_observation, next_noise, next_proposal)
+        choose = jax.vmap(jax.vmap(held(self)._choose, in_axes=(None, 0, 0)))
+        if proposed.next_noise.size > 0:
+            next_actions = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
         else:
             next_actions = jnp.zeros((len(batch), 0, self.spec.action_size))
         keys = jax.random.split(key, len(batch))
         losses, metrics = jax.vmap(lambda *row: self.critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
 
-    def _flow_loss(self, batch: Batch, *, key: Key[Array, ""]) -> Scalar:
+    def flow_loss(self, batch: Batch, *, key: Key[Array, ""]) -> Scalar:
         """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data
         (arXiv 2601.10471, section 4).
         """
@@ -261,23 +217,21 @@ class Agent(eqx.Module):
 
         return jnp.mean(jnp.square(jax.vmap(error)(batch.observation, batch.action, start, time)))
 
-    def _refiner_loss(
-        self, batch: Batch, noise: Float[Array, "batch action"], proposal: Float[Array, "batch action"] | None
-    ) -> tuple[Scalar, Metrics]:
+    def _refiner_loss(self, batch: Batch, proposed: Proposed) -> tuple[Scalar, Metrics]:
         """-mean q / mean |q|, plus the constraint on the batch mean of the size (arXiv 2601.10471, equation 3).
 
         Zero if nothing is refined.
         """
-        if proposal is None:
+        if proposed.proposal is None:
             return jnp.zeros(()), {}
-        critic = _held(self.critic)
+        critic = held(self.critic)
 
         def refine(observation, noise, proposal):
             displacement = self._displace(observation, noise, proposal)
             size = _shaped(self.trust_region.size(displacement, observation), (), self.trust_region, "size")
             return critic.value(observation, jnp.clip(proposal + displacement, -1.0, 1.0)), size
 
-        values, sizes = jax.vmap(refine)(batch.observation, noise, proposal)
+        values, sizes = jax.vmap(refine)(batch.observation, proposed.noise, proposed.proposal)
         value, size = jnp.mean(values), jnp.mean(sizes)
         scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
         limit = self.trust_region.limit
@@ -286,11 +240,6 @@ class Agent(eqx.Module):
         bound = {"bound": jnp.asarray(limit)} if math.isfinite(limit) else {}
         multiplier = self.constraint.multiplier()
         return loss, {"refiner_loss": loss, "value": value, "size": size, **bound, "multiplier": multiplier}
-
-
-def _held(tree: Any) -> Any:
-    """The same tree, with no gradient to its arrays."""
-    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
 def _shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Any:

@@ -27,14 +27,8 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
     """
     if steps == 1:
         return data
-    if "trajectory_end" not in data.extras:
-        raise ValueError(
-            f"{steps}-step returns need to know where trajectories end: add a column to the data, "
-            'extras["trajectory_end"] (1 at a trajectory\'s last transition), or use n_step=1.'
-        )
     reward, mask = (np.asarray(column, np.float64) for column in (data.reward, data.mask))
-    ends = (np.asarray(data.extras["trajectory_end"]) != 0) | (mask == 0)
-    ends[-1:] = True
+    ends = _ends(data, steps)
     last, factor, total = np.arange(len(data)), np.ones(len(data)), reward.copy()
     for _ in range(steps - 1):
         goes_on = ~ends[last]
@@ -49,3 +43,25 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         next_observation=np.asarray(data.next_observation)[last],
         extras=data.extras,
     )
+
+
+def last_rows(data: Batch, steps: int) -> np.ndarray:
+    """The row t + k - 1 of each row t: the one whose s' is the next observation of its `steps`-step return."""
+    last = np.arange(len(data))
+    if steps > 1:
+        ends = _ends(data, steps)
+        for _ in range(steps - 1):
+            last += ~ends[last]
+    return last
+
+
+def _ends(data: Batch, steps: int) -> np.ndarray:
+    """Whether no return extends beyond a row: booleans of shape (N,)."""
+    if "trajectory_end" not in data.extras:
+        raise ValueError(
+            f"{steps}-step returns need to know where trajectories end: add a column to the data, "
+            'extras["trajectory_end"] (1 at a trajectory\'s last transition), or use n_step=1.'
+        )
+    ends = (np.asarray(data.extras["trajectory_end"]) != 0) | (np.asarray(data.mask) == 0)
+    ends[-1:] = True
+    return ends

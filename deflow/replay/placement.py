@@ -65,11 +65,11 @@ def replay_bytes(spec: Spec, transitions: int) -> int:
 
 def choose_placement(rows: int, spec: Spec, online: int) -> Literal["device", "host"]:
     """Where a dataset of this many rows and this many online transitions fit."""
-    free = _free_memory()
+    free = free_memory()
     return "device" if free is None or replay_bytes(spec, rows + online) < SHARE * free else "host"
 
 
-def _free_memory() -> int | None:
+def free_memory() -> int | None:
     """Free bytes on JAX's default device, if that is known."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Int, Key
 
 from ..agent import Agent, AgentConfig, Metrics, describe_agent
+from ..agent.skeleton import Skeleton
 from ..errors import RegistrationWarning, UnknownNameError, warn
 from ..keys import check_key, named_key
 from ..types import Batch, Spec, check_number, trainable
@@ -109,6 +110,34 @@ class Learner(eqx.Module):
             )
         return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=True))
 
+    def with_behaviour(self, behaviour: Agent | Sequence[Agent]) -> "Learner":
+        """The learner with another agent's flow, frozen; for several seeds, with one that all share or one for each.
+
+        The behaviour can be learned once, and then serve many critics, refiners, trust regions and tasks.
+
+        Raises:
+            ValueError: If the agent was built for another field or solver, or if its refiner trains the flow itself.
+        """
+        behaviours = [behaviour] if isinstance(behaviour, Agent) else list(behaviour)
+        if len(behaviours) not in (1, self.seeds or 1):
+            raise ValueError(
+                f"A learner of {self.seeds or 1} seed(s) needs one behaviour, or one for each seed, got "
+                f"{len(behaviours)}."
+            )
+        own = self.seed(0).agent
+        for given in behaviours:
+            if not isinstance(given, Agent):
+                raise TypeError(f"with_behaviour takes agents, such as learner.agent, got {type(given).__name__}.")
+            for name in ("field", "solver"):
+                if _kind(getattr(given, name)) != _kind(getattr(own, name)):
+                    raise ValueError(
+                        f"The behaviour's {name} is {_named(getattr(given, name))}, and the learner was created with "
+                        f"{_named(getattr(own, name))}: create it with the configuration of the behaviour's {name}."
+                    )
+        fields = [given.field for given in behaviours] * ((self.seeds or 1) // len(behaviours))
+        field = fields[0] if self.seeds is None else jax.tree.map(_stacked, *fields)
+        return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field=field)).freeze_field()
+
     def update(self, batch: Batch, *, key: Key[Array, ""]) -> tuple["Learner", Metrics]:
         """One gradient step on one batch, then the targets move. For one seed; use `jax.vmap` for several."""
         moved = self.agent.trained()
@@ -123,6 +152,21 @@ class Learner(eqx.Module):
             updates, state = optax.adam(self.learning_rate).update(gradients, state)
         agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
         return Learner(agent, eqx.combine(state, kept), self.step + 1, self.learning_rate), metrics
+
+
+def _kind(part: Any) -> Any:
+    """What two parts must have in common for one to take the other's place."""
+    arrays, rest = eqx.partition(part, eqx.is_array)
+    return Skeleton(rest), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)]
+
+
+def _named(part: Any) -> str:
+    shapes = [str(leaf.shape) for leaf in jax.tree.leaves(part) if eqx.is_array(leaf)]
+    return f"{type(part).__name__} of {' '.join(shapes)}" if shapes else repr(part)
+
+
+def _stacked(*leaves: Any) -> Any:
+    return jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0]
 
 
 def refusal(function: str, name: str, value: Any) -> str:

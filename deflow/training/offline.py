@@ -1,18 +1,20 @@
 """Offline training: many fused updates per dispatch, which draw their batches themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..agent import Metrics
+from ..behaviour import Proposals, States, proposal_source
+from ..behaviour.source import Sources
 from ..errors import DeflowWarning, warn
 from ..keys import check_key
-from ..replay import Dataset
+from ..replay import Dataset, Placement
 from ..types import Batch, check_number
 from .learner import Learner, refusal
 from .precision import Precision
-from .updates import FusedUpdates
+from .updates import FusedUpdates, batch_keys
 
 
 def train_offline(
@@ -24,6 +26,8 @@ def train_offline(
     batch_size: int = 256,
     updates_per_dispatch: int = 100,
     precision: Precision = "float32",
+    proposals: Proposals | Sequence[Proposals] | None = None,
+    placement: Placement = "auto",
 ) -> Iterator[tuple[int, Learner, Metrics]]:
     """Trains until the learner has made `steps` updates. Yields (updates made, learner, metrics) once per dispatch.
 
@@ -32,8 +36,13 @@ def train_offline(
     on `key` and i, so the result does not depend on `updates_per_dispatch`. For a learner of S seeds, `key`
     is a vector of S keys, and each metric has shape (S,).
 
+    With `proposals` of the learner's own flow (one, or one for each seed) no ODE is solved, and the flow is frozen: see
+    `deflow.draw_proposals` and `Learner.with_behaviour`. They lie on the device if they fit there, or as `placement`
+    says; the result is the same.
+
     Raises:
-        ValueError: If a size is below 1, the data's shapes are not the agent's, or the keys do not match.
+        ValueError: If a size is below 1, the data's shapes are not the agent's, the keys do not match, or the proposals
+            are of another flow, of other data, or too few.
     """
     check_key(key)
     for name, given, wanted in (("learner", learner, Learner), ("data", data, Batch)):
@@ -47,16 +56,49 @@ def train_offline(
     if key.shape != learner.step.shape:
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
+    if proposals is None:
+        source = Dataset(learner.agent.with_returns(data).on_device())
+        sources: Sources = lambda *_: source  # noqa: E731
+    else:
+        learner = learner.freeze_field()
+        states = States.of(data)
+        given = checked_proposals(learner, states, proposals)
+        sources = proposal_source(
+            learner.agent,
+            states,
+            given,
+            batch_size=batch_size,
+            keys=lambda made, count: batch_keys(key, jnp.arange(made, made + count)),
+            placement=placement,
+        )
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
-    source = Dataset(learner.agent.with_returns(data).on_device())
     done = int(jnp.max(learner.step))
     if done >= steps:
         warn_of_no_steps("updates", done, steps)
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
-        metrics = updates(source, jnp.asarray(count), key)
+        metrics = updates(sources(done, count), jnp.asarray(count), key)
         done += count
         yield done, updates.learner, metrics
+
+
+def checked_proposals(
+    learner: Learner, states: States, proposals: Proposals | Sequence[Proposals]
+) -> Sequence[Proposals]:
+    """The proposals for all seeds (one) or for each.
+
+    Raises:
+        ValueError: If they are of another flow, of other data, or too few for the critic's target.
+    """
+    given = [proposals] if isinstance(proposals, Proposals) else list(proposals)
+    if len(given) not in (1, learner.seeds or 1):
+        raise ValueError(
+            f"A learner of {learner.seeds or 1} seed(s) needs proposals that all share, or one set for each, got "
+            f"{len(given)}."
+        )
+    for seed in range(learner.seeds or 1):
+        given[seed % len(given)].check(learner.seed(seed).agent, states)
+    return given
 
 
 def warn_of_no_steps(what: str, done: int, steps: int) -> None:

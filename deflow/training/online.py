@@ -17,7 +17,7 @@ from ..types import Batch, check_number
 from .learner import Learner
 from .offline import warn_of_no_steps
 from .precision import Precision
-from .updates import FusedUpdates, batch_key
+from .updates import FusedUpdates, batch_keys
 
 _AHEAD = 32  # rounds whose draws are looked at together
 
@@ -105,23 +105,17 @@ class _Plan:
 
     def keys(self, done: int) -> Key[Array, " updates *seeds"]:
         """The keys of the next round's batches."""
-        return _batch_keys(self._key, jnp.arange(done, done + self._updates))
+        return batch_keys(self._key, jnp.arange(done, done + self._updates))
 
     def waits(self, done: int) -> bool:
         """Whether the next round's updates draw a transition that this round makes."""
         round_ = (done - self._first) // self._updates
         if not 0 <= round_ < len(self._waits):
-            keys = _batch_keys(self._key, jnp.arange(done, done + _AHEAD * self._updates))
+            keys = batch_keys(self._key, jnp.arange(done, done + _AHEAD * self._updates))
             keys = keys.reshape(_AHEAD, self._updates, *keys.shape[1:])
             self._waits = self._replay.waits(self._size, keys, self._replay.inserted, self._environments)
             self._first, round_ = done, 0
         return bool(self._waits[round_])
-
-
-@jax.jit
-def _batch_keys(key: Key[Array, "*seeds"], updates: Int[Array, " updates"]) -> Key[Array, " updates *seeds"]:
-    each = jax.vmap(batch_key, in_axes=(0, None)) if key.ndim else batch_key
-    return jax.vmap(each, in_axes=(None, 0))(key, updates)
 
 
 def _actions(

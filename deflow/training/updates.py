@@ -59,6 +59,13 @@ def batch_key(key: Key[Array, ""], update: Int[Array, ""]) -> Key[Array, ""]:
     return named_key(jax.random.fold_in(key, update), "batch")
 
 
+@jax.jit
+def batch_keys(key: Key[Array, "*seeds"], updates: Int[Array, " updates"]) -> Key[Array, " updates *seeds"]:
+    """The keys of several updates' batches."""
+    each = jax.vmap(batch_key, in_axes=(0, None)) if key.ndim else batch_key
+    return jax.vmap(each, in_axes=(None, 0))(key, updates)
+
+
 def _updates(
     learner: Learner, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""], batch_size: int
 ) -> tuple[Learner, Metrics]:

@@ -1,0 +1,34 @@
+"""The flow-matching loss on transitions that are not trained on: how good a behaviour is."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from ..agent import Agent
+from ..types import Batch
+
+ROWS = 4096
+"""Transitions that are looked at: the same ones, with the same noises and times, whenever it is asked."""
+
+
+class HeldOutLoss:
+    """Mean over held-out transitions of |v(o, x_t, t) - (x_1 - x_0)|^2 per action dimension
+    (arXiv 2601.10471, section 4), as a function of the agent.
+
+    Two values differ by what the field learned in between and not by what was drawn.
+    """
+
+    def __init__(self, validation: Batch):
+        rows = np.random.default_rng(0).permutation(len(validation))[:ROWS]
+        self._batch = validation[np.sort(rows)].on_device()
+
+    def __call__(self, agent: Agent) -> float:
+        """The loss of an agent of one seed."""
+        return float(_loss(agent, self._batch, jax.random.key(0)))
+
+
+@eqx.filter_jit
+def _loss(agent: Agent, batch: Batch, key: Key[Array, ""]) -> Array:
+    return jnp.asarray(agent.flow_loss(batch, key=key))

@@ -1,0 +1,162 @@
+"""Proposals drawn beforehand: K actions of a frozen behaviour flow for every state of a dataset.
+
+DeFlow's flow never sees the critic (arXiv 2601.10471, section 4), so what it proposes at a state is the same at every
+update once it is trained. Training then needs no ODE solve: it chooses among the K.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+from tqdm import tqdm
+
+from ..agent import Agent
+from ..keys import check_key
+from ..types import Batch, check_number, proposal_noise
+from .states import States
+
+ROWS = 1 << 15
+"""Proposals that are solved for together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposals:
+    """K proposals for each of a dataset's M states, and what they belong to."""
+
+    actions: np.ndarray
+    """Clipped to [-1, 1], float32 of shape (M, K, A); of a file, memory-mapped."""
+
+    key: Key[Array, ""]
+    """The key from which the noise of each is made again."""
+
+    behaviour: str
+    """Digest of the field and the solver that made them, see `behaviour_digest`."""
+
+    states: str
+    """Digest of the states that they were made for."""
+
+    def __repr__(self) -> str:
+        states, count, size = self.actions.shape
+        return f"Proposals({count} actions of size {size} for each of {states:,} states, {self.megabytes:.0f} MB)"
+
+    @property
+    def count(self) -> int:
+        """Number of proposals for a state, K."""
+        return self.actions.shape[1]
+
+    @property
+    def megabytes(self) -> float:
+        """Their size, in 1e6 bytes."""
+        return self.actions.size * self.actions.itemsize / 1e6
+
+    def first(self, count: int) -> "Proposals":
+        """The first `count` proposals of every state, which do not depend on how many there are."""
+        return dataclasses.replace(self, actions=self.actions[:, :count])
+
+    def check(self, agent: Agent, states: States) -> None:
+        """Check that the agent can be trained from these proposals.
+
+        Raises:
+            ValueError: If they are of another behaviour or of other states, or too few for the critic's target.
+        """
+        if agent.gradient_enters_solver:
+            raise ValueError(
+                f"The refiner {type(agent.refiner).__name__} trains the flow through the solver, so proposals drawn "
+                "beforehand would be of another flow: choose another refiner, or train without proposals."
+            )
+        needed = agent.critic.next_actions * agent.target_candidates
+        if self.count < needed:
+            raise ValueError(
+                f"The critic's target needs {needed} different proposals for a state, and there are {self.count}: draw "
+                f"at least {needed}."
+            )
+        if self.states != states.digest or len(self.actions) != len(states):
+            raise ValueError("The proposals were drawn for other data: draw them for these transitions.")
+        if self.behaviour != behaviour_digest(agent):
+            raise ValueError(
+                "The proposals are of another behaviour than the agent's: give the agent that field and solver "
+                "(learner.with_behaviour), or draw proposals from its own."
+            )
+
+
+def draw_proposals(agent: Agent, data: Batch, count: int, *, key: Key[Array, ""], progress: bool = True) -> Proposals:
+    """`count` proposals of the agent's flow for every state of a dataset, in memory.
+
+    Args:
+        agent: The agent whose field and solver propose. It has one seed.
+        data: N transitions in their original order, such as `task.train`.
+        count: Number of proposals for a state, K.
+        key: What the proposals' noises are made from.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: If `count` is less than 1, or the data's shapes are not the agent's.
+    """
+    check_key(key)
+    states = States.of(data)
+    check_drawing(agent, states, count)
+    actions = np.empty((len(states), count, agent.spec.action_size), np.float32)
+    with tqdm(total=len(states), desc="proposals", unit="state", disable=not progress) as bar:
+        for start, block in solved_blocks(agent, states, count, key=key):
+            actions[start : start + len(block)] = block
+            bar.update(len(block))
+    return Proposals(actions, key, behaviour_digest(agent), states.digest)
+
+
+def solved_blocks(
+    agent: Agent, states: States, count: int, *, key: Key[Array, ""], start: int = 0
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the first state, proposals (block, K, A)) from the state `start` on, which begins a block."""
+    size = block_size(count)
+    for first in range(start, len(states), size):
+        stop = min(first + size, len(states))
+        observations = states.observations(first, stop)
+        padding = [(0, size - len(observations)), *[(0, 0)] * (observations.ndim - 1)]
+        padded = np.pad(observations, padding)  # one program, and the same bits wherever a block ends
+        solved = _solve_block(agent, jnp.asarray(padded), jnp.arange(first, first + size), count, key)
+        yield first, np.asarray(solved)[: stop - first]
+
+
+def block_size(count: int) -> int:
+    """Number of states in a block."""
+    return max(ROWS // count, 1)
+
+
+def check_drawing(agent: Agent, states: States, count: int) -> None:
+    """Raises a `ValueError` for a count below 1, or data of another shape."""
+    check_number("draw_proposals", "count", count, int)
+    if count < 1:
+        raise ValueError(f"The number of proposals must be at least 1, got {count}.")
+    got, wanted = states.data.observation.shape[1:], agent.spec.observation_shape
+    if got != wanted:
+        raise ValueError(f"The agent was built for observations of shape {wanted}, but the dataset's have shape {got}.")
+
+
+def behaviour_digest(agent: Agent) -> str:
+    """SHA-256 of the field's arrays and the solver's settings: what determines a proposal, given its noise."""
+    found = hashlib.sha256(f"{type(agent.field).__name__} {agent.solver!r}".encode())
+    for leaf in jax.tree.leaves(agent.field):
+        if eqx.is_array(leaf):
+            array = np.asarray(leaf)
+            found.update(f"{array.shape} {array.dtype}".encode())
+            found.update(np.ascontiguousarray(array).data)
+        else:
+            found.update(repr(leaf).encode())
+    return found.hexdigest()
+
+
+@eqx.filter_jit
+def _solve_block(
+    agent: Agent, observations: Array, numbers: Int[Array, " states"], count: int, key: Key[Array, ""]
+) -> Float[Array, "states count action"]:
+    def one(observation: Array, number: Int[Array, ""]) -> Float[Array, "count action"]:
+        features, size = agent.field.encode(observation), agent.spec.action_size
+        noises = jax.vmap(lambda which: proposal_noise(key, number, which, size))(jnp.arange(count))
+        return jax.vmap(lambda noise: agent.propose(features, noise))(noises)
+
+    return jax.vmap(one)(observations, numbers)

@@ -1,0 +1,134 @@
+"""What offline training draws from, where proposals were drawn beforehand: transitions, and their states' proposals."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ..agent import Agent
+from ..data.n_step import last_rows
+from ..replay import AbstractSource, Placement
+from ..replay.placement import SHARE, free_memory
+from ..replay.sampling import Drawn
+from ..types import Batch, BatchProposals
+from .proposals import Proposals
+from .states import States
+
+Keys = Callable[[int, int], Key[Array, " updates *seeds"]]
+"""The keys of the batches of some updates: how many were made before them, and how many they are."""
+
+Sources = Callable[[int, int], AbstractSource]
+"""The source of these updates."""
+
+
+class ProposedDataset(AbstractSource):
+    """N transitions, drawn uniformly with replacement, and the proposals of all M states, on the device."""
+
+    data: Batch
+    here: Int[Array, " transitions"]
+    following: Int[Array, " transitions"]
+    actions: Float[Array, "*seeds states proposals action"]
+    key: Key[Array, "*seeds"]
+
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        rows = jax.random.randint(key, (size,), 0, len(self.data))
+        here, following = self.here[rows], self.following[rows]
+        proposals = BatchProposals(self.actions, self.key, here, here, following, following)
+        return dataclasses.replace(self.data[rows], proposals=proposals)
+
+    @property
+    def axes(self) -> "ProposedDataset":
+        """All seeds share the data; the proposals have an axis for seeds if each has its own."""
+        own = 0 if self.key.ndim else None
+        return ProposedDataset(None, None, None, own, own)  # pyright: ignore[reportArgumentType]
+
+
+def proposal_source(
+    agent: Agent,
+    states: States,
+    proposals: Sequence[Proposals],
+    *,
+    batch_size: int,
+    keys: Keys,
+    placement: Placement = "auto",
+) -> Sources:
+    """What trains `agent` on the states' data from these proposals, one for each seed, or one that all share.
+
+    They lie on the device if they fit there with the data, or as `placement` says; on the host the same ones are drawn,
+    and each dispatch is sent what its batches need.
+    """
+    data = states.data
+    following = states.following[last_rows(data, agent.n_step)]
+    transitions = agent.with_returns(data)
+    if placement == "auto":
+        placement = proposal_placement(data, proposals)
+    if placement == "host":
+        drawn = partial(_drawn_on_host, transitions, states.here, following, tuple(proposals), batch_size)
+        return lambda *updates: Drawn(drawn(keys(*updates)))
+    tables, noises = [proposed.actions for proposed in proposals], [proposed.key for proposed in proposals]
+    actions, key = (tables[0], noises[0]) if len(proposals) == 1 else (np.stack(tables), jnp.stack(noises))
+    here, after = jnp.asarray(states.here), jnp.asarray(following)
+    source = ProposedDataset(transitions.on_device(), here, after, jnp.asarray(actions), key)
+    return lambda *_: source
+
+
+def proposal_placement(data: Batch, proposals: Sequence[Proposals]) -> Placement:
+    """Where the proposals fit: on the device, or else on the host."""
+    arrays = [*(proposed.actions for proposed in proposals), data.observation, data.next_observation, data.action]
+    needed, free = sum(array.size * array.itemsize for array in arrays), free_memory()
+    return "device" if free is None or needed < SHARE * free else "host"
+
+
+def _drawn_on_host(
+    data: Batch,
+    here: np.ndarray,
+    following: np.ndarray,
+    proposals: tuple[Proposals, ...],
+    size: int,
+    keys: Key[Array, " updates *seeds"],
+) -> Batch:
+    """The batches of updates, with leading axes (updates, size), or (seeds, updates, size)."""
+    rows = np.asarray(_rows(size, len(data), keys))
+    if keys.ndim == 1:
+        return _gathered(data, here, following, proposals[0], rows)
+    seeds = [
+        _gathered(data, here, following, proposals[seed % len(proposals)], rows[:, seed])
+        for seed in range(keys.shape[1])
+    ]
+    return jax.tree.map(_stack, *seeds)
+
+
+def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: Proposals, rows: np.ndarray) -> Batch:
+    updates, size = rows.shape
+    numbers = np.concatenate([here[rows], following[rows]], axis=1)  # (updates, 2 size)
+    places = np.broadcast_to(np.arange(2 * size, dtype=np.int32), numbers.shape)
+    key = jnp.broadcast_to(proposals.key, (updates,))
+    columns = Batch(data.observation, data.action, data.reward, data.mask, data.next_observation)[rows]
+    return dataclasses.replace(
+        columns,
+        proposals=BatchProposals(
+            np.asarray(proposals.actions[numbers]),  # type: ignore[arg-type]
+            key,
+            places[:, :size],
+            numbers[:, :size],
+            places[:, size:],
+            numbers[:, size:],
+        ),
+    )
+
+
+def _stack(*leaves: Any) -> Any:
+    return jnp.stack(leaves) if eqx.is_array(leaves[0]) and isinstance(leaves[0], jax.Array) else np.stack(leaves)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _rows(size: int, count: int, keys: Key[Array, " updates *seeds"]) -> Int[Array, "updates *seeds size"]:
+    """The transitions that updates draw, as `ProposedDataset` does."""
+    one = lambda key: jax.random.randint(key, (size,), 0, count)  # noqa: E731
+    return (jax.vmap(jax.vmap(one)) if keys.ndim == 2 else jax.vmap(one))(keys)
