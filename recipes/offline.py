@@ -9,22 +9,23 @@ ALGORITHM is a name from docs/algorithms.md. It comes with settings for the task
 import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import jax
+import tyro
 
 import deflow
-from deflow import cli, report, runs
+from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
+from deflow.behaviour import HeldOutLoss
 from deflow.data.endings import Terminals
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
-from deflow.workers import graceful_interrupts
+from deflow.workers import Interrupt, graceful_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,16 @@ class Offline:
     rollbacks: int = 3
     """How often a seed may go back before it stops."""
 
+    proposals: int = 0
+    """Actions of the behaviour flow to draw for each state, once it is trained: then training needs no ODE solve.
+    0 trains the flow along with everything else, as the paper does."""
+
+    field_steps: int = 500_000
+    """With --proposals: updates of the flow alone, before anything else is trained."""
+
+    behaviour: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = ()
+    """Finished runs whose flow to use, frozen, instead of training one: one for all seeds, or one for each."""
+
     precision: Precision = "float32"
     """Precision of the networks' matrix products."""
 
@@ -104,9 +115,21 @@ class Offline:
     """A run to continue, with its own options; steps, intervals, workers and folders may be changed."""
 
     def __post_init__(self):
-        for name in ("rows", "steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"):
+        for name in (
+            "rows",
+            "steps",
+            "field_steps",
+            "batch_size",
+            "eval_every",
+            "episodes",
+            "log_every",
+            "save_every",
+            "keep",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+        if self.proposals < 0:
+            raise ValueError(f"--proposals must be at least 0, got {self.proposals}.")
         if self.data not in ("official", "collected") and self.resume is None:
             object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))  # it is recorded
         if not self.learning_rate > 0:
@@ -127,6 +150,7 @@ QUICKSTART = Offline(
     data="collected",
     rows=200_000,
     steps=16_000,
+    field_steps=60_000,
     eval_every=4_000,
     episodes=50,
     log_every=200,
@@ -143,27 +167,9 @@ MAY_CHANGE = {
 
 def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
     """The defaults that follow from the algorithm, the task and the budget, or from the run to be continued."""
-    return suggested(arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART)
-
-
-def suggested(
-    arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any
-) -> tuple[Any, deflow.AgentConfig, str]:
-    """The same for any recipe that trains. `kind` is its class of options."""
-    cli.import_files(cli.peek(arguments, "--import"))
-    if resumed := cli.peek(arguments, "--resume"):
-        run = deflow.Run.open(resumed[-1])
-        return *cli.recorded_options(run, kind, recipe), run.algorithm
-    named = arguments and not arguments[0].startswith("-") and ":" not in arguments[0]
-    algorithm = deflow.agent.algorithm_name(arguments[0] if named else "deflow")
-    settings = deflow.task_settings((cli.peek(arguments, "--env") or [Offline.env])[-1])
-    if cli.peek(arguments, "--budget")[-1:] == ["quickstart"]:
-        width, depth = QUICKSTART_NETWORK["width"], QUICKSTART_NETWORK["depth"]
-        return quickstart, deflow.agent_config(algorithm, settings=settings, width=width, depth=depth), algorithm
-    config = deflow.agent_config(algorithm, settings=settings)
-    if isinstance(config.critic, deflow.critics.FlowCriticConfig):
-        paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
-    return dataclasses.replace(paper, steps=settings.steps), config, algorithm
+    return cli.suggested(
+        arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART, network=QUICKSTART_NETWORK
+    )
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
@@ -172,18 +178,21 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     cli.check_unchanged(options, config, MAY_CHANGE)
     task = load(options, config)
     config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
+    behaviours = cli.open_behaviours(options, config, task)
     start = TrainingState(*fresh_learner(options, config, task))
-    group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline")
-    facts = first_screen(options, task, start.learner, config, algorithm, group, bound)
+    group = cli.open_runs(
+        options, config, algorithm, task, start.learner, recipe="offline", **(behaviours.record if behaviours else {})
+    )
+    facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
     cli.print_facts("DeFlow, offline", facts)
-    with (
-        graceful_interrupts() as interrupt,
-        deflow.Evaluator(task, workers=options.workers) as evaluator,
-        Session(group, schedule(options), evaluator, interrupt) as session,
-    ):
+    with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
         evaluator.check(interrupt)
-        train(options, task, session, session.begin(start))
-    finish(session, seconds=time.perf_counter() - started)
+        proposals = None
+        if behaviours is not None:
+            start, proposals = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
+        with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
+            train(options, task, session, session.begin(start), proposals)
+    cli.finish(session, seconds=time.perf_counter() - started)
     sys.exit(interrupt.code or session.code)
 
 
@@ -195,6 +204,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     source = None if options.resume else options.source  # a missing file is refused before anything is made
     environment = deflow.Environment(options.env, options.success_timing)
     with_placeholder_bound(config).check(environment.spec())
+    cli.check_staged(options, config, environment.spec())
     if options.resume is None:
         runs.writable_directory(options.output_dir)
     elif (task := cli.continued_task(options)) is not None:
@@ -215,7 +225,53 @@ def schedule(options: Offline) -> Schedule:
     return Schedule(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Schedule)})
 
 
-def train(options: Offline, task: deflow.Task, session: Session, state: TrainingState) -> TrainingState:
+def held_out(task: deflow.Task) -> HeldOutLoss | None:
+    """The flow's loss on the task's validation data, if there is any."""
+    return None if task.validation is None else HeldOutLoss(task.validation)
+
+
+def learn_behaviour(
+    options: Offline,
+    task: deflow.Task,
+    behaviours: cli.Behaviours,
+    start: TrainingState,
+    run: deflow.Run,
+    evaluator: deflow.Evaluator,
+    interrupt: Interrupt,
+) -> tuple[TrainingState, list[deflow.Proposals] | None]:
+    """The flow alone, unless it is given, and its proposals: what the learner starts from. `run` is what is continued
+    after an interrupt."""
+    if behaviours.own:
+        group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
+        config = deflow.agent.restore_agent(group.runs[0].config["agent"])
+        alone = TrainingState(*fresh_learner(own, config, task))
+        with Session(group, schedule(own), evaluator, interrupt, held_out=held_out(task), continued_by=run) as session:
+            train(own, task, session, session.begin(alone), phase="behaviour")
+        if session.interrupted:
+            sys.exit(interrupt.code)
+        if session.group.stopped:
+            raise FloatingPointError(" ".join(session.failures))
+    agents = behaviours.agents()
+    learner = start.learner.with_behaviour(agents)
+    if options.proposals == 0:
+        return dataclasses.replace(start, learner=learner), None
+    try:
+        proposals = behaviours.proposals(agents, task, options.proposals, interrupt=interrupt)
+    except deflow.errors.ProposalsInterrupted as interruption:
+        cli.say(f"{interruption} Go on with: {runs.resume_command(run)}")
+        sys.exit(interrupt.code)
+    return dataclasses.replace(start, learner=learner), proposals
+
+
+def train(
+    options: Offline,
+    task: deflow.Task,
+    session: Session,
+    state: TrainingState,
+    proposals: list[deflow.Proposals] | None = None,
+    *,
+    phase: str = "training",
+) -> TrainingState:
     """Runs the updates, while the session logs, evaluates and saves."""
 
     def updates(state: TrainingState, per_dispatch: int) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
@@ -227,70 +283,16 @@ def train(options: Offline, task: deflow.Task, session: Session, state: Training
             batch_size=options.batch_size,
             updates_per_dispatch=per_dispatch,
             precision=options.precision,
+            proposals=proposals,
         )
 
     return session.follow(
         lambda state: updates(state, session.schedule.dispatch_size),
         state,
         last=options.steps,
-        phase="training",
+        phase=phase,
         one_by_one=lambda state: updates(state, 1),
     )
-
-
-# --- what is printed
-
-
-def first_screen(
-    options: Offline,
-    task: deflow.Task,
-    learner: deflow.Learner,
-    config: deflow.AgentConfig,
-    algorithm: str,
-    group: runs.RunGroup,
-    bound: str | None,
-) -> dict[str, str]:
-    """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
-    data, spec, device = task.provenance, task.spec, jax.devices()[0]
-    family = deflow.task_settings(options.env).borrowed_from
-    limit = "" if task.environment.limited else " (cut off there: the environment has no time limit)"
-    borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
-    return {
-        "task": f"{task.name}{borrowed}",
-        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
-        f"episodes up to {spec.horizon} steps{limit}",
-        "data": f"{len(task.train):,} transitions in {cli.counted(task.trajectories, 'trajectory', 'trajectories')}; "
-        f"{task.endings}",
-        "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
-        "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
-        "parts": cli.parts_in_words(config),
-        **({"trust region": bound} if bound else {}),
-        "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
-        "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
-        f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": f"{cli.counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
-        "files": "\n".join(str(run.path) for run in group.runs),
-    }
-
-
-def finish(session: Session, *, seconds: float) -> None:
-    """The table, the picture, and the next command."""
-    paths = [run.path for run in session.group.runs]
-    cli.say(*(f"not kept: {failure}" for failure in session.failures))
-    cli.show(report.results_table(paths))
-    try:
-        pictures = [report.learning_curve([path], path / "report.png") for path in paths]
-        if len(paths) > 1:
-            together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
-            pictures = [report.learning_curve(paths, together)]
-        cli.say(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
-    except deflow.errors.ReportError as error:  # interrupted before the first row, or the folder is gone
-        cli.say(f"Time: {seconds / 60:.1f} min. No picture: {error}")
-    if not session.interrupted:
-        imports = session.group.runs[0].config["options"].get("import_", ())
-        flags = ["--import", *imports] if imports else []
-        cli.say(f"Next: {cli.command('evaluate', paths[0], '--episodes', 100, *flags)}")
 
 
 if __name__ == "__main__":

@@ -95,8 +95,13 @@ MAY_CHANGE = offline.MAY_CHANGE - {"steps"} | {"online_steps", "overlap", "place
 
 def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig, str]:
     """As in offline.py; with --from, what those runs were made with."""
-    options, config, algorithm = offline.suggested(
-        arguments, OfflineToOnline, "offline_to_online", paper=OfflineToOnline(), quickstart=QUICKSTART
+    options, config, algorithm = cli.suggested(
+        arguments,
+        OfflineToOnline,
+        "offline_to_online",
+        paper=OfflineToOnline(),
+        quickstart=QUICKSTART,
+        network=offline.QUICKSTART_NETWORK,
     )
     given = [deflow.Run.open(path) for path in cli.peek(arguments, "--from")]
     if not given:
@@ -111,6 +116,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     task = offline.load(options, config)
     config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
     replay.check_capacity(len(task.train), options.capacity, options.sampling)
+    behaviours = cli.open_behaviours(options, config, task)
     start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
     taken = learned(options, config, task, start) if options.from_ and options.resume is None else None
     group = cli.open_runs(
@@ -121,23 +127,28 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         start.learner,
         recipe="offline_to_online",
         online_from=options.steps,
+        **(behaviours.record if behaviours else {}),
     )
-    facts = offline.first_screen(options, task, start.learner, config, algorithm, group, bound)
+    facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
     cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
         start, step = taken or learned(options, config, task, start), options.steps
         take_over_logs(options, group)
-    with (
-        graceful_interrupts() as interrupt,
-        deflow.Evaluator(task, workers=options.workers) as evaluator,
-        Session(group, offline.schedule(options), evaluator, interrupt) as session,
-    ):
+    with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
         evaluator.check(interrupt)
-        state = session.begin(start, step)
-        state = offline.train(options, task, session, state)
-        if not session.interrupted:
-            interact(options, task, session, state, interrupt)
-    offline.finish(session, seconds=time.perf_counter() - began)
+        proposals = None
+        if behaviours is not None:
+            start, proposals = offline.learn_behaviour(
+                options, task, behaviours, start, group.runs[0], evaluator, interrupt
+            )
+        with Session(
+            group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
+        ) as session:
+            state = session.begin(start, step)
+            state = offline.train(options, task, session, state, proposals)
+            if not session.interrupted:
+                interact(options, task, session, state, interrupt)
+    cli.finish(session, seconds=time.perf_counter() - began)
     sys.exit(interrupt.code or session.code)
 
 

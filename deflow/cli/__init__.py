@@ -1,6 +1,16 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
+from .behaviours import (
+    Behaviours,
+    behaviour_config,
+    behaviour_options,
+    check_staged,
+    open_behaviours,
+)
+from .defaults import suggested
+from .ending import finish
+from .first_screen import first_screen
 from .help import field_docstrings
 from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
@@ -17,9 +27,13 @@ from .screen import command, counted, parts_in_words, print_facts, say, show
 
 __all__ = [
     "USAGE_ERROR",
+    "Behaviours",
     "Command",
     "Import",
+    "behaviour_config",
+    "behaviour_options",
     "check_data",
+    "check_staged",
     "check_unchanged",
     "command",
     "continued_task",
@@ -27,8 +41,11 @@ __all__ = [
     "describe_options",
     "fail",
     "field_docstrings",
+    "finish",
+    "first_screen",
     "import_files",
     "one_sentence",
+    "open_behaviours",
     "open_runs",
     "parse",
     "parts_in_words",
@@ -40,4 +57,5 @@ __all__ = [
     "run_plain",
     "say",
     "show",
+    "suggested",
 ]

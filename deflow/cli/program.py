@@ -16,7 +16,15 @@ from rich.markup import escape
 
 from ..agent import AgentConfig
 from ..environments import import_file
-from ..errors import EvaluationError, InteractionError, ReportError, RunError, UnknownNameError, UsageError
+from ..errors import (
+    EvaluationError,
+    InteractionError,
+    ProposalsError,
+    ReportError,
+    RunError,
+    UnknownNameError,
+    UsageError,
+)
 from .arguments import check_flags, flags_of
 from .help import print_options, print_usage
 from .parsing import parse
@@ -115,7 +123,7 @@ def one_sentence() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interruption:
         fail(interruption if str(interruption) else "interrupted.", 130)
-    except (ValueError, UnknownNameError, RunError) as error:
+    except (ValueError, UnknownNameError, RunError, ProposalsError) as error:
         fail(error)
     except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
         fail(error, 1)

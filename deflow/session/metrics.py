@@ -1,11 +1,13 @@
 """Metrics between two rows of the log, kept on the device until they are needed, then averaged."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from ..agent import Metrics
+from ..agent import Agent, Metrics
 from ..runs import Window
+from ..training import Learner
 from ..training.faults import Fault, metric_faults
 
 EXPLORATION = {
@@ -18,10 +20,12 @@ EXPLORATION = {
 
 
 class PendingMetrics:
-    """The metrics of `seeds` seeds since the last row."""
+    """The metrics of `seeds` seeds since the last row; and in each row the flow's loss on held-out data, if there is a
+    function that gives it."""
 
-    def __init__(self, seeds: int):
+    def __init__(self, seeds: int, held_out: Callable[[Agent], float] | None = None):
         self._seeds = seeds
+        self._held_out = held_out
         self._window = Window(seeds, totals=["exploration/episodes"])
         self._pending: list[tuple[int, Metrics]] = []
 
@@ -40,9 +44,13 @@ class PendingMetrics:
             self._window.add({EXPLORATION[name]: values for name, values in ended.items()}, skip_nan=True)
         return faults
 
-    def rows(self) -> list[dict[str, float]]:
-        """One row per seed, from the metrics taken since the last call."""
-        return self._window.rows()
+    def rows(self, learner: Learner) -> list[dict[str, float]]:
+        """One row per seed, from the metrics taken since the last call, and the held-out loss of a flow in training."""
+        rows = self._window.rows()
+        if self._held_out is not None and not learner.agent.field_frozen:
+            for seed, row in enumerate(rows):
+                row["validation/flow_loss"] = self._held_out(learner.seed(seed).agent)
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """The metrics that were taken but are not in a row yet, for a checkpoint's notes."""

@@ -4,55 +4,51 @@ import contextlib
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from ..agent import Metrics
+from ..agent import Agent
 from ..errors import EvaluationError, EvaluationInterrupted, InteractionError
 from ..evaluation import Evaluator
 from ..keys import named_key
-from ..runs import RunGroup, resume_command
-from ..training import Learner
+from ..runs import Run, RunGroup, resume_command
 from ..training.faults import Fault, first_faults, parameter_faults
 from .metrics import PendingMetrics
+from .phase import Capture, Loop, Phase
 from .progress import ExpectedTime
 from .schedule import Schedule
 from .state import Online, TrainingState, blank, sizes, with_key
-
-Loop = Callable[[TrainingState], Iterator[tuple[int, Learner, Metrics]]]
-"""Maps a state to a training loop that continues from it: (step, learner, metrics) per dispatch or round."""
-
-Capture = Callable[[], tuple[Online, ...]]
-"""Returns the current state of the online phase."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Phase:
-    """A training loop and its last step: the arguments of `Session.follow`."""
-
-    loop: Loop
-    last: int
-    capture: Capture
-    one_by_one: Loop | None
 
 
 class Session:
     """Runs that are trained together, from `begin` to `close`."""
 
-    def __init__(self, group: RunGroup, schedule: Schedule, evaluator: Evaluator, interrupt: threading.Event):
+    def __init__(
+        self,
+        group: RunGroup,
+        schedule: Schedule,
+        evaluator: Evaluator,
+        interrupt: threading.Event,
+        *,
+        held_out: Callable[[Agent], float] | None = None,
+        continued_by: Run | None = None,
+    ):
+        """`held_out` gives the flow's loss on held-out data, for train.csv; `continued_by` is the run to continue after
+        an interrupt, if it is not one of these."""
         self.group = group
         self.schedule = schedule
         self.step = 0
         """The current step: updates made offline, then environment steps."""
         self.interrupted = False
         self._evaluator = evaluator
+        self._continued_by = continued_by or group.runs[0]
         self._interrupt = interrupt
         self._seeds = [run.seed for run in group.runs]
         self._rollbacks = [0] * len(self._seeds)
-        self._metrics = PendingMetrics(len(self._seeds))
+        self._metrics = PendingMetrics(len(self._seeds), held_out)
         self._saved = -1
         self._owes_evaluation = False
         self._start: tuple[int, TrainingState]
@@ -86,7 +82,7 @@ class Session:
         """
         if self.step >= last and not self._owes_evaluation:
             return state
-        stretch = _Phase(loop, last, capture, one_by_one)
+        stretch = Phase(loop, last, capture, one_by_one)
         with tqdm(total=last, initial=self.step, desc=phase, unit="step", smoothing=0.05) as bar:
             if self._owes_evaluation and not self._ends():  # a start, or it was due when training was interrupted
                 self._evaluate(state, bar)
@@ -122,7 +118,7 @@ class Session:
 
     # --- one stretch of the loop
 
-    def _train(self, phase: _Phase, state: TrainingState, bar: tqdm) -> TrainingState:
+    def _train(self, phase: Phase, state: TrainingState, bar: tqdm) -> TrainingState:
         """Follows the loop to its end, or to an interrupt.
 
         Raises:
@@ -141,7 +137,7 @@ class Session:
                     self._check(phase, before, state, bar, parameters=look)
                 expected.tell(step)
                 if due.log:
-                    self.group.log(step, self._metrics.rows())
+                    self.group.log(step, self._metrics.rows(state.learner))
                 self._owes_evaluation |= due.evaluation
                 if due.save or ends:  # before an evaluation, which may take long or fail
                     self._save(state, phase.capture())
@@ -173,9 +169,7 @@ class Session:
 
     # --- numbers that are not finite
 
-    def _check(
-        self, phase: _Phase, before: TrainingState, state: TrainingState, bar: tqdm, *, parameters: bool
-    ) -> None:
+    def _check(self, phase: Phase, before: TrainingState, state: TrainingState, bar: tqdm, *, parameters: bool) -> None:
         """Looks for numbers that are not finite in the metrics since the last call and, with `parameters`, in all
         parameters."""
         faults = self._metrics.take()
@@ -288,7 +282,7 @@ class Session:
     def _farewell(self) -> str:
         run, saved = self.group.runs[0], self.group.has_saved(self.step)
         what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
-        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(run)}"
+        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(self._continued_by)}"
 
 
 class _WentBack(Exception):  # noqa: N818 - no error

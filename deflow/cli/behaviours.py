@@ -1,0 +1,220 @@
+"""The behaviours that a recipe trains from: learned first, by runs of their own, or those of runs that are given."""
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ..agent import Agent, AgentConfig, agent_config, describe_spec, restore_agent, with_placeholder_bound
+from ..agent.proposing import needs_proposals
+from ..behaviour import Proposals, States, open_proposals
+from ..data import Task
+from ..errors import RunError
+from ..keys import named_key
+from ..runs import Run, RunGroup, load_learner, resume_command
+from ..runs.loading import create_runs
+from ..training import Learner
+from ..types import Spec, placeholder_data
+from .resuming import check_data, describe_options
+
+
+@dataclasses.dataclass(frozen=True)
+class Behaviours:
+    """The runs whose flows a training uses, frozen: one that all seeds share, or one for each."""
+
+    runs: tuple[Run, ...]
+    """Their directories."""
+
+    own: bool
+    """Whether the training learns them itself, as its first phase."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the runs of the training record about them."""
+        return {"behaviour": {"runs": [str(run.path) for run in self.runs], "own": self.own}}
+
+    def agents(self) -> list[Agent]:
+        """The agents whose flows these are, of the newest checkpoints."""
+        return [load_learner(run)[0].agent for run in self.runs]
+
+    def proposals(
+        self,
+        agents: Sequence[Agent],
+        task: Task,
+        count: int,
+        *,
+        interrupt: threading.Event,
+    ) -> list[Proposals]:
+        """`count` proposals for every state of the task's data from each behaviour, drawn unless they are there.
+
+        Raises:
+            ProposalsError: If a file is damaged or cannot be written.
+            ProposalsInterrupted: If `interrupt` is set before all are drawn.
+        """
+        states = States.of(task.train)
+        return [
+            open_proposals(run.path / FOLDER, agent, states, count, key=proposals_key(run), interrupt=interrupt)
+            for run, agent in zip(self.runs, agents, strict=True)
+        ]
+
+
+FOLDER = "proposals"
+"""Where a behaviour's proposals lie, in its run's directory."""
+
+
+def proposals_key(run: Run) -> jax.Array:
+    """The key of a run's proposals: the same for whoever trains from them, so that all share the file."""
+    return named_key(jax.random.key(run.seed), "proposals")
+
+
+def behaviour_config(run: str | Path, config: AgentConfig) -> AgentConfig:
+    """The configuration with the encoder, the field and the solver of a run."""
+    described = restore_agent(Run.open(run).config["agent"])
+    return dataclasses.replace(config, encoder=described.encoder, field=described.field, solver=described.solver)
+
+
+def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours | None:
+    """The behaviours of a recipe's training: those it began with, those given by `options.behaviour`, or new runs of
+    flow-bc for `options.field_steps` updates. None if the flow is trained jointly.
+
+    Raises:
+        ValueError: If a run is of other data or sizes, or its flow is not a behaviour.
+        RunError: If a run is missing or not finished, or cannot be made.
+    """
+    if options.resume is not None:
+        continued = Run.open(options.resume)
+        recorded = continued.config.get("behaviour")
+        if recorded is None:
+            return None
+        return Behaviours(tuple(_moved(continued, Path(path)) for path in recorded["runs"]), recorded["own"])
+    if options.behaviour:
+        return Behaviours(tuple(_given(path, options, task) for path in options.behaviour), own=False)
+    if options.proposals == 0:
+        return None
+    return Behaviours(tuple(_new(options, config, task).runs), own=True)
+
+
+def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
+    """Refuse what a frozen flow cannot serve, before any work.
+
+    Raises:
+        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals.
+    """
+    if options.behaviour and len(options.behaviour) not in (1, len(options.seeds)):
+        raise ValueError(
+            f"--behaviour takes one run for all seeds or one for each of the {len(options.seeds)}, got "
+            f"{len(options.behaviour)}."
+        )
+    if not (options.proposals or options.behaviour):
+        return
+    what = "--proposals" if options.proposals else "--behaviour"
+    agent = _outline(config, spec)
+    if agent.gradient_enters_solver:
+        raise ValueError(
+            f"{what} has a frozen flow, but the refiner {type(agent.refiner).__name__} trains the flow through the "
+            "solver: choose another refiner, or leave it out."
+        )
+    if not any(needs_proposals(agent)):
+        if not jax.tree.leaves(eqx.filter(dataclasses.replace(agent, field=None), lambda leaf: hasattr(leaf, "dtype"))):
+            raise ValueError(f"{what} leaves nothing to train: this agent is a flow and nothing else. Leave it out.")
+        if options.proposals:
+            raise ValueError(
+                "--proposals has no effect here: neither the critic nor the refiner asks for proposals in training. "
+                "Leave it out, or give --behaviour RUN to train with that flow."
+            )
+    needed = agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
+    if 0 < options.proposals < needed:
+        raise ValueError(
+            f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
+            f"state, got {options.proposals}."
+        )
+
+
+def behaviour_options(options: Any) -> Any:
+    """The options of the behaviour's own runs."""
+    steps = options.field_steps
+    changes = {"steps": steps, "eval_every": steps, "proposals": 0, "behaviour": (), "resume": None}
+    return dataclasses.replace(options, **changes)
+
+
+def behaviour_facts(options: Any, task: Task, behaviours: Behaviours) -> dict[str, str]:
+    """Lines of the first screen: where the flow comes from, and its proposals."""
+    many = len(behaviours.runs) > 1
+    if behaviours.own:
+        learned = f"{options.field_steps:,} updates of the flow alone, then frozen"
+    else:
+        learned = "the frozen flow of " + " and ".join(
+            f"{run.algorithm} at step {max(run.checkpoints.steps(), default=0):,}" for run in behaviours.runs
+        )
+    facts = {"behaviour": "\n".join([learned, *(str(run.path) for run in behaviours.runs)])}
+    if options.proposals:
+        states = len(States.of(task.train))
+        size = 4 * states * options.proposals * task.spec.action_size * len(behaviours.runs) / 1e6
+        where = "\n".join(str(run.path / FOLDER) for run in behaviours.runs)
+        facts["proposals"] = (
+            f"{options.proposals} for each of {states:,} states{' and behaviours' * many}, {size:,.0f} MB, in\n{where}"
+        )
+    else:
+        facts["proposals"] = "none: a fresh ODE solve in every update"
+    return facts
+
+
+def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
+    alone = dataclasses.replace(
+        agent_config("flow-bc"), encoder=config.encoder, field=config.field, solver=config.solver
+    )
+    learner = Learner.create(alone, task.spec, task.train, learning_rate=options.learning_rate, key=jax.random.key(0))
+    own = behaviour_options(options)
+    return create_runs(
+        options.output_dir,
+        task,
+        alone,
+        learner,
+        algorithm="flow-bc",
+        seeds=options.seeds,
+        keep=options.keep,
+        recipe="offline",
+        options=describe_options(own),
+        evaluation={"episodes": options.episodes},
+    )
+
+
+def _given(path: Path, options: Any, task: Task) -> Run:
+    run = Run.open(path)
+    check_data(run, task)
+    wanted, got = describe_spec(task.spec), run.config["spec"]
+    for name in ("observation_shape", "action_size", "observation_dtype"):
+        if list(_as_list(got[name])) != list(_as_list(wanted[name])):
+            raise ValueError(
+                f"{run.path} has {name.replace('_', ' ')} {got[name]}, and {task.name} has {wanted[name]}: give a run "
+                "of the same environment."
+            )
+    steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
+    if steps < min(last, 1) or ("recipe" in run.config and steps < last):
+        raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
+    if _outline(restore_agent(run.config["agent"]), task.spec).gradient_enters_solver:
+        raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
+    return run
+
+
+def _moved(run: Run, path: Path) -> Run:
+    """A behaviour's run where it lay, or beside the continued run's folder, if both moved together."""
+    beside = run.path.parents[1] / path.parent.name / path.name
+    places = [place for place in (path, beside) if place.is_dir()]
+    if not places:
+        raise RunError(f"{run.path} trains from the behaviour in {path}, which is missing: restore it from a copy.")
+    return Run.open(places[0])
+
+
+def _outline(config: AgentConfig, spec: Spec) -> Agent:
+    """An agent with these parts, with shapes in place of arrays: its structure is what is asked about."""
+    config = with_placeholder_bound(config)
+    return eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

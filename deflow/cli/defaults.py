@@ -1,0 +1,37 @@
+"""The defaults of a recipe that trains, which depend on some of its arguments."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..agent import AgentConfig, agent_config, algorithm_name, task_settings
+from ..critics import FlowCriticConfig
+from ..runs import Run
+from .arguments import peek
+from .behaviours import behaviour_config
+from .program import import_files
+from .resuming import recorded_options
+
+
+def suggested(
+    arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any, network: Mapping[str, int]
+) -> tuple[Any, AgentConfig, str]:
+    """The options, the agent and the algorithm's name that follow from the algorithm, the task and the budget, or from
+    the run to be continued. `kind` is the recipe's class of options, and `network` are the quickstart's sizes."""
+    import_files(peek(arguments, "--import"))
+    if resumed := peek(arguments, "--resume"):
+        run = Run.open(resumed[-1])
+        return *recorded_options(run, kind, recipe), run.algorithm
+    named = arguments and not arguments[0].startswith("-") and ":" not in arguments[0]
+    algorithm = algorithm_name(arguments[0] if named else "deflow")
+    settings = task_settings((peek(arguments, "--env") or [paper.env])[-1])
+    quick = peek(arguments, "--budget")[-1:] == ["quickstart"]
+    width, depth = (network["width"], network["depth"]) if quick else (None, None)
+    config = agent_config(algorithm, settings=settings, width=width, depth=depth)
+    if given := peek(arguments, "--behaviour"):
+        config = behaviour_config(given[0], config)
+    if quick:
+        return quickstart, config, algorithm
+    if isinstance(config.critic, FlowCriticConfig):
+        paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
+    return dataclasses.replace(paper, steps=settings.steps), config, algorithm

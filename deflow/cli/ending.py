@@ -1,0 +1,25 @@
+"""The end of a training: its table, its pictures, and the next command."""
+
+from .. import report
+from ..errors import ReportError
+from ..session import Session
+from .screen import command, say, show
+
+
+def finish(session: Session, *, seconds: float) -> None:
+    """The table, the picture, and the next command."""
+    paths = [run.path for run in session.group.runs]
+    say(*(f"not kept: {failure}" for failure in session.failures))
+    show(report.results_table(paths))
+    try:
+        pictures = [report.learning_curve([path], path / "report.png") for path in paths]
+        if len(paths) > 1:
+            together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
+            pictures = [report.learning_curve(paths, together)]
+        say(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
+    except ReportError as error:  # interrupted before the first row, or the folder is gone
+        say(f"Time: {seconds / 60:.1f} min. No picture: {error}")
+    if not session.interrupted:
+        imports = session.group.runs[0].config["options"].get("import_", ())
+        flags = ["--import", *imports] if imports else []
+        say(f"Next: {command('evaluate', paths[0], '--episodes', 100, *flags)}")

@@ -1,0 +1,48 @@
+"""The first screen of a training: what is about to happen, on which data, and where the results go."""
+
+import os
+from typing import Any
+
+import jax
+
+from ..agent import AgentConfig, task_settings
+from ..data import Task
+from ..runs import RunGroup
+from ..training import Learner
+from .behaviours import Behaviours, behaviour_facts
+from .screen import counted, parts_in_words
+
+
+def first_screen(
+    options: Any,
+    task: Task,
+    learner: Learner,
+    config: AgentConfig,
+    algorithm: str,
+    group: RunGroup,
+    bound: str | None,
+    behaviours: Behaviours | None,
+) -> dict[str, str]:
+    """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
+    data, spec, device = task.provenance, task.spec, jax.devices()[0]
+    family = task_settings(options.env).borrowed_from
+    limit = "" if task.environment.limited else " (cut off there: the environment has no time limit)"
+    borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
+    return {
+        "task": f"{task.name}{borrowed}",
+        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
+        f"episodes up to {spec.horizon} steps{limit}",
+        "data": f"{len(task.train):,} transitions in {counted(task.trajectories, 'trajectory', 'trajectories')}; "
+        f"{task.endings}",
+        "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
+        "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
+        "parts": parts_in_words(config),
+        **({"trust region": bound} if bound else {}),
+        "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
+        **(behaviour_facts(options, task, behaviours) if behaviours else {}),
+        "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
+        f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
+        "evaluation": f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
+        "files": "\n".join(str(run.path) for run in group.runs),
+    }
