@@ -108,22 +108,22 @@ class Batch(eqx.Module):
 class BatchProposals(eqx.Module):
     """Where a batch's B transitions find the K proposals of s and of s', drawn beforehand."""
 
-    actions: Float[Array, "places proposals action"]
+    actions: Float[Array | np.ndarray, "places proposals action"]
     """A table of proposals: of all states of the dataset, or of those that the batch needs."""
 
     key: Key[Array, ""]
     """The key of the noises, see `proposal_noise`."""
 
-    place: Int[Array, " batch"]
+    place: Int[Array | np.ndarray, " batch"]
     """Place of s in the table."""
 
-    number: Int[Array, " batch"]
+    number: Int[Array | np.ndarray, " batch"]
     """Number of s among the dataset's states."""
 
-    next_place: Int[Array, " batch"]
+    next_place: Int[Array | np.ndarray, " batch"]
     """Place of s' in the table."""
 
-    next_number: Int[Array, " batch"]
+    next_number: Int[Array | np.ndarray, " batch"]
     """Number of s' among the dataset's states."""
 
 

@@ -113,7 +113,7 @@ def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: P
     return dataclasses.replace(
         columns,
         proposals=BatchProposals(
-            np.asarray(proposals.actions[numbers]),  # type: ignore[arg-type]
+            np.asarray(proposals.actions[numbers]),
             key,
             places[:, :size],
             numbers[:, :size],
