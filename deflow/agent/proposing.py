@@ -65,7 +65,7 @@ def held(tree: Any) -> Any:
 
 
 def _choose(
-    drawn: BatchProposals, places: Int[Array, " batch"], numbers: Int[Array, " batch"], count: int, *, key
+    drawn: BatchProposals, places: Any, numbers: Any, count: int, *, key: Key[Array, ""]
 ) -> tuple[Float[Array, "batch {count} action"], Float[Array, "batch {count} action"]]:
     """The noises and proposals of `count` different ones of each state's K."""
     size = drawn.actions.shape[1]
