@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..errors import ReportError
 from .labels import labels
-from .reading import RunFiles
+from .reading import RunFiles, shared_behaviours
 from .statistics import Estimate, interquartile_mean, mean
 from .table import estimate_text
 
@@ -155,6 +155,7 @@ def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
                     f"Seed {seed} of {line.label} on {line.task} appears {count} times: repeated seeds are not "
                     "independent; give only one of them."
                 )
+        notes += shared_behaviours(line.runs)
     return Comparison(metric, tuple(lines), tuple(_over_tasks(lines)), tuple(notes))
 
 

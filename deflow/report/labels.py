@@ -46,6 +46,12 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
         yield "success-timing", str(config["environment"]["success_timing"])
     if "learning_rate" in config:
         yield "learning-rate", str(config["learning_rate"])
+    behaviour = config.get("behaviour")
+    yield "flow", "joint" if behaviour is None else "learned first"
+    if behaviour is not None:
+        yield "proposals", str(options.get("proposals"))
+        if behaviour.get("own"):
+            yield "field-steps", str(options.get("field_steps"))
     for name in TRAINED_WITH:
         if name in options:
             yield name.replace("_", "-"), str(options[name])

@@ -46,6 +46,19 @@ class RunFiles:
     """The commit at which it was made, with a `+` if files differed from it; empty if unknown."""
 
     @property
+    def behaviours(self) -> tuple[str, ...]:
+        """The runs whose flows its training used, frozen; none if its own flow was trained."""
+        return tuple((self.config.get("behaviour") or {}).get("runs", ()))
+
+    @property
+    def behaviour(self) -> str | None:
+        """The run of these whose flow this seed used."""
+        if not self.behaviours:
+            return None
+        seeds = list((self.config.get("options") or {}).get("seeds", [self.seed]))
+        return self.behaviours[seeds.index(self.seed) % len(self.behaviours) if self.seed in seeds else 0]
+
+    @property
     def steps(self) -> int:
         """The step of the last logged row: gradient updates made offline, then environment steps."""
         return int(
@@ -104,6 +117,25 @@ def read_run(path: str | os.PathLike[str]) -> RunFiles:
         raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
     tables = _read_table(path / "train.csv"), _read_table(path / "eval.csv")
     return RunFiles(path, *names, online_from, *tables, made_with, _read_commit(path / "environment.json"))
+
+
+def shared_behaviours(runs: Iterable[RunFiles]) -> list[str]:
+    """A sentence about each behaviour that several of these runs share, whose seeds are not independent of it."""
+    users: dict[str, list[RunFiles]] = {}
+    for run in runs:
+        if run.behaviour is not None:
+            users.setdefault(run.behaviour, []).append(run)
+    return [
+        f"{_listed(run.seed for run in found)} of {found[0].algorithm} on {found[0].environment} share the flow of "
+        f"{behaviour}: their interval does not include how flows differ."
+        for behaviour, found in users.items()
+        if len(found) > 1
+    ]
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    *others, last = map(str, sorted(seeds))
+    return f"Seeds {', '.join(others)} and {last}"
 
 
 def _read_commit(path: Path) -> str:

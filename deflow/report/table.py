@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from .reading import RunFiles, read_runs
+from .reading import RunFiles, read_runs, shared_behaviours
 from .statistics import Estimate, mean
 
 BEFORE = "before online"
@@ -94,6 +94,7 @@ def result_rows(runs: Iterable[str | os.PathLike[str]]) -> list[ResultRow]:
 
 def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     """The rows as a table for the terminal: `rich.print(results_table(runs))`."""
+    runs = list(runs)
     rows = result_rows(runs)
     headings, *lines = _columns(rows)
     one_kind = len({(row.environment, row.algorithm) for row in rows}) == 1
@@ -101,7 +102,7 @@ def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     title = f"{rows[0].algorithm} on {rows[0].environment}" if one_kind else "Results"
     table = Table(
         title=Text(title),
-        caption=Text(_caption(headings)),
+        caption=Text(_caption(headings, runs)),
         box=SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",
@@ -121,9 +122,10 @@ def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
 
 def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
     """The rows as a Markdown table."""
+    runs = list(runs)
     headings, *lines = _columns(result_rows(runs))
     lines = [headings, ("---",) * len(headings), *lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{_caption(headings)}\n"
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{_caption(headings, runs)}\n"
 
 
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
@@ -135,8 +137,11 @@ def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
     return [line[:before] + line[before + 1 :] for line in lines]
 
 
-def _caption(headings: tuple[str, ...]) -> str:
-    return f"{CAPTION}\n{CAPTION_ONLINE}" if BEFORE in headings else CAPTION
+def _caption(headings: tuple[str, ...], runs: Iterable[str | os.PathLike[str]]) -> str:
+    sentences = [CAPTION, *([CAPTION_ONLINE] if BEFORE in headings else [])]
+    for _, group in itertools.groupby(read_runs(runs), key=lambda run: (run.environment, run.algorithm)):
+        sentences += shared_behaviours(group)
+    return "\n".join(sentences)
 
 
 def _row(run: RunFiles) -> ResultRow:
