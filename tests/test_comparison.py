@@ -15,6 +15,7 @@ from scipy import stats
 
 from deflow.errors import ReportError
 from deflow.report import compare, comparison_figure, find_runs, read_runs
+from deflow.report.table import results_markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -276,3 +277,36 @@ def test_runs_without_success_are_compared_by_return(tmp_path):
         ReportError, match=r"No run has a value of evaluation/success: there are evaluation/episode.return"
     ):
         compare(read_runs(find_runs([tmp_path])), "evaluation/success")
+
+
+# --- flows that were learned first
+
+
+def test_flows_that_were_learned_first_are_lines_of_their_own_and_sharing_one_is_said(tmp_path):
+    def staged(seed, success, runs, own, proposals=16):
+        options = {"seeds": [3, 4], "proposals": proposals, "field_steps": 60}
+        make_run(tmp_path, seed, [success], behaviour={"runs": runs, "own": own}, options=options)
+
+    for seed in (0, 1):
+        make_run(tmp_path, seed, [0.4], options={"proposals": 0})
+    for seed in (3, 4):
+        staged(seed, 0.8, ["bc3", "bc4"], own=True)
+        staged(seed, 0.6, ["bc"], own=False, proposals=4)
+    comparison = compare(read_runs(find_runs([tmp_path])))
+    assert {line.label: len(line.runs) for line in comparison.lines} == {
+        "deflow (proposals 16)": 2,
+        "deflow (proposals 4)": 2,
+        "deflow (flow joint)": 2,
+    }
+    assert comparison.notes == (
+        "Seeds 3 and 4 of deflow on cube-v0 share the flow of bc: their interval does not include how flows differ.",
+    )
+    assert [run.behaviour for line in comparison.lines for run in line.runs] == ["bc3", "bc4", "bc", "bc", None, None]
+
+
+def test_a_table_of_seeds_says_that_they_share_a_flow(tmp_path):
+    options, behaviour = {"seeds": [0, 1]}, {"runs": ["bc"], "own": False}
+    paths = [make_run(tmp_path, seed, [0.5], behaviour=behaviour, options=options) for seed in (0, 1)]
+    assert "Seeds 0 and 1 of deflow on cube-v0 share the flow of bc" in results_markdown(paths)
+    alone = [make_run(tmp_path / "other", seed, [0.5]) for seed in (0, 1)]
+    assert "share" not in results_markdown(alone)

@@ -98,6 +98,12 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
     return Behaviours(tuple(_new(options, config, task).runs), own=True)
 
 
+def trains_from_proposals(config: AgentConfig) -> bool:
+    """Whether proposals of a frozen flow are what this agent can be trained from."""
+    agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
+    return any(needs_proposals(agent)) and not agent.gradient_enters_solver
+
+
 def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
     """Refuse what a frozen flow cannot serve, before any work.
 
@@ -111,20 +117,20 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
         )
     if not (options.proposals or options.behaviour):
         return
-    what = "--proposals" if options.proposals else "--behaviour"
+    what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
     agent = _outline(config, spec)
     if agent.gradient_enters_solver:
         raise ValueError(
             f"{what} has a frozen flow, but the refiner {type(agent.refiner).__name__} trains the flow through the "
-            "solver: choose another refiner, or leave it out."
+            f"solver: choose another refiner, or give {remedy}."
         )
     if not any(needs_proposals(agent)):
         if not jax.tree.leaves(eqx.filter(dataclasses.replace(agent, field=None), lambda leaf: hasattr(leaf, "dtype"))):
-            raise ValueError(f"{what} leaves nothing to train: this agent is a flow and nothing else. Leave it out.")
+            raise ValueError(f"{what} leaves nothing to train: this agent is a flow and nothing else. Give {remedy}.")
         if options.proposals:
             raise ValueError(
-                "--proposals has no effect here: neither the critic nor the refiner asks for proposals in training. "
-                "Leave it out, or give --behaviour RUN to train with that flow."
+                "--proposals would have no effect: neither critic nor refiner asks for proposals in training. Give "
+                "--proposals 0, and --behaviour RUN to train with a flow that was learned before."
             )
     needed = agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
     if 0 < options.proposals < needed:

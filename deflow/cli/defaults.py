@@ -8,7 +8,7 @@ from ..agent import AgentConfig, agent_config, algorithm_name, task_settings
 from ..critics import FlowCriticConfig
 from ..runs import Run
 from .arguments import peek
-from .behaviours import behaviour_config
+from .behaviours import behaviour_config, trains_from_proposals
 from .program import import_files
 from .resuming import recorded_options
 
@@ -31,7 +31,8 @@ def suggested(
     if given := peek(arguments, "--behaviour"):
         config = behaviour_config(given[0], config)
     if quick:
-        return quickstart, config, algorithm
+        proposals = quickstart.proposals if trains_from_proposals(config) else 0
+        return dataclasses.replace(quickstart, proposals=proposals), config, algorithm
     if isinstance(config.critic, FlowCriticConfig):
         paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
     return dataclasses.replace(paper, steps=settings.steps), config, algorithm
