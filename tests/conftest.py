@@ -1,6 +1,19 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
+import atexit
+import os
+import shutil
 import signal
+import tempfile
+
+# One folder of compiled programs for all of a session's processes: those of pytest, and the recipes that tests run.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="deflow-compiled-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ |= {
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(10**10),  # with a limit, JAX locks the folder
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+}
 
 import jax
 import pytest
@@ -20,17 +33,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tiny programs are compiled once and run for milliseconds: compile fast, and never the same program twice.
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
 
 # Started in the background of a script, tests inherit that Ctrl-C is ignored, and so would the processes they send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def compilation_cache(tmp_path_factory):
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from ..errors import (
     UsageError,
 )
 from .arguments import check_flags, flags_of
+from .compiled_programs import keep_compiled_programs
 from .help import print_options, print_usage
 from .parsing import parse
 from .values import is_positional, positional_of, spelled, types_of
@@ -73,6 +74,7 @@ def run(
     with one_sentence():
         arguments = sys.argv[1:]
         check_platform()
+        keep_compiled_programs()
         options, agent, algorithm = defaults(arguments)
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
