@@ -177,7 +177,7 @@ recipes = {path.stem: load(path) for path in folder.glob("*.py")}
 for words in json.load(sys.stdin):
     name, arguments = pathlib.Path(words[0]).stem, words[1:]
     files = {"--data"} if any(argument.endswith(".npz") for argument in arguments) else set()
-    for flag in {"--from", "--resume", *files} & set(arguments):  # runs and files that are nowhere
+    for flag in {"--from", "--resume", "--behaviour", *files} & set(arguments):  # runs and files that are nowhere
         del arguments[arguments.index(flag) : arguments.index(flag) + 2]
     if name == "resume":  # what follows the run are flags of the recipe that made it
         assert not arguments[0].startswith("-"), words
