@@ -11,23 +11,25 @@ import deflow.workers.early_interrupt  # isort: split
 import dataclasses
 import json
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
-from plain.loop import plain_updates
+from benchmark_turns import (
+    SPEC,
+    Turn,
+    acting_turn,
+    fused_turn,
+    plain_acting_turn,
+    plain_turn,
+    product_turn,
+    random_data,
+)
 from rich.console import Console
 
 import deflow
 from deflow import cli
-from deflow.replay import Dataset
 from deflow.runs.machine import describe_machine
-from deflow.training import Precision
-from deflow.training.updates import FusedUpdates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Benchmark:
     rows: int = 100_000
     """Transitions in the (random) dataset."""
 
+    sizes: bool = True
+    """Also measure training from 1 and 32 proposals for each state of 100,000 and 1,000,000 transitions."""
+
     output: Path | None = None
     """File for the JSON, which is also printed."""
 
@@ -66,21 +71,26 @@ class Benchmark:
             raise ValueError("--seconds and --seeds must be positive.")
 
 
-Turn = Callable[[], float]
-"""Runs one variant for a while and returns its updates per second (of one seed), or GFLOP per second."""
-
-SPEC = deflow.Spec(observation_shape=(28,), action_size=5)  # cube-single
-COLUMNS = ("observation", "action", "reward", "mask", "next_observation")
+GRID = ((1, 100_000), (32, 100_000), (1, 1_000_000), (32, 1_000_000))
+"""Numbers of proposals and of transitions over which the cost of an update should not change."""
 
 
 def main(options: Benchmark) -> None:
     """Measure, and print what was measured."""
-    data = random_data(options)
+    data = random_data(options.rows)
     turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data, "deflow")}
     for precision in ("float32", "bfloat16"):
         turns[precision] = fused_turn(options, data, precision)
     turns |= {"plain fql": plain_turn(options, data, "fql"), "fql": fused_turn(options, data, algorithm="fql")}
     turns["frozen"] = fused_turn(options, data, frozen=True)
+    turns["proposals"] = fused_turn(options, data, proposals=16)
+    turns["proposals, 4 in the target"] = fused_turn(options, data, proposals=16, target_candidates=4)
+    turns["proposals fql"] = fused_turn(options, data, algorithm="fql", proposals=16)
+    for count, rows in GRID if options.sizes else ():
+        turns[f"{count} proposals, {rows:,} rows"] = fused_turn(options, random_data(rows), proposals=count)
+    for size in (1, 1000):
+        turns[f"plain act {size}"] = plain_acting_turn(options, data, size)
+        turns[f"act {size}"] = acting_turn(options, data, size)
     for count in options.seeds:
         turns[f"seeds {count}"] = fused_turn(options, data, seeds=count)
     publish(summary(options, take_turns(options.rounds, turns)), options.output)
@@ -134,6 +144,26 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
                 for name, frozen in (("trained", False), ("frozen", True))
             },
         },
+        "from_proposals": {
+            "updates_per_second": {name: rates[name] for name in measured if name.startswith("proposals")},
+            "ratio_to_plain": {
+                "deflow": ratio("proposals", "plain"),
+                "deflow, 4 in the target": ratio("proposals, 4 in the target", "plain"),
+                "fql": ratio("proposals fql", "plain fql"),
+            },
+            "ratio_to_float32": {
+                "deflow": ratio("proposals", "float32"),
+                "deflow, 4 in the target": ratio("proposals, 4 in the target", "float32"),
+            },
+            "updates_per_second_by_size": {name: rates[name] for name in measured if name.endswith(" rows")},
+        },
+        "acting": {
+            f"batch of {size}": {
+                "milliseconds": round(1e3 / rates[f"act {size}"], 3),
+                "milliseconds_of_the_plain_code": round(1e3 / rates[f"plain act {size}"], 3),
+            }
+            for size in (1, 1000)
+        },
         "gflop_per_update": round(work, 2),
         "float32_product_gflop_per_second": rates["product"],
         "share_of_product_rate": round(statistics.median(shares), 3),
@@ -146,15 +176,6 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
         },
         "rounds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
     }
-
-
-def random_data(options: Benchmark) -> deflow.Batch:
-    """A dataset of the right shapes: speed does not depend on its values."""
-    generator = np.random.default_rng(0)
-    observation = generator.normal(size=(2, options.rows, SPEC.observation_size)).astype(np.float32)
-    action = generator.uniform(-1, 1, size=(options.rows, SPEC.action_size)).astype(np.float32)
-    ones = np.ones(options.rows, np.float32)
-    return deflow.Batch(observation[0], action, -ones, ones, observation[1])
 
 
 def update_gflop(options: Benchmark) -> float:
@@ -177,79 +198,12 @@ def counted_gflop(options: Benchmark, frozen: bool) -> float:
     config = deflow.agent_config(width=options.width, depth=options.depth)
     learner = deflow.Learner.create(config, SPEC, key=jax.random.key(0))
     arrays, rest = eqx.partition(learner.freeze_field() if frozen else learner, eqx.is_array)
-    batch = random_data(dataclasses.replace(options, rows=options.batch_size)).on_device()
+    batch = random_data(options.batch_size).on_device()
 
     def update(arrays):
         return eqx.filter(eqx.combine(arrays, rest).update(batch, key=jax.random.key(0))[0], eqx.is_array)
 
     return (jax.jit(update).lower(arrays).compile().cost_analysis() or {}).get("flops", float("nan")) / 1e9
-
-
-# --- the variants
-
-
-def product_turn(options: Benchmark) -> Turn:
-    """The machine's own rate: a product of the solve's size, in float32."""
-    left, right = jnp.ones((2 * options.batch_size, options.width)), jnp.ones((options.width, options.width))
-
-    @jax.jit
-    def products(left):
-        with jax.default_matmul_precision("float32"):
-            return jax.lax.fori_loop(0, 100, lambda _, x: x @ right * 1e-3, left)
-
-    gflop = 100 * 2 * left.shape[0] * options.width**2 / 1e9
-
-    def run() -> None:
-        jax.block_until_ready(products(left))
-
-    return lambda: gflop * calls_per_second(run, options.seconds / 3)
-
-
-def fused_turn(
-    options: Benchmark,
-    data: deflow.Batch,
-    precision: Precision = "float32",
-    *,
-    algorithm: deflow.agent.AlgorithmName = "deflow",
-    seeds: int | None = None,
-    frozen: bool = False,
-) -> Turn:
-    """The fused training: everything on the device, many updates per dispatch."""
-    key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
-    config = deflow.agent_config(algorithm, width=options.width, depth=options.depth)
-    learner = deflow.Learner.create(config, SPEC, key=key)
-    learner = learner.freeze_field() if frozen else learner
-    updates = FusedUpdates(learner, batch_size=options.batch_size, precision=precision)
-    source = Dataset(data.on_device())
-    count = 10 if jax.default_backend() == "cpu" else 200
-
-    def run() -> None:
-        jax.block_until_ready(updates(source, jnp.asarray(count), key))
-
-    return lambda: count * calls_per_second(run, options.seconds)
-
-
-def plain_turn(options: Benchmark, data: deflow.Batch, algorithm: str) -> Turn:
-    """The plain loop, which shares no code with deflow."""
-    columns = {name: np.asarray(getattr(data, name)) for name in COLUMNS}
-    sizes = {"width": options.width, "depth": options.depth, "batch_size": options.batch_size}
-    once = plain_updates(algorithm, columns, **sizes)
-    return lambda: calls_per_second(once, options.seconds)
-
-
-def calls_per_second(run: Callable[[], object], seconds: float) -> float:
-    """How often `run` can be called; the first call, which may compile, is not counted."""
-    if run not in _warm:
-        run()
-        _warm.add(run)
-    calls, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        run()
-        calls += 1
-    return calls / (time.perf_counter() - start)
-
-
-_warm: set[Callable[[], object]] = set()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from benchmark import SPEC, Benchmark, Turn, calls_per_second, publish, random_data, take_turns
+from benchmark import publish, take_turns
+from benchmark_turns import SPEC, Turn, calls_per_second, random_data
 
 import deflow
 from deflow import cli, runs
@@ -64,7 +65,7 @@ class BenchmarkOnline:
 
 def main(options: BenchmarkOnline) -> None:
     """Measure, and print what was measured."""
-    data = random_data(Benchmark(rows=options.rows))
+    data = random_data(options.rows)
     with deflow.Actors(deflow.Environment(TASK), seeds=[0]) as actors:
         start = actors.state()
         turns = {

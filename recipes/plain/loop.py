@@ -148,3 +148,19 @@ def plain_updates(
         return jax.block_until_ready(metrics)
 
     return once
+
+
+def plain_policy(
+    observation: int, action: int, *, width: int, depth: int
+) -> Callable[[np.ndarray, jax.Array], jax.Array]:
+    """DeFlow's policy: a function from a batch of observations (B, O) and a key to actions (B, A)."""
+    keys = jax.random.split(jax.random.key(0), 2)
+    flow = network(keys[0], observation + action + 1, action, width, depth)
+    refiner = network(keys[1], observation + action, action, width, depth)
+
+    @jax.jit
+    def act(flow, refiner, asked, key):
+        proposal = solve(flow, asked, jax.random.normal(key, (len(asked), action)))
+        return jnp.clip(proposal + apply(refiner, asked, proposal), -1, 1)
+
+    return lambda asked, key: act(flow, refiner, asked, key)
