@@ -15,7 +15,7 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
-from benchmark_turns import (
+from plain.turns import (
     SPEC,
     Turn,
     acting_turn,
@@ -57,7 +57,7 @@ class Benchmark:
     rows: int = 100_000
     """Transitions in the (random) dataset."""
 
-    sizes: bool = True
+    sizes: bool = False
     """Also measure training from 1 and 32 proposals for each state of 100,000 and 1,000,000 transitions."""
 
     output: Path | None = None

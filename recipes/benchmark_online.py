@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from benchmark import publish, take_turns
-from benchmark_turns import SPEC, Turn, calls_per_second, random_data
+from plain.turns import SPEC, Turn, calls_per_second, random_data
 
 import deflow
 from deflow import cli, runs

@@ -38,6 +38,19 @@ def test_it_learns_the_behaviour(loop, algorithm):
     assert np.mean(losses[-50:]) < 0.8 * np.mean(losses[:50])
 
 
+def test_its_policy_acts_as_it_is_trained_to(loop):
+    """By hand: a flow and a refiner of zeros leave the noise where it is, clipped."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as others write
+        act = loop.plain_policy(3, 2, width=4, depth=1)
+        flow, refiner = (jax.tree.map(np.zeros_like, loop.network(jax.random.key(0), size, 2, 4, 1)) for size in (6, 5))
+        key, asked = jax.random.key(5), np.ones((7, 3), np.float32)
+        proposals = loop.solve(flow, asked, jax.random.normal(key, (7, 2)))
+        np.testing.assert_allclose(proposals, np.clip(jax.random.normal(key, (7, 2)), -1, 1), atol=1e-6)
+        np.testing.assert_array_equal(loop.apply(refiner, asked, proposals), np.zeros((7, 2)))
+        assert act(asked, key).shape == (7, 2)
+        assert np.abs(act(asked, key)).max() <= 1
+
+
 def test_its_networks_have_as_many_parameters(loop):
     key = jax.random.key(0)
     sizes = ((3 + 2 + 1, 2, ()), (3 + 2, 2, ()), (3 + 2, 1, (2,)))  # flow, refiner, critic

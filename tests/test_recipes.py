@@ -324,6 +324,8 @@ def test_benchmark_prints_json(tmp_path):
     assert measured == json.loads(file.read_text())
     assert set(measured["ratio_to_plain"]) == {"float32", "bfloat16"}
     assert set(measured["cost_per_seed"]) == {"1", "2"}
+    assert set(measured["from_proposals"]["ratio_to_plain"]) == {"deflow", "deflow, 4 in the target", "fql"}
+    assert all(one > 0 for acting in measured["acting"].values() for one in acting.values())
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from plain.loop import plain_policy, plain_updates
 
 import deflow
 from deflow.behaviour import States, proposal_source
 from deflow.replay import AbstractSource, Dataset
 from deflow.training import Precision
 from deflow.training.updates import FusedUpdates
+
+from .loop import plain_policy, plain_updates
 
 Turn = Callable[[], float]
 """Runs one variant for a while and returns its updates per second (of one seed), calls or GFLOP per second."""
