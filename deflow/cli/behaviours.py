@@ -82,8 +82,8 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
     flow-bc for `options.field_steps` updates. None if the flow is trained jointly.
 
     Raises:
-        ValueError: If a run is of other data or sizes, or its flow is not a behaviour.
-        RunError: If a run is missing or not finished, or cannot be made.
+        ValueError: If a run is of other data.
+        RunError: If a run is missing or cannot be made.
     """
     if options.resume is not None:
         continued = Run.open(options.resume)
@@ -92,7 +92,10 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
             return None
         return Behaviours(tuple(_moved(continued, Path(path)) for path in recorded["runs"]), recorded["own"])
     if options.behaviour:
-        return Behaviours(tuple(_given(path, options, task) for path in options.behaviour), own=False)
+        given = tuple(Run.open(path) for path in options.behaviour)
+        for run in given:
+            check_data(run, task)
+        return Behaviours(given, own=False)
     if options.proposals == 0:
         return None
     return Behaviours(tuple(_new(options, config, task).runs), own=True)
@@ -105,16 +108,21 @@ def trains_from_proposals(config: AgentConfig) -> bool:
 
 
 def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
-    """Refuse what a frozen flow cannot serve, before any work.
+    """Refuse what a frozen flow cannot serve, and runs whose flow does not fit, before any work.
 
     Raises:
-        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals.
+        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals; or if a given run
+            is of other sizes or parts, or its flow is not a behaviour.
+        RunError: If a given run is missing or not finished.
     """
     if options.behaviour and len(options.behaviour) not in (1, len(options.seeds)):
         raise ValueError(
             f"--behaviour takes one run for all seeds or one for each of the {len(options.seeds)}, got "
             f"{len(options.behaviour)}."
         )
+    if options.resume is None:
+        for path in options.behaviour:
+            _check_given(Run.open(path), config, spec)
     if not (options.proposals or options.behaviour):
         return
     what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
@@ -189,22 +197,27 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
     )
 
 
-def _given(path: Path, options: Any, task: Task) -> Run:
-    run = Run.open(path)
-    check_data(run, task)
-    wanted, got = describe_spec(task.spec), run.config["spec"]
+def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
+    """What can be said of a given run before any data is loaded."""
+    wanted, got = describe_spec(spec), run.config["spec"]
     for name in ("observation_shape", "action_size", "observation_dtype"):
-        if list(_as_list(got[name])) != list(_as_list(wanted[name])):
+        if _as_list(got[name]) != _as_list(wanted[name]):
             raise ValueError(
-                f"{run.path} has {name.replace('_', ' ')} {got[name]}, and {task.name} has {wanted[name]}: give a run "
-                "of the same environment."
+                f"The {name.replace('_', ' ')} of {run.path} is {got[name]}, and this environment's is {wanted[name]}: "
+                "give a run of the same environment."
             )
-    steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
-    if steps < min(last, 1) or ("recipe" in run.config and steps < last):
-        raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
-    if _outline(restore_agent(run.config["agent"]), task.spec).gradient_enters_solver:
+    described = restore_agent(run.config["agent"])
+    for name in ("encoder", "field", "solver"):
+        if getattr(config, name) != getattr(described, name):
+            raise ValueError(
+                f"The {name} differs from that of {run.path}, whose flow is to be used: leave its flags out, or learn "
+                "another behaviour."
+            )
+    if _outline(described, spec).gradient_enters_solver:
         raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
-    return run
+    steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
+    if steps < last:
+        raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
 
 
 def _moved(run: Run, path: Path) -> Run:
