@@ -106,24 +106,27 @@ class Batch(eqx.Module):
 
 
 class BatchProposals(eqx.Module):
-    """Where a batch's B transitions find the K proposals of s and of s', drawn beforehand."""
+    """Where a batch's B transitions find the K proposals of s and of s', drawn beforehand.
 
-    actions: Float[Array | np.ndarray, "places proposals action"]
+    Drawn on the host for several updates, all arrays have further first axes, as a batch's columns do.
+    """
+
+    actions: Float[Array | np.ndarray, "*batches places proposals action"]
     """A table of proposals: of all states of the dataset, or of those that the batch needs."""
 
-    key: Key[Array, ""]
+    key: Key[Array, "*batches"]
     """The key of the noises, see `proposal_noise`."""
 
-    place: Int[Array | np.ndarray, " batch"]
+    place: Int[Array | np.ndarray, "*batches batch"]
     """Place of s in the table."""
 
-    number: Int[Array | np.ndarray, " batch"]
+    number: Int[Array | np.ndarray, "*batches batch"]
     """Number of s among the dataset's states."""
 
-    next_place: Int[Array | np.ndarray, " batch"]
+    next_place: Int[Array | np.ndarray, "*batches batch"]
     """Place of s' in the table."""
 
-    next_number: Int[Array | np.ndarray, " batch"]
+    next_number: Int[Array | np.ndarray, "*batches batch"]
     """Number of s' among the dataset's states."""
 
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ..agent import Agent
 from ..data.provenance import digest
 from ..errors import ProposalsError, ProposalsInterrupted
+from ..keys import check_key
 from .proposals import Proposals, behaviour_digest, block_size, check_drawing, solved_blocks
 from .states import States
 
@@ -68,6 +69,7 @@ def open_proposals(
         ProposalsInterrupted: If `interrupt` is set before everything is drawn.
         ValueError: If `count` is less than 1, or the data's shapes are not the agent's.
     """
+    check_key(key)
     check_drawing(agent, states, count)
     identity = _Identity(behaviour_digest(agent), states.digest, _key_data(key))
     folder = Path(folder)
@@ -79,7 +81,7 @@ def open_proposals(
         with filelock.FileLock(path.with_suffix(".lock")):  # who comes second waits, and finds them drawn
             if not path.with_suffix(".json").exists():
                 _draw(path, agent, states, count, key, interrupt or threading.Event(), progress)
-                facts = {"proposals": count, "states": len(states), "action_size": agent.spec.action_size}
+                facts = {"proposals": count, "state_count": len(states), "action_size": agent.spec.action_size}
                 facts |= {"solver": repr(agent.solver), **dataclasses.asdict(identity), "sha256": digest(path)}
                 _write(path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())
     except OSError as error:
@@ -124,14 +126,15 @@ def _draw(
         if start == 0:
             file.write(header)
         with tqdm(total=len(states), initial=start, desc="proposals", unit="state", disable=not progress) as bar:
-            for _, block in solved_blocks(agent, states, count, key=key, start=start):
+            for first, block in solved_blocks(agent, states, count, key=key, start=start):
                 file.write(np.ascontiguousarray(block).data)
                 file.flush()
                 os.fsync(file.fileno())
                 bar.update(len(block))
-                if interrupt.is_set() and bar.n < len(states):
+                done = first + len(block)
+                if interrupt.is_set() and done < len(states):
                     raise ProposalsInterrupted(
-                        f"Interrupted after the proposals of {bar.n:,} of {len(states):,} states, which are kept."
+                        f"Interrupted after the proposals of {done:,} of {len(states):,} states, which are kept."
                     )
     os.replace(part, path)
 

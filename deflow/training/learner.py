@@ -118,7 +118,7 @@ class Learner(eqx.Module):
         Raises:
             ValueError: If the agent was built for another field or solver, or if its refiner trains the flow itself.
         """
-        behaviours = [behaviour] if isinstance(behaviour, Agent) else list(behaviour)
+        behaviours = list(behaviour) if isinstance(behaviour, list | tuple) else [behaviour]
         if len(behaviours) not in (1, self.seeds or 1):
             raise ValueError(
                 f"A learner of {self.seeds or 1} seed(s) needs one behaviour, or one for each seed, got "
