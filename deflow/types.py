@@ -130,7 +130,7 @@ class BatchProposals(eqx.Module):
     """Number of s' among the dataset's states."""
 
 
-def proposal_noise(key: Key[Array, ""], number: Array | int, which: Array | int, size: int) -> Action:
+def proposal_noise(key: Key[Array, ""], number: Any, which: Any, size: int) -> Action:
     """The noise, of shape (size,), that the flow carries to proposal `which` of the state `number`."""
     return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, number), which), (size,))
 

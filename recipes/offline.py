@@ -68,6 +68,9 @@ class Offline:
     learning_rate: float = 3e-4
     """Adam's learning rate, for everything that is trained."""
 
+    schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the learning rate falls to 0 at the last update, along half a cosine."""
+
     eval_every: int = 100_000
     """Updates between evaluations. The last update is always evaluated."""
 
@@ -95,6 +98,9 @@ class Offline:
 
     field_steps: int = 500_000
     """With --proposals: updates of the flow alone, before anything else is trained."""
+
+    field_learning_rate: float = 1e-3
+    """Adam's learning rate there; it falls to 0 along half a cosine."""
 
     behaviour: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = ()
     """Finished runs whose flow to use, frozen, instead of training one: one for all seeds, or one for each."""
@@ -132,8 +138,9 @@ class Offline:
             raise ValueError(f"--proposals must be at least 0, got {self.proposals}.")
         if self.data not in ("official", "collected") and self.resume is None:
             object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))  # it is recorded
-        if not self.learning_rate > 0:
-            raise ValueError(f"--learning-rate must be positive, got {self.learning_rate}.")
+        for name in ("learning_rate", "field_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}.")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {self.workers}.")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
@@ -150,7 +157,7 @@ QUICKSTART = Offline(
     data="collected",
     rows=200_000,
     steps=10_000,
-    proposals=16,
+    proposals=8,
     field_steps=60_000,
     eval_every=5_000,
     episodes=50,
@@ -218,7 +225,9 @@ def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Tas
     """A learner at its first update, and the key of its updates."""
     keys = [jax.random.key(seed) for seed in options.seeds]
     key = keys[0] if len(keys) == 1 else jax.numpy.stack(keys)
-    return deflow.Learner.create(config, task.spec, task.train, learning_rate=options.learning_rate, key=key), key
+    decay = options.steps if options.schedule == "cosine" else None
+    rate = {"learning_rate": options.learning_rate, "decay_steps": decay}
+    return deflow.Learner.create(config, task.spec, task.train, **rate, key=key), key
 
 
 def schedule(options: Offline) -> Schedule:

@@ -133,7 +133,8 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
             f"solver: choose another refiner, or give {remedy}."
         )
     if not any(needs_proposals(agent)):
-        if not jax.tree.leaves(eqx.filter(dataclasses.replace(agent, field=None), lambda leaf: hasattr(leaf, "dtype"))):
+        parts = (agent.refiner, agent.trust_region, agent.constraint, agent.critic)
+        if not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(parts)):
             raise ValueError(f"{what} leaves nothing to train: this agent is a flow and nothing else. Give {remedy}.")
         if options.proposals:
             raise ValueError(
@@ -150,16 +151,17 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
 
 def behaviour_options(options: Any) -> Any:
     """The options of the behaviour's own runs."""
-    steps = options.field_steps
-    changes = {"steps": steps, "eval_every": steps, "proposals": 0, "behaviour": (), "resume": None}
-    return dataclasses.replace(options, **changes)
+    rate = {"learning_rate": options.field_learning_rate, "schedule": "cosine"}
+    length = {"steps": options.field_steps, "eval_every": options.field_steps}
+    return dataclasses.replace(options, **rate, **length, proposals=0, behaviour=(), resume=None)
 
 
 def behaviour_facts(options: Any, task: Task, behaviours: Behaviours) -> dict[str, str]:
     """Lines of the first screen: where the flow comes from, and its proposals."""
     many = len(behaviours.runs) > 1
     if behaviours.own:
-        learned = f"{options.field_steps:,} updates of the flow alone, then frozen"
+        rate = f"learning rate {options.field_learning_rate:g} falling to 0"
+        learned = f"{options.field_steps:,} updates of the flow alone, {rate}"
     else:
         learned = "the frozen flow of " + " and ".join(
             f"{run.algorithm} at step {max(run.checkpoints.steps(), default=0):,}" for run in behaviours.runs
@@ -181,8 +183,8 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
     alone = dataclasses.replace(
         agent_config("flow-bc"), encoder=config.encoder, field=config.field, solver=config.solver
     )
-    learner = Learner.create(alone, task.spec, task.train, learning_rate=options.learning_rate, key=jax.random.key(0))
     own = behaviour_options(options)
+    learner = Learner.create(alone, task.spec, task.train, learning_rate=own.learning_rate, key=jax.random.key(0))
     return create_runs(
         options.output_dir,
         task,

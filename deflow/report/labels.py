@@ -9,7 +9,7 @@ from .reading import RunFiles
 
 TRAINED_WITH = (
     *("batch_size", "precision", "environments", "updates_per_step", "warmup", "update_after"),
-    *("sampling", "capacity", "freeze"),
+    *("sampling", "capacity", "freeze", "schedule"),
 )
 """Options of a recipe that change the training. (Its length is shown as steps.)"""
 
@@ -52,6 +52,7 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
         yield "proposals", str(options.get("proposals"))
         if behaviour.get("own"):
             yield "field-steps", str(options.get("field_steps"))
+            yield "field-learning-rate", str(options.get("field_learning_rate"))
     for name in TRAINED_WITH:
         if name in options:
             yield name.replace("_", "-"), str(options[name])

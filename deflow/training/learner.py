@@ -29,6 +29,8 @@ class Learner(eqx.Module):
     optimizer_state: optax.OptState
     step: Int[Array, "*seeds"]
     learning_rate: float
+    decay_steps: int | None = None
+    """Updates over which the learning rate falls to 0, along half a cosine; constant if not given."""
 
     @classmethod
     def create(
@@ -38,9 +40,12 @@ class Learner(eqx.Module):
         data: Batch | None = None,
         *,
         learning_rate: float = 3e-4,
+        decay_steps: int | None = None,
         key: Key[Array, "*seeds"],
     ) -> "Learner":
         """A learner at step 0. A vector of keys creates that many seeds, which are trained in one program.
+
+        With `decay_steps`, the learning rate falls to 0 over so many updates, along half a cosine.
 
         A part that is not registered causes a `RegistrationWarning`: no run can record it.
         """
@@ -49,11 +54,14 @@ class Learner(eqx.Module):
             if value is not None and not isinstance(value, wanted):
                 raise TypeError(refusal("Learner.create", name, value))
         rate = checked_rate(learning_rate)
+        check_number("Learner.create", "decay_steps", decay_steps, int | None)
+        if decay_steps is not None and decay_steps < 1:
+            raise ValueError(f"decay_steps must be at least 1, got {decay_steps}.")
 
         def one(key: Key[Array, ""]) -> Learner:
             agent = config.build(spec, data, key=named_key(key, "agent"))
             state = optax.adam(rate).init(eqx.filter(agent, trainable(agent)))
-            return cls(agent, state, jnp.zeros((), jnp.int32), rate)
+            return cls(agent, state, jnp.zeros((), jnp.int32), rate, decay_steps)
 
         try:
             describe_agent(config)
@@ -118,7 +126,7 @@ class Learner(eqx.Module):
         Raises:
             ValueError: If the agent was built for another field or solver, or if its refiner trains the flow itself.
         """
-        behaviours = list(behaviour) if isinstance(behaviour, list | tuple) else [behaviour]
+        behaviours: list[Any] = list(behaviour) if isinstance(behaviour, list | tuple) else [behaviour]
         if len(behaviours) not in (1, self.seeds or 1):
             raise ValueError(
                 f"A learner of {self.seeds or 1} seed(s) needs one behaviour, or one for each seed, got "
@@ -150,8 +158,13 @@ class Learner(eqx.Module):
         state, kept = _split(self.optimizer_state, moved)
         with jax.numpy_dtype_promotion("standard"):  # optax multiplies by Python and integer scalars
             updates, state = optax.adam(self.learning_rate).update(gradients, state)
+            if self.decay_steps is not None:
+                factor = optax.cosine_decay_schedule(1.0, self.decay_steps)(self.step)
+                updates = jax.tree.map(lambda update: factor * update, updates)
         agent = eqx.combine(eqx.apply_updates(parameters, updates), rest).advance(metrics)
-        return Learner(agent, eqx.combine(state, kept), self.step + 1, self.learning_rate), metrics
+        return dataclasses.replace(
+            self, agent=agent, optimizer_state=eqx.combine(state, kept), step=self.step + 1
+        ), metrics
 
 
 def _kind(part: Any) -> Any:
