@@ -20,7 +20,7 @@ class Skeleton:
         self._is_array = [eqx.is_array(leaf) for leaf in self._leaves]
         self._leaves = [None if array else leaf for leaf, array in zip(self._leaves, self._is_array, strict=True)]
         # 1, 1.0 and True are equal, and so are 0.0 and -0.0, but programs are not.
-        self._key = self._structure, tuple(map(_exactly, self._leaves)), tuple(map(_exactly, _static_values(tree)))
+        self._key = self._structure, tuple(map(_exactly, self._leaves)), tuple(map(_exactly, static_values(tree)))
 
     @classmethod
     def of(cls, tree: Any) -> tuple["Skeleton", list[Array]]:
@@ -44,7 +44,7 @@ def _exactly(value: Any) -> tuple[type, Any]:
     return type(value), repr(value) if isinstance(value, float) else value
 
 
-def _static_values(tree: Any) -> Iterator[Any]:
+def static_values(tree: Any) -> Iterator[Any]:
     """The values of all static fields of all modules in a tree."""
     if isinstance(tree, eqx.Module):
         for field in dataclasses.fields(tree):
@@ -52,12 +52,12 @@ def _static_values(tree: Any) -> Iterator[Any]:
             if field.metadata.get("static", False):
                 yield value
             else:
-                yield from _static_values(value)
+                yield from static_values(value)
     elif isinstance(tree, list | tuple):
         for entry in tree:
-            yield from _static_values(entry)
+            yield from static_values(entry)
     elif isinstance(tree, dict):
-        yield from _static_values(list(tree.values()))
+        yield from static_values(list(tree.values()))
 
 
 def shared(make: Callable[..., Made]) -> Callable[..., Made]:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 from tqdm import tqdm
 
 from ..agent import Agent
+from ..agent.skeleton import static_values
 from ..keys import check_key
 from ..types import Batch, check_number, proposal_noise
 from .states import States
@@ -138,15 +139,17 @@ def check_drawing(agent: Agent, states: States, count: int) -> None:
 
 
 def behaviour_digest(agent: Agent) -> str:
-    """SHA-256 of the field's arrays and the solver's settings: what determines a proposal, given its noise."""
-    found = hashlib.sha256(f"{type(agent.field).__name__} {agent.solver!r}".encode())
-    for leaf in jax.tree.leaves(agent.field):
-        if eqx.is_array(leaf):
-            array = np.asarray(leaf)
-            found.update(f"{array.shape} {array.dtype}".encode())
-            found.update(np.ascontiguousarray(array).data)
-        else:
-            found.update(repr(leaf).encode())
+    """SHA-256 of the field and the solver, their arrays and their numbers: what determines a proposal, given its
+    noise."""
+    found = hashlib.sha256()
+    for part in (agent.field, agent.solver):
+        found.update(type(part).__name__.encode())
+        for value in (*jax.tree.leaves(part), *static_values(part)):
+            if isinstance(value, jax.Array | np.ndarray):
+                found.update(f"{value.shape} {value.dtype}".encode())
+                found.update(np.ascontiguousarray(value).data)
+            else:
+                found.update(repr(value).encode())
     return found.hexdigest()
 
 
