@@ -122,15 +122,8 @@ class Offline:
 
     def __post_init__(self):
         for name in (
-            "rows",
-            "steps",
-            "field_steps",
-            "batch_size",
-            "eval_every",
-            "episodes",
-            "log_every",
-            "save_every",
-            "keep",
+            *("rows", "steps", "field_steps", "batch_size"),
+            *("eval_every", "episodes", "log_every", "save_every", "keep"),
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
@@ -195,11 +188,12 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     cli.print_facts("DeFlow, offline", facts)
     with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
         evaluator.check(interrupt)
-        proposals = None
         if behaviours is not None:
-            start, proposals = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
+            start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
         with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
-            train(options, task, session, session.begin(start), proposals)
+            state = session.begin(start)
+            proposals = cli.propose(options, task, behaviours, session, state, interrupt)
+            train(options, task, session, state, proposals)
     cli.finish(session, seconds=time.perf_counter() - started)
     sys.exit(interrupt.code or session.code)
 
@@ -248,9 +242,8 @@ def learn_behaviour(
     run: deflow.Run,
     evaluator: deflow.Evaluator,
     interrupt: Interrupt,
-) -> tuple[TrainingState, list[deflow.Proposals] | None]:
-    """The flow alone, unless it is given, and its proposals: what the learner starts from. `run` is what is continued
-    after an interrupt."""
+) -> TrainingState:
+    """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
         group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
@@ -259,18 +252,9 @@ def learn_behaviour(
             train(own, task, session, session.begin(alone), phase="behaviour")
         if session.interrupted:
             sys.exit(interrupt.code)
-        if session.group.stopped:
-            raise FloatingPointError(" ".join(session.failures))
-    agents = behaviours.agents()
-    learner = start.learner.with_behaviour(agents)
-    if options.proposals == 0:
-        return dataclasses.replace(start, learner=learner), None
-    try:
-        proposals = behaviours.proposals(agents, task, options.proposals, interrupt=interrupt)
-    except deflow.errors.ProposalsInterrupted as interruption:
-        cli.say(f"{interruption} Go on with: {runs.resume_command(run)}")
-        sys.exit(interrupt.code)
-    return dataclasses.replace(start, learner=learner), proposals
+        if group.stopped or not group.has_saved(session.step):
+            cli.fail(" ".join(session.failures), 1)
+    return dataclasses.replace(start, learner=start.learner.with_behaviour(behaviours.agents()))
 
 
 def train(

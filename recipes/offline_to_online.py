@@ -60,7 +60,8 @@ class OfflineToOnline(offline.Offline):
     """Where transitions are kept: on the device, on the host, or on the device if they fit (auto)."""
 
     freeze: Literal["none", "field"] = "none"
-    """field: stop training the flow online, which also saves its computations."""
+    """field: stop training the flow online, which also saves its computations. With --proposals or --behaviour, and
+    after runs that were made with them, the flow is frozen anyway (after such runs, none trains it online)."""
 
     overlap: bool = True
     """Update while the environments step, unless a batch needs a transition still being made. Same results."""
@@ -78,6 +79,12 @@ class OfflineToOnline(offline.Offline):
             raise ValueError(
                 f"--online-steps must be a multiple of --environments, got {self.online_steps} and {self.environments}."
             )
+        if self.from_ and (self.proposals or self.behaviour):
+            raise ValueError(
+                "With --from, the offline phase is there already: leave --proposals and --behaviour out, or --from."
+            )
+        if self.proposals or self.behaviour:
+            object.__setattr__(self, "freeze", "field")  # it is recorded
 
 
 QUICKSTART = OfflineToOnline(
@@ -136,15 +143,13 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         take_over_logs(options, group)
     with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
         evaluator.check(interrupt)
-        proposals = None
         if behaviours is not None:
-            start, proposals = offline.learn_behaviour(
-                options, task, behaviours, start, group.runs[0], evaluator, interrupt
-            )
+            start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
         with Session(
             group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
         ) as session:
             state = session.begin(start, step)
+            proposals = cli.propose(options, task, behaviours, session, state, interrupt)
             state = offline.train(options, task, session, state, proposals)
             if not session.interrupted:
                 interact(options, task, session, state, interrupt)
@@ -219,6 +224,7 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
         "rows": data["rows"],
         "data_seed": data["seed"] or 0,
         "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
+        "freeze": "field" if any(map(_is_frozen, given)) else options.freeze,
     }
     recorded = cli.restore_options(OfflineToOnline, first.config.get("options", {}))
     more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "terminals")}
@@ -229,6 +235,11 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
         seeds=tuple(run.seed for run in given),
         steps=first.checkpoints.steps()[-1],
     )
+
+
+def _is_frozen(run: deflow.Run) -> bool:
+    """Whether the run's flow was trained before everything else, or frozen online."""
+    return "behaviour" in run.config or run.config.get("options", {}).get("freeze") == "field"
 
 
 def _found(run: deflow.Run) -> Path:
@@ -254,7 +265,7 @@ def learned(
         learner, step = load_learner(run)
         if step != options.steps:
             raise ValueError(f"{run.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
-        learners.append(learner)
+        learners.append(learner.freeze_field(False))  # --freeze says whether it is
     return TrainingState(deflow.Learner.stack(learners) if len(learners) > 1 else learners[0], start.key)
 
 

@@ -116,6 +116,8 @@ def _draw(
 ) -> None:
     """Appends block after block to the file beside `path`, which gets its name when it is complete."""
     part, shape = path.with_suffix(".part"), (len(states), count, agent.spec.action_size)
+    if path.exists():  # complete, but killed before its description was written
+        os.replace(path, part)
     row = 4 * count * agent.spec.action_size
     with open(part, "ab") as file:
         header = _header(shape)

@@ -7,6 +7,7 @@ from .behaviours import (
     behaviour_options,
     check_staged,
     open_behaviours,
+    propose,
 )
 from .defaults import suggested
 from .ending import finish
@@ -51,6 +52,7 @@ __all__ = [
     "parts_in_words",
     "peek",
     "print_facts",
+    "propose",
     "recorded_options",
     "restore_options",
     "run",

@@ -1,8 +1,9 @@
 """The behaviours that a recipe trains from: learned first, by runs of their own, or those of runs that are given."""
 
 import dataclasses
+import math
+import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import jax
 
 from ..agent import Agent, AgentConfig, agent_config, describe_spec, restore_agent, with_placeholder_bound
 from ..agent.proposing import needs_proposals
-from ..behaviour import Proposals, States, open_proposals
+from ..behaviour import Proposals, States, behaviour_digest, open_proposals
 from ..data import Task
-from ..errors import RunError
+from ..errors import ProposalsInterrupted, RunError
 from ..keys import named_key
 from ..runs import Run, RunGroup, load_learner, resume_command
 from ..runs.loading import create_runs
+from ..session import Session, TrainingState
 from ..training import Learner
 from ..types import Spec, placeholder_data
+from ..workers import Interrupt
 from .resuming import check_data, describe_options
+from .screen import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +45,23 @@ class Behaviours:
         """The agents whose flows these are, of the newest checkpoints."""
         return [load_learner(run)[0].agent for run in self.runs]
 
-    def proposals(
-        self,
-        agents: Sequence[Agent],
-        task: Task,
-        count: int,
-        *,
-        interrupt: threading.Event,
-    ) -> list[Proposals]:
-        """`count` proposals for every state of the task's data from each behaviour, drawn unless they are there.
+    def proposals(self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event) -> list[Proposals]:
+        """`count` proposals of the learner's flows for every state of the task's data, drawn unless they are there: of
+        each seed's flow, or of the one that all share. What they are drawn from is the learner's, so that it goes on
+        with the flow that it began with, whatever has become of the behaviour's run.
 
         Raises:
             ProposalsError: If a file is damaged or cannot be written.
             ProposalsInterrupted: If `interrupt` is set before all are drawn.
         """
-        states = States.of(task.train)
-        return [
-            open_proposals(run.path / FOLDER, agent, states, count, key=proposals_key(run), interrupt=interrupt)
-            for run, agent in zip(self.runs, agents, strict=True)
-        ]
+        states, found = States.of(task.train), dict[str, Proposals]()
+        agents = [learner.seed(index).agent for index in range(len(self.runs))]
+        flows = [behaviour_digest(agent) for agent in agents]
+        for run, agent, flow in zip(self.runs, agents, flows, strict=True):
+            if flow not in found:  # a seed that stopped before its first checkpoint may have another's
+                key = proposals_key(run)
+                found[flow] = open_proposals(run.path / FOLDER, agent, states, count, key=key, interrupt=interrupt)
+        return [found[flow] for flow in flows]
 
 
 FOLDER = "proposals"
@@ -90,7 +92,8 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
         recorded = continued.config.get("behaviour")
         if recorded is None:
             return None
-        return Behaviours(tuple(_moved(continued, Path(path)) for path in recorded["runs"]), recorded["own"])
+        runs = [_moved(continued, Path(path), own=recorded["own"]) for path in recorded["runs"]]
+        return Behaviours(tuple(runs), recorded["own"])
     if options.behaviour:
         given = tuple(Run.open(path) for path in options.behaviour)
         for run in given:
@@ -120,9 +123,6 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
             f"--behaviour takes one run for all seeds or one for each of the {len(options.seeds)}, got "
             f"{len(options.behaviour)}."
         )
-    if options.resume is None:
-        for path in options.behaviour:
-            _check_given(Run.open(path), config, spec)
     if not (options.proposals or options.behaviour):
         return
     what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
@@ -147,12 +147,34 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
             f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
             f"state, got {options.proposals}."
         )
+    if options.resume is None:
+        for path in options.behaviour:
+            _check_given(Run.open(path), config, spec)
+
+
+def propose(
+    options: Any,
+    task: Task,
+    behaviours: Behaviours | None,
+    session: Session,
+    state: TrainingState,
+    interrupt: Interrupt,
+) -> list[Proposals] | None:
+    """The proposals to train from, drawn unless they are there; None if none are wanted, or no updates are left."""
+    if behaviours is None or options.proposals == 0 or session.step >= options.steps:
+        return None
+    try:
+        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt)
+    except ProposalsInterrupted as interruption:
+        say(f"{interruption} Go on with: {resume_command(session.group.runs[0])}")
+        sys.exit(interrupt.code)
 
 
 def behaviour_options(options: Any) -> Any:
     """The options of the behaviour's own runs."""
+    once = math.ceil(options.field_steps / options.log_every) * options.log_every  # no shorter dispatches for it
     rate = {"learning_rate": options.field_learning_rate, "schedule": "cosine"}
-    length = {"steps": options.field_steps, "eval_every": options.field_steps}
+    length = {"steps": options.field_steps, "eval_every": once}
     return dataclasses.replace(options, **rate, **length, proposals=0, behaviour=(), resume=None)
 
 
@@ -200,32 +222,34 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
 
 
 def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
-    """What can be said of a given run before any data is loaded."""
     wanted, got = describe_spec(spec), run.config["spec"]
     for name in ("observation_shape", "action_size", "observation_dtype"):
-        if _as_list(got[name]) != _as_list(wanted[name]):
+        if _plain(got[name]) != _plain(wanted[name]):
             raise ValueError(
-                f"The {name.replace('_', ' ')} of {run.path} is {got[name]}, and this environment's is {wanted[name]}: "
-                "give a run of the same environment."
+                f"{run.path} has {name.replace('_', ' ')} {got[name]}, and {run.environment} is not of the same "
+                f"environment as this task, which has {_plain(wanted[name])}: give a run of the same environment."
             )
     described = restore_agent(run.config["agent"])
     for name in ("encoder", "field", "solver"):
-        if getattr(config, name) != getattr(described, name):
+        if getattr(described, name) != getattr(config, name):
             raise ValueError(
-                f"The {name} differs from that of {run.path}, whose flow is to be used: leave its flags out, or learn "
-                "another behaviour."
+                f"The {name} of {run.path} is {getattr(described, name)}, got {getattr(config, name)}: the flow is "
+                "used as it is, so leave the flags out."
             )
     if _outline(described, spec).gradient_enters_solver:
         raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
     steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
-    if steps < last:
+    if steps == 0:
+        raise RunError(f"{run.path} has no checkpoint, so there is no flow yet: train it first.")
+    if "recipe" in run.config and steps < last:
         raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
 
 
-def _moved(run: Run, path: Path) -> Run:
-    """A behaviour's run where it lay, or beside the continued run's folder, if both moved together."""
+def _moved(run: Run, path: Path, *, own: bool) -> Run:
+    """A behaviour's run where it lay, or beside the continued run's folder, if both moved together; a copy of a run
+    trains the copy of its own behaviour."""
     beside = run.path.parents[1] / path.parent.name / path.name
-    places = [place for place in (path, beside) if place.is_dir()]
+    places = [place for place in ((beside, path) if own else (path, beside)) if place.is_dir()]
     if not places:
         raise RunError(f"{run.path} trains from the behaviour in {path}, which is missing: restore it from a copy.")
     return Run.open(places[0])
@@ -237,5 +261,5 @@ def _outline(config: AgentConfig, spec: Spec) -> Agent:
     return eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
 
 
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

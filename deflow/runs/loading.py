@@ -34,7 +34,7 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Agent:
 
 
 def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tuple[Learner, int]:
-    """The learner of a run, and the step at which it was saved.
+    """The learner of a run, and the step at which it was saved. A flow that was trained by a run before it is frozen.
 
     Raises:
         RunError: If there is no run.
@@ -51,7 +51,7 @@ def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tup
     part = "learner" if "recipe" in run.config else ""
     checkpoints, step = (run.best, None) if step == "best" else (run.checkpoints, step)
     learner, _, saved = checkpoints.restore(like, step, part=part)
-    return learner, saved
+    return learner.freeze_field() if "behaviour" in run.config else learner, saved
 
 
 def create_run(

@@ -36,15 +36,15 @@ class Session:
         held_out: Callable[[Agent], float] | None = None,
         continued_by: Run | None = None,
     ):
-        """`held_out` gives the flow's loss on held-out data, for train.csv; `continued_by` is the run to continue after
-        an interrupt, if it is not one of these."""
+        """`held_out` gives the flow's loss on held-out data, for train.csv. `continued_by` is a run that waits for
+        all of these: it is the one to continue after an interrupt, and no seed may stop before the others."""
         self.group = group
         self.schedule = schedule
         self.step = 0
         """The current step: updates made offline, then environment steps."""
         self.interrupted = False
         self._evaluator = evaluator
-        self._continued_by = continued_by or group.runs[0]
+        self._continued_by = continued_by
         self._interrupt = interrupt
         self._seeds = [run.seed for run in group.runs]
         self._rollbacks = [0] * len(self._seeds)
@@ -78,7 +78,7 @@ class Session:
         which finds the first bad update of a dispatch. If the loop raises an error, what was computed is saved first.
 
         Raises:
-            FloatingPointError: If all seeds have stopped because of numbers that are not finite.
+            FloatingPointError: If all seeds have stopped because of numbers that are not finite, or one that is needed.
         """
         if self.step >= last and not self._owes_evaluation:
             return state
@@ -151,7 +151,7 @@ class Session:
             else:  # the loop may end before `last`
                 self._check(phase, before, state, bar, parameters=True)
                 self._save(state, phase.capture())
-        except _WentBack:
+        except (_WentBack, FloatingPointError):  # nothing that is worth keeping
             raise
         except Exception as error:
             with contextlib.suppress(FloatingPointError, InteractionError, _WentBack):
@@ -197,10 +197,10 @@ class Session:
             last = "there is no checkpoint" if at is None else f"the last intact checkpoint is of step {at:,}"
             sentence = (
                 f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with "
-                f"{resume_command(self.group.runs[seed], '--on-nonfinite rollback')}, or train anew with a smaller "
-                "learning rate."
+                f"{resume_command(self._continued_by or self.group.runs[seed], '--on-nonfinite rollback')}, or train "
+                "anew with a smaller learning rate."
             )
-            if len(self.group.stopped) == len(self._seeds):
+            if self._continued_by or len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)
             bar.write(sentence)
 
@@ -282,7 +282,7 @@ class Session:
     def _farewell(self) -> str:
         run, saved = self.group.runs[0], self.group.has_saved(self.step)
         what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
-        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(self._continued_by)}"
+        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(self._continued_by or run)}"
 
 
 class _WentBack(Exception):  # noqa: N818 - no error

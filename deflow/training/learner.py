@@ -104,19 +104,19 @@ class Learner(eqx.Module):
         """Combines learners of one seed each into one of several: the inverse of `seed`."""
         return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *learners)
 
-    def freeze_field(self) -> "Learner":
+    def freeze_field(self, frozen: bool = True) -> "Learner":
         """The learner with a frozen flow: the field is no longer trained, and nothing is computed for it. The
-        optimizer's state keeps its layout, with the field's entries unchanged.
+        optimizer's state keeps its layout, with the field's entries unchanged; with `frozen` False it is trained again.
 
         Raises:
             ValueError: If the refiner trains the flow itself.
         """
-        if self.agent.gradient_enters_solver:
+        if frozen and self.agent.gradient_enters_solver:
             raise ValueError(
                 f"The field cannot be frozen: the refiner {type(self.agent.refiner).__name__} trains the flow itself: "
                 "choose another refiner, or let the field train."
             )
-        return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=True))
+        return dataclasses.replace(self, agent=dataclasses.replace(self.agent, field_frozen=frozen))
 
     def with_behaviour(self, behaviour: Agent | Sequence[Agent]) -> "Learner":
         """The learner with another agent's flow, frozen; for several seeds, with one that all share or one for each.
