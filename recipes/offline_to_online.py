@@ -225,6 +225,7 @@ def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnlin
         "data_seed": data["seed"] or 0,
         "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
         "freeze": "field" if any(map(_is_frozen, given)) else options.freeze,
+        "proposals": 0,
     }
     recorded = cli.restore_options(OfflineToOnline, first.config.get("options", {}))
     more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "terminals")}

@@ -82,10 +82,11 @@ def runs_of(output, algorithm="deflow", task=2):
 @contextlib.contextmanager
 def interrupted_while(owner, name, when):
     """Ctrl-C as soon as a call of this function, or an element of what it yields, is as `when` says."""
-    original = getattr(owner, name)
+    original, asked = getattr(owner, name), []
 
     def ask(*content):
-        if when(*content):
+        if not asked and when(*content):
+            asked.append(content)
             os.kill(os.getpid(), signal.SIGINT)
 
     def called(*arguments, **named):
@@ -332,7 +333,9 @@ def test_the_flow_stays_frozen_online(whole, data_dir, tmp_path):
     behaviour = runs_of(shutil.copytree(whole[1], tmp_path / "copy"), "flow-bc")[0]
     arguments = [*TINY, *CRITIC, *REFINER, "--behaviour", behaviour, "--proposals", COUNT, "--data-dir", data_dir]
     with interrupted_at(50):
-        outcome = recipe("offline_to_online", *arguments, "--output-dir", tmp_path, "--online-steps", 40)
+        outcome = recipe(
+            "offline_to_online", *arguments, "--output-dir", tmp_path, "--online-steps", 40, "--eval-every", 100
+        )
     assert outcome.returncode == 130, outcome.stderr
     assert "1 update(s) each, the flow frozen" in outcome.stdout
     (path,) = runs_of(tmp_path)
@@ -429,18 +432,13 @@ def test_online_refuses_a_behaviour_for_runs_that_are_trained(whole, tmp_path):
         assert "leave --proposals and --behaviour out" in sentence
 
 
-@pytest.mark.parametrize("damage", ["a bit", "the end", "the description"])
+@pytest.mark.parametrize("damage", ["a bit", "the end"])
 def test_damaged_proposals_are_not_trained_from(whole, damage, data_dir, tmp_path):
     behaviour = runs_of(shutil.copytree(whole[1], tmp_path / "copy"), "flow-bc")[0]
     (file,) = (behaviour / "proposals").glob("*.npy")
     content = bytearray(file.read_bytes())
-    if damage == "a bit":
-        content[len(content) // 2] ^= 1
-        file.write_bytes(content)
-    elif damage == "the end":
-        file.write_bytes(content[:-1])
-    else:
-        file.with_suffix(".json").write_text("{")
+    content[len(content) // 2] ^= damage == "a bit"
+    file.write_bytes(content[: -1 if damage == "the end" else None])
     arguments = [*TINY, *CRITIC, *REFINER, "--data-dir", data_dir, "--output-dir", tmp_path / "runs"]
     sentence = refused(recipe("offline", *arguments, "--behaviour", behaviour, "--proposals", 9))
     assert f"The proposals in {file} " in sentence
