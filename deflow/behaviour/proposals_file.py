@@ -118,11 +118,12 @@ def _draw(
     part, shape = path.with_suffix(".part"), (len(states), count, agent.spec.action_size)
     if path.exists():  # complete, but killed before its description was written
         os.replace(path, part)
-    row = 4 * count * agent.spec.action_size
-    with open(part, "ab") as file:
-        header = _header(shape)
+    row, header = 4 * count * agent.spec.action_size, _header(shape)
+    with open(part, "a+b") as file:
+        file.seek(0)
+        begun = file.read(len(header)) == header
         # The last block may not have reached the disk as a whole.
-        blocks = max((file.tell() - len(header)) // (row * block_size(count)) - 1, 0)
+        blocks = max((file.seek(0, os.SEEK_END) - len(header)) // (row * block_size(count)) - 1, 0) * begun
         start = min(blocks * block_size(count), len(states))
         file.truncate(len(header) + start * row if start else 0)
         if start == 0:

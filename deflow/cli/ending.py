@@ -1,6 +1,5 @@
 """The end of a training: its table, its pictures, and the next command."""
 
-from .. import report
 from ..errors import ReportError
 from ..session import Session
 from .screen import command, say, show
@@ -8,6 +7,8 @@ from .screen import command, say, show
 
 def finish(session: Session, *, seconds: float) -> None:
     """The table, the picture, and the next command."""
+    from .. import report  # matplotlib, which takes a second to import and is needed at the end alone
+
     paths = [run.path for run in session.group.runs]
     say(*(f"not kept: {failure}" for failure in session.failures))
     show(report.results_table(paths))

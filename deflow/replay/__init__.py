@@ -3,7 +3,7 @@
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
-from .placement import Placement, check_capacity, choose_placement, make_replay, replay_bytes
+from .placement import Placement, check_capacity, choose_placement, free_memory, make_replay, replay_bytes
 from .sampling import AbstractSource, Dataset, Sampling
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Sampling",
     "check_capacity",
     "choose_placement",
+    "free_memory",
     "make_replay",
     "replay_bytes",
 ]
