@@ -31,6 +31,7 @@ from .agent import agent_config as agent_config
 from .agent import resolve_bound as resolve_bound
 from .agent import task_settings as task_settings
 from .behaviour import Proposals as Proposals
+from .behaviour import ProposedReplay as ProposedReplay
 from .behaviour import draw_proposals as draw_proposals
 from .data import Collected as Collected
 from .data import Official as Official

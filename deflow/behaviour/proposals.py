@@ -6,7 +6,7 @@ update once it is trained. Training then needs no ODE solve: it chooses among th
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import equinox as eqx
 import jax
@@ -17,7 +17,11 @@ from tqdm import tqdm
 
 from ..agent import Agent
 from ..agent.skeleton import static_values
+from ..constraints import NoConstraint
+from ..critics import NoCritic
 from ..keys import check_key
+from ..refiners import NoRefiner
+from ..trust_regions import NoTrustRegion
 from ..types import Batch, check_number, proposal_noise
 from .states import States
 
@@ -85,6 +89,27 @@ class Proposals:
             )
 
 
+def for_seeds(proposals: Proposals | Sequence[Proposals], seeds: int | None) -> list[Proposals]:
+    """The proposals that all seeds share (one), or those of each.
+
+    Raises:
+        TypeError: If they are something else.
+        ValueError: If there are more or fewer of them, or of different numbers.
+    """
+    given = [proposals] if isinstance(proposals, Proposals) else list(proposals)
+    for one in given:
+        if not isinstance(one, Proposals):
+            raise TypeError(f"proposals must be what deflow.draw_proposals returns, got {type(one).__name__}.")
+    if len(given) not in (1, seeds or 1):
+        raise ValueError(
+            f"A learner of {seeds or 1} seed(s) needs proposals that all share, or one set for each, got {len(given)}."
+        )
+    if len({one.count for one in given}) > 1:
+        counts = " and ".join(str(one.count) for one in given)
+        raise ValueError(f"All seeds need equally many proposals for a state, got {counts}: draw the same number.")
+    return given
+
+
 def draw_proposals(agent: Agent, data: Batch, count: int, *, key: Key[Array, ""], progress: bool = True) -> Proposals:
     """`count` proposals of the agent's flow for every state of a dataset, in memory.
 
@@ -113,14 +138,21 @@ def solved_blocks(
     agent: Agent, states: States, count: int, *, key: Key[Array, ""], start: int = 0
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the first state, proposals (block, K, A)) from the state `start` on, which begins a block."""
-    size = block_size(count)
-    for first in range(start, len(states), size):
-        stop = min(first + size, len(states))
-        observations = states.observations(first, stop)
-        padding = [(0, size - len(observations)), *[(0, 0)] * (observations.ndim - 1)]
-        padded = np.pad(observations, padding)  # one program, and the same bits wherever a block ends
-        solved = _solve_block(agent, jnp.asarray(padded), jnp.arange(first, first + size), count, key)
-        yield first, np.asarray(solved)[: stop - first]
+    for first in range(start, len(states), block_size(count)):
+        stop = min(first + block_size(count), len(states))
+        numbers = np.arange(first, stop, dtype=np.int32)
+        yield first, solved_block(agent, states.observations(first, stop), numbers, count, key=key)
+
+
+def solved_block(
+    agent: Agent, observations: np.ndarray, numbers: np.ndarray, count: int, *, key: Key[Array, ""]
+) -> np.ndarray:
+    """`count` proposals, shape (block, K, A), for the states of these numbers, which are at most a block."""
+    missing = block_size(count) - len(numbers)
+    padded = np.pad(observations, [(0, missing), *[(0, 0)] * (observations.ndim - 1)])
+    # One program, and the same bits wherever a block ends.
+    solved = solve(agent, jnp.asarray(padded), jnp.asarray(np.pad(numbers, (0, missing))), count, key)
+    return np.asarray(solved)[: len(numbers)]
 
 
 def block_size(count: int) -> int:
@@ -136,6 +168,19 @@ def check_drawing(agent: Agent, states: States, count: int) -> None:
     got, wanted = states.data.observation.shape[1:], agent.spec.observation_shape
     if got != wanted:
         raise ValueError(f"The agent was built for observations of shape {wanted}, but the dataset's have shape {got}.")
+
+
+def flow_alone(agent: Agent) -> Agent:
+    """The agent that is nothing but this one's flow, in training."""
+    return dataclasses.replace(
+        agent,
+        refiner=NoRefiner(),
+        trust_region=NoTrustRegion(),
+        constraint=NoConstraint(),
+        critic=NoCritic(),
+        flow_weight=1.0,
+        field_frozen=False,
+    )
 
 
 def behaviour_digest(agent: Agent) -> str:
@@ -154,9 +199,11 @@ def behaviour_digest(agent: Agent) -> str:
 
 
 @eqx.filter_jit
-def _solve_block(
+def solve(
     agent: Agent, observations: Array, numbers: Int[Array, " states"], count: int, key: Key[Array, ""]
 ) -> Float[Array, "states count action"]:
+    """`count` proposals for each of these states, which have these numbers."""
+
     def one(observation: Array, number: Int[Array, ""]) -> Float[Array, "count action"]:
         features, size = agent.field.encode(observation), agent.spec.action_size
         noises = jax.vmap(lambda which: proposal_noise(key, number, which, size))(jnp.arange(count))

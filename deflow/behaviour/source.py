@@ -1,4 +1,4 @@
-"""What offline training draws from, where proposals were drawn beforehand: transitions, and their states' proposals."""
+"""What training draws from, where it needs no solve: transitions, and their states' proposals."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from ..agent import Agent
 from ..data.n_step import last_rows
 from ..replay import AbstractSource, Placement
 from ..replay.placement import SHARE, free_memory
-from ..replay.sampling import Drawn
+from ..replay.sampling import Drawn, Mixture, choose
 from ..types import Batch, BatchProposals
 from .proposals import Proposals
 from .states import States
@@ -47,6 +47,35 @@ class ProposedDataset(AbstractSource):
         """All seeds share the data; the proposals have an axis for seeds if each has its own."""
         own = 0 if self.key.ndim else None
         return ProposedDataset(None, None, None, own, own)  # pyright: ignore[reportArgumentType]
+
+
+class ProposedMixture(AbstractSource):
+    """The dataset and online transitions, and the proposals of both, on the device."""
+
+    transitions: Mixture
+    here: Int[Array, " transitions"]
+    following: Int[Array, " transitions"]
+    actions: Float[Array, "*seeds states proposals action"]
+    key: Key[Array, "*seeds"]
+
+    def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        drawn = self.transitions.numbers(size, key=key)
+        is_online, row, slot = self.transitions.places(drawn)
+        online, places = self.transitions.online.extras, jnp.arange(size)
+        number = choose(is_online, jnp.asarray(online["number"])[slot], self.here[row])
+        following = choose(is_online, jnp.asarray(online["next_number"])[slot], self.following[row])
+        actions = [
+            choose(is_online, jnp.asarray(online["proposals"])[slot], self.actions[self.here[row]]),
+            choose(is_online, jnp.asarray(online["next_proposals"])[slot], self.actions[self.following[row]]),
+        ]
+        proposals = BatchProposals(jnp.concatenate(actions), self.key, places, number, size + places, following)
+        return dataclasses.replace(self.transitions.rows(drawn), proposals=proposals)
+
+    @property
+    def axes(self) -> "ProposedMixture":
+        """Each seed has its own online transitions; the dataset's proposals have an axis if each has its own."""
+        own = 0 if self.key.ndim else None
+        return ProposedMixture(self.transitions.axes, None, None, own, own)  # pyright: ignore[reportArgumentType]
 
 
 def proposal_source(
@@ -101,7 +130,7 @@ def _drawn_on_host(
         _gathered(data, here, following, proposals[seed % len(proposals)], rows[:, seed])
         for seed in range(keys.shape[1])
     ]
-    return jax.tree.map(_stack, *seeds)
+    return jax.tree.map(stacked, *seeds)
 
 
 def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: Proposals, rows: np.ndarray) -> Batch:
@@ -123,7 +152,8 @@ def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: P
     )
 
 
-def _stack(*leaves: Any) -> Any:
+def stacked(*leaves: Any) -> Any:
+    """Arrays with a first axis for seeds, on the device where they were."""
     return jnp.stack(leaves) if eqx.is_array(leaves[0]) and isinstance(leaves[0], jax.Array) else np.stack(leaves)
 
 

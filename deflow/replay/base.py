@@ -12,17 +12,30 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
-from .ring import Ring
+from .ring import Extras, Ring
 from .sampling import AbstractSource, Sampling, Window, draw
 
 
 class AbstractReplay(abc.ABC):
     """The dataset and a ring of online transitions; `seeds` is None for one learner without an axis for seeds."""
 
-    def __init__(self, dataset: Batch, spec: Spec, *, seeds: int | None, slots: int, capacity: int, sampling: Sampling):
+    dataset: Batch
+    """The dataset's columns that losses read, where they are drawn."""
+
+    def __init__(
+        self,
+        dataset: Batch,
+        spec: Spec,
+        *,
+        seeds: int | None,
+        slots: int,
+        capacity: int,
+        sampling: Sampling,
+        extras: Extras | None = None,
+    ):
         self.rows = len(dataset)
         """Number of transitions in the dataset."""
-        self.ring = Ring(spec, seeds=seeds or 1, slots=slots)
+        self.ring = Ring(spec, seeds=seeds or 1, slots=slots, extras=extras)
         self.capacity = capacity
         self.sampling: Sampling = sampling
         self.seeds = seeds

@@ -15,7 +15,7 @@ class HostReplay(AbstractReplay):
 
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)
-        self._dataset = Batch(
+        self.dataset = Batch(
             dataset.observation, dataset.action, dataset.reward, dataset.mask, dataset.next_observation
         )
 
@@ -23,20 +23,24 @@ class HostReplay(AbstractReplay):
         self.ring.insert(transitions)
 
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
-        window = self.window(self.inserted + expected)
-        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, len(keys)), window)
-        numbers = np.asarray(drawn_numbers(size, self.rows, repeated, self.sampling, keys))
+        numbers = self.numbers(size, keys, expected=expected)
         if self.seeds is None:
             return Drawn(self._gather(0, numbers))
         seeds = [self._gather(seed, numbers[:, seed]) for seed in range(self.seeds)]
         return Drawn(jax.tree.map(lambda *leaves: np.stack(leaves), *seeds))
+
+    def numbers(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> np.ndarray:
+        """What the next updates draw, see `draw`: shape (updates, size), or (updates, seeds, size)."""
+        window = self.window(self.inserted + expected)
+        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, len(keys)), window)
+        return np.asarray(drawn_numbers(size, self.rows, repeated, self.sampling, keys))
 
     def restore(self, states: list[Batch], inserted: int) -> None:
         self.ring.restore(states, inserted)
 
     def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
         is_online = numbers >= self.rows
-        batch = self._dataset[np.where(is_online, 0, numbers)]
+        batch = self.dataset[np.where(is_online, 0, numbers)]
         if is_online.any():
             online = self.ring.rows[seed][numbers[is_online] - self.rows]
             for name in COLUMNS:

@@ -1,5 +1,6 @@
 """Where transitions are stored: on the device if they fit, otherwise on the host."""
 
+import math
 import os
 from typing import Literal
 
@@ -10,6 +11,7 @@ from ..types import Batch, Spec
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
+from .ring import Extras
 from .sampling import Sampling
 
 Placement = Literal["auto", "device", "host"]
@@ -28,8 +30,11 @@ def make_replay(
     capacity: int = 2_000_000,
     sampling: Sampling = "uniform",
     placement: Placement = "auto",
+    extras: Extras | None = None,
 ) -> AbstractReplay:
     """A replay for at most `steps` online transitions per seed; on the device if it fits, or as `placement` says.
+
+    `extras` are further columns of the online transitions, which `insert` expects.
 
     Raises:
         ValueError: If the capacity is smaller than the dataset.
@@ -39,9 +44,10 @@ def make_replay(
         raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
     slots = min(steps, capacity)
     if placement == "auto":
-        placement = choose_placement(len(dataset), spec, slots * (seeds or 1))
+        further = slots * (seeds or 1) * extras_bytes(extras)
+        placement = choose_placement(len(dataset), spec, slots * (seeds or 1), further=further)
     kind = DeviceReplay if placement == "device" else HostReplay
-    return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling)
+    return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, extras=extras)
 
 
 def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:
@@ -63,10 +69,15 @@ def replay_bytes(spec: Spec, transitions: int) -> int:
     return transitions * (2 * observation + 4 * (spec.action_size + 2))
 
 
-def choose_placement(rows: int, spec: Spec, online: int) -> Literal["device", "host"]:
-    """Where a dataset of this many rows and this many online transitions fit."""
+def extras_bytes(extras: Extras | None) -> int:
+    """Bytes that one transition's further columns take."""
+    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in (extras or {}).values())
+
+
+def choose_placement(rows: int, spec: Spec, online: int, *, further: int = 0) -> Literal["device", "host"]:
+    """Where a dataset of this many rows, this many online transitions, and this many `further` bytes fit."""
     free = free_memory()
-    return "device" if free is None or replay_bytes(spec, rows + online) < SHARE * free else "host"
+    return "device" if free is None or replay_bytes(spec, rows + online) + further < SHARE * free else "host"
 
 
 def free_memory() -> int | None:

@@ -1,6 +1,7 @@
 """Sources: what a compiled update draws its batches from."""
 
 import abc
+import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
@@ -79,12 +80,25 @@ class Mixture(AbstractSource):
     sampling: Sampling = eqx.field(static=True)
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
+        return self.rows(self.numbers(size, key=key))
+
+    def numbers(self, size: int, *, key: Key[Array, ""]) -> Int[Array, " size"]:
+        """What is drawn with this key, see `draw`."""
+        return draw(size, len(self.dataset), self.window, self.sampling, key=key)
+
+    def rows(self, numbers: Int[Array, " size"]) -> Batch:
+        """The transitions of these numbers, without extras."""
+        is_online, row, slot = self.places(numbers)
+        new = dataclasses.replace(self.online, extras={})[slot]
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+
+    def places(
+        self, numbers: Int[Array, " size"]
+    ) -> tuple[Bool[Array, " size"], Int[Array, " size"], Int[Array, " size"]]:
+        """Whether each is an online transition, its row in the dataset, and its online slot; 0 for the other one."""
         rows = len(self.dataset)
-        number = draw(size, rows, self.window, self.sampling, key=key)
-        is_online = number >= rows
-        old = self.dataset[jnp.where(is_online, 0, number)]
-        new = self.online[jnp.where(is_online, number - rows, 0)]
-        return jax.tree.map(lambda a, b: _select(is_online, b, a), old, new)
+        is_online = numbers >= rows
+        return is_online, jnp.where(is_online, 0, numbers), jnp.where(is_online, numbers - rows, 0)
 
     @property
     def axes(self) -> "Mixture":
@@ -107,5 +121,6 @@ class Drawn(AbstractSource):
         return 0
 
 
-def _select(choose: Bool[Array, " size"], one: Array, other: Array) -> Array:
-    return jnp.where(choose.reshape(choose.shape + (1,) * (one.ndim - 1)), one, other)
+def choose(first: Bool[Array, " size"], one: Array, other: Array) -> Array:
+    """Rows of `one` where `first` is true, and of `other` elsewhere."""
+    return jnp.where(first.reshape(first.shape + (1,) * (one.ndim - 1)), one, other)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 from ..errors import InteractionError
 from ..interaction import Actors
 from ..replay import AbstractReplay
+from ..replay.ring import blank_rows
 from ..training import Learner
 from ..types import Batch, Spec
 
@@ -83,17 +84,17 @@ def sizes(online: tuple[Online, ...]) -> dict[str, Any] | None:
     if not online:
         return None
     episodes = {name: [list(array.shape), str(array.dtype)] for name, array in online[0].episodes.items()}
-    return {"transitions": len(online[0].transitions), "episodes": episodes}
+    transitions = online[0].transitions
+    extras = {name: [list(array.shape[1:]), str(array.dtype)] for name, array in transitions.extras.items()}
+    return {"transitions": len(transitions), "extras": extras, "episodes": episodes}
 
 
 def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
     """Empty arrays with the shapes of one seed's checkpoint."""
     if sizes is None:
         return ()
-    count = sizes["transitions"]
-    observation = np.empty((count, *spec.observation_shape), spec.observation_dtype)
-    row = np.empty(count, np.float32)
-    transitions = Batch(observation, np.empty((count, spec.action_size), np.float32), row, row, observation)
+    extras = {name: (tuple(shape), dtype) for name, (shape, dtype) in sizes.get("extras", {}).items()}
+    transitions = blank_rows((sizes["transitions"],), spec, extras)
     episodes = {name: np.empty(shape, dtype) for name, (shape, dtype) in sizes["episodes"].items()}
     return (Online(transitions, episodes),)
 

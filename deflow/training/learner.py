@@ -99,6 +99,11 @@ class Learner(eqx.Module):
             return self
         return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
 
+    @property
+    def agents(self) -> list[Agent]:
+        """The agent of each seed."""
+        return [self.seed(index).agent for index in range(self.seeds or 1)]
+
     @classmethod
     def stack(cls, learners: Sequence["Learner"]) -> "Learner":
         """Combines learners of one seed each into one of several: the inverse of `seed`."""

@@ -7,6 +7,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Metrics
 from ..behaviour import Proposals, States, proposal_source
+from ..behaviour.proposals import for_seeds
 from ..behaviour.source import Sources
 from ..errors import DeflowWarning, warn
 from ..keys import check_key
@@ -90,14 +91,9 @@ def checked_proposals(
     Raises:
         ValueError: If they are of another flow, of other data, or too few for the critic's target.
     """
-    given = [proposals] if isinstance(proposals, Proposals) else list(proposals)
-    if len(given) not in (1, learner.seeds or 1):
-        raise ValueError(
-            f"A learner of {learner.seeds or 1} seed(s) needs proposals that all share, or one set for each, got "
-            f"{len(given)}."
-        )
-    for seed in range(learner.seeds or 1):
-        given[seed % len(given)].check(learner.seed(seed).agent, states)
+    given = for_seeds(proposals, learner.seeds)
+    for seed, agent in enumerate(learner.agents):
+        given[seed % len(given)].check(agent, states)
     return given
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
+from ..behaviour import ProposedReplay
 from ..interaction import Actors, Step
 from ..keys import check_key, named_key
 from ..replay import AbstractReplay
@@ -17,6 +18,7 @@ from ..types import Batch, check_number
 from .learner import Learner
 from .offline import warn_of_no_steps
 from .precision import Precision
+from .refreshing import refreshed
 from .updates import FusedUpdates, batch_keys
 
 _AHEAD = 32  # rounds whose draws are looked at together
@@ -35,6 +37,8 @@ def train_online(
     update_after: int = 0,
     overlap: bool = True,
     precision: Precision = "float32",
+    refresh_every: int = 0,
+    refresh_updates: int = 10_000,
 ) -> Iterator[tuple[int, Learner, dict[str, Any]]]:
     """Acts and learns until each seed has made `steps` environment steps. Yields (steps made, learner, metrics) once
     per round, in which each of a seed's E environments makes one step and the learner `updates_per_step * E` updates.
@@ -46,6 +50,10 @@ def train_online(
     (none before the updates begin). If episodes ended in a round, there are also their number `episode_count` and the
     means `episode_return`, `episode_success` and `episode_length` (NaN for a seed in which none ended).
 
+    With a `ProposedReplay` the flow is frozen and no update solves an ODE. With `refresh_every` above 0, each time that
+    so many steps were made, the flow is trained alone for `refresh_updates` updates on everything in the replay, and
+    all proposals are drawn again.
+
     The mask of a transition is 0 at a termination; at a truncation, such as a time limit, it is 1
     (arXiv 2601.10471, section 5).
 
@@ -55,6 +63,10 @@ def train_online(
     """
     environments = actors.observation.shape[1]
     _check(learner, replay, actors, key, batch_size, updates_per_step, warmup, update_after)
+    _check_refresh(replay, refresh_every, refresh_updates)
+    if isinstance(replay, ProposedReplay):
+        learner = learner.freeze_field()
+        replay.check(learner.agents)
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
     per_round = updates_per_step * environments
     count = jnp.asarray(per_round)
@@ -76,6 +88,16 @@ def train_online(
             metrics = updates(replay.source(batch_size, plan.keys(done)), count, key)
         done += per_round * learns
         learner = updates.learner
+        if (
+            isinstance(replay, ProposedReplay)
+            and refresh_every
+            and made // refresh_every < replay.inserted // refresh_every
+        ):
+            learner, flow_loss = refreshed(
+                learner, replay, updates=refresh_updates, batch_size=batch_size, precision=precision, key=key
+            )
+            metrics = {**metrics, "flow_loss": flow_loss}
+            updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
         yield replay.inserted, learner, {**metrics, **_episodes(step, learner.seeds)}
 
 
@@ -154,7 +176,7 @@ def _episodes(step: Step, seeds: int | None) -> dict[str, np.ndarray]:
     for name in ("episode_return", "episode_success", "episode_length"):
         total = np.where(ended, getattr(step, name), 0.0).sum(axis=1)
         found[name] = np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)
-    return {name: values[0] if seeds is None else values for name, values in found.items()}
+    return {name: np.asarray(values[0]) if seeds is None else values for name, values in found.items()}
 
 
 def _check(
@@ -185,4 +207,16 @@ def _check(
         raise ValueError(
             f"The agent was built for observations of shape {learner.agent.spec.observation_shape}, but the "
             f"environment's have shape {shape[2:]}."
+        )
+
+
+def _check_refresh(replay: AbstractReplay, every: int, updates: int) -> None:
+    for name, value, least in (("refresh_every", every, 0), ("refresh_updates", updates, 1)):
+        check_number("train_online", name, value, int)
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+    if every and not isinstance(replay, ProposedReplay):
+        raise ValueError(
+            f"refresh_every={every} draws proposals again, and this replay has none: give a deflow.ProposedReplay, or "
+            "let the flow train along with everything else."
         )

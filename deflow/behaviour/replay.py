@@ -1,0 +1,201 @@
+"""Online training from proposals: the dataset's, drawn beforehand, and those of new states, made as they come in."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from ..agent import Agent
+from ..data.n_step import last_rows
+from ..replay import AbstractReplay, AbstractSource, HostReplay, Placement, Sampling, make_replay
+from ..replay.placement import check_capacity, choose_placement, extras_bytes
+from ..replay.ring import Extras
+from ..replay.sampling import Drawn, Mixture
+from ..types import Batch, BatchProposals
+from .proposals import Proposals, block_size, draw_proposals, flow_alone, for_seeds, solve, solved_block
+from .source import ProposedMixture, stacked
+from .states import States
+
+
+class ProposedReplay(AbstractReplay):
+    """A replay whose transitions carry K proposals of a frozen flow for s and for s', so that no update solves an ODE.
+
+    A transition's proposals are solved for when it is inserted, once for each new state: s' of one is s of the next,
+    unless an episode ended. They are columns of the ring, so a checkpoint has them.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        data: Batch,
+        proposals: Proposals | Sequence[Proposals],
+        *,
+        seeds: int | None = None,
+        steps: int,
+        capacity: int = 2_000_000,
+        sampling: Sampling = "uniform",
+        placement: Placement = "auto",
+    ):
+        """A replay for at most `steps` online transitions per seed.
+
+        Args:
+            agent: The agent to be trained, `learner.agent`; of several seeds, its arrays have an axis for them.
+            data: N transitions in their original order, such as `task.train`. n-step returns are added here.
+            proposals: What `draw_proposals` drew for the data from the agent's flow: one that all seeds share, or one
+                for each.
+            seeds: `learner.seeds`.
+            steps, capacity, sampling, placement: As for `make_replay`.
+
+        Raises:
+            ValueError: If the proposals are of another flow or of other data, or too few; if the capacity is smaller
+                than the dataset.
+        """
+        check_capacity(len(data), capacity, sampling)
+        self._proposals = for_seeds(proposals, seeds)
+        self._states = States.of(data)
+        self._flow, self.n_step, self.seeds = flow_alone(agent), agent.n_step, seeds
+        for seed in range(seeds or 1):
+            self._of(seed).check(_seed(agent, seed, seeds), self._states)
+        extras = proposed_columns(self._of(0).count, agent.spec.action_size)
+        if placement == "auto":
+            online = min(steps, capacity) * (seeds or 1)
+            further = online * extras_bytes(extras) + sum(one.actions.nbytes for one in self._proposals)
+            placement = choose_placement(len(data), agent.spec, online, further=further)
+        settings = {"steps": steps, "capacity": capacity, "sampling": sampling, "placement": placement}
+        self.transitions = make_replay(agent.with_returns(data), agent.spec, seeds=seeds, extras=extras, **settings)
+        """Where the transitions themselves are kept."""
+        self.rows, self.ring, self.dataset = len(data), self.transitions.ring, self.transitions.dataset
+        self.capacity, self.sampling = capacity, sampling
+        self._here, self._following = self._states.here, self._states.following[last_rows(data, agent.n_step)]
+        self._place()
+
+    def check(self, agents: Sequence[Agent]) -> None:
+        """Check that these agents, one for each seed, can be trained from this replay.
+
+        Raises:
+            ValueError: If it is of another flow, or its returns are of another number of steps.
+        """
+        for seed, agent in enumerate(agents):
+            self._of(seed).check(agent, self._states)
+            if agent.n_step != self.n_step:
+                raise ValueError(
+                    f"The replay was made for an agent of {self.n_step}-step returns, and this one's are of "
+                    f"{agent.n_step}: make the replay with the agent that is trained."
+                )
+
+    def insert(self, transitions: Batch) -> None:
+        self.transitions.insert(dataclasses.replace(transitions, extras=self._made(transitions)))
+
+    def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
+        source = self.transitions.source(size, keys, expected=expected)
+        if isinstance(source, Mixture):
+            return ProposedMixture(source, *self._on_device)
+        assert isinstance(source, Drawn)
+        assert isinstance(self.transitions, HostReplay)
+        numbers = self.transitions.numbers(size, keys, expected=expected)
+        if self.seeds is None:
+            proposals = self._gathered(0, numbers)
+        else:
+            proposals = jax.tree.map(stacked, *(self._gathered(s, numbers[:, s]) for s in range(self.seeds)))
+        return Drawn(dataclasses.replace(source.batches, proposals=proposals))
+
+    def restore(self, states: list[Batch], inserted: int) -> None:
+        self.transitions.restore(states, inserted)
+
+    def refresh(self, agent: Agent, *, progress: bool = True) -> None:
+        """Draw all proposals again, from the flow of this agent; of several seeds, its arrays have an axis for them."""
+        agents = [_seed(agent, seed, self.seeds) for seed in range(self.seeds or 1)]
+        keys = [self._of(seed).key for seed in range(len(agents))]
+        count, states = self._of(0).count, []
+        self._proposals = [
+            draw_proposals(one, self._states.data, count, key=key, progress=progress)
+            for one, key in zip(agents, keys, strict=True)
+        ]
+        for seed, (one, key) in enumerate(zip(agents, keys, strict=True)):
+            rows = self.ring.state(seed)
+            columns: dict[str, Any] = rows.extras
+            for observations, which in ((rows.observation, ""), (rows.next_observation, "next_")):
+                numbers, actions = columns[f"{which}number"], columns[f"{which}proposals"]
+                for start in range(0, len(rows), block_size(count)):
+                    block = slice(start, start + block_size(count))
+                    seen = np.asarray(observations[block])
+                    actions[block] = solved_block(one, seen, numbers[block], count, key=key)
+            states.append(rows)
+        self._flow = flow_alone(agent)
+        self._place()
+        self.restore(states, self.inserted)
+
+    def _of(self, seed: int) -> Proposals:
+        return self._proposals[seed % len(self._proposals)]
+
+    def _place(self) -> None:
+        """Puts the dataset's proposals where its transitions are."""
+        if isinstance(self.transitions, HostReplay):
+            return
+        one = len(self._proposals) == 1
+        tables, keys = [one.actions for one in self._proposals], [one.key for one in self._proposals]
+        actions, key = (tables[0], keys[0]) if one else (np.stack(tables), jnp.stack(keys))
+        self._on_device = (jnp.asarray(self._here), jnp.asarray(self._following), jnp.asarray(actions), key)
+
+    def _made(self, transitions: Batch) -> dict[str, Any]:
+        """The proposals of new transitions with leading axes (S, E)."""
+        environments = transitions.reward.shape[1]
+        own = len(self._states) + 2 * (self.inserted + np.arange(environments, dtype=np.int32))
+        before = self.ring.rows[:, self.ring.places(environments, after=self.inserted - environments)]
+        # s is the state that the environment's last transition led to, unless an episode ended there.
+        differs = np.asarray(before.next_observation) != np.asarray(transitions.observation)
+        goes_on = ~differs.reshape(*transitions.reward.shape, -1).any(-1) & (self.inserted >= environments)
+        here = before.extras["next_proposals"]
+        if not goes_on.all():
+            here = np.where(goes_on[..., None, None], here, self._solved(transitions.observation, own))
+        return {
+            "proposals": here,
+            "next_proposals": self._solved(transitions.next_observation, own + 1),
+            "number": np.where(goes_on, before.extras["next_number"], own).astype(np.int32),
+            "next_number": np.broadcast_to(own + 1, goes_on.shape).astype(np.int32),
+        }
+
+    def _solved(self, observations: Any, numbers: np.ndarray) -> np.ndarray:
+        """Proposals (S, E, K, A) for observations (S, E, *observation) of the states of these E numbers."""
+        count, observations, places = self._of(0).count, jnp.asarray(observations), jnp.asarray(numbers)
+        if self.seeds is None:
+            return np.asarray(solve(self._flow, observations[0], places, count, self._of(0).key))[None]
+        keys = jnp.stack([self._of(seed).key for seed in range(self.seeds)])
+        return np.asarray(_solve_together(self._flow, observations, places, count, keys))
+
+    def _gathered(self, seed: int, numbers: np.ndarray) -> BatchProposals:
+        """The proposals of the transitions that a seed's updates draw, (updates, size)."""
+        (updates, size), proposals, online = numbers.shape, self._of(seed), self.ring.rows.extras
+        is_online = numbers >= self.rows
+        row, slot = np.where(is_online, 0, numbers), np.where(is_online, numbers - self.rows, 0)[is_online]
+        actions, states = [], []
+        for table, which in ((self._here, ""), (self._following, "next_")):
+            number = table[row]
+            found = np.asarray(proposals.actions[number])
+            found[is_online] = online[f"{which}proposals"][seed, slot]
+            number[is_online] = online[f"{which}number"][seed, slot]
+            actions.append(found)
+            states.append(number)
+        places = np.broadcast_to(np.arange(2 * size, dtype=np.int32), (updates, 2 * size))
+        key = jnp.broadcast_to(proposals.key, (updates,))
+        return BatchProposals(
+            np.concatenate(actions, axis=1), key, places[:, :size], states[0], places[:, size:], states[1]
+        )
+
+
+def proposed_columns(count: int, action_size: int) -> Extras:
+    """What a transition has more of, with K = `count` proposals for s and for s', and the numbers of these states."""
+    actions, number = ((count, action_size), "float32"), ((), "int32")
+    return {"proposals": actions, "next_proposals": actions, "number": number, "next_number": number}
+
+
+_solve_together = eqx.filter_jit(eqx.filter_vmap(solve, in_axes=(eqx.if_array(0), 0, None, None, 0)))
+
+
+def _seed(agent: Agent, seed: int, seeds: int | None) -> Agent:
+    return agent if seeds is None else jax.tree.map(lambda leaf: leaf[seed] if eqx.is_array(leaf) else leaf, agent)
