@@ -192,7 +192,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
             start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
         with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
             state = session.begin(start)
-            proposals = cli.propose(options, task, behaviours, session, state, interrupt)
+            proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
             train(options, task, session, state, proposals)
     cli.finish(session, seconds=time.perf_counter() - started)
     sys.exit(interrupt.code or session.code)

@@ -9,7 +9,6 @@ With --from, the offline phase is an existing run.
 import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ import offline
 import tyro
 
 import deflow
-from deflow import cli, replay, runs
+from deflow import cli, replay
 from deflow.agent import resolve_bound_with_reason, restore_agent
-from deflow.runs import load_learner
+from deflow.behaviour.replay import proposed_columns
 from deflow.session import Session, TrainingState, capture, resume
 from deflow.workers import Interrupt, graceful_interrupts
 
@@ -63,14 +62,21 @@ class OfflineToOnline(offline.Offline):
     """field: stop training the flow online, which also saves its computations. With --proposals or --behaviour, and
     after runs that were made with them, the flow is frozen anyway (after such runs, none trains it online)."""
 
+    refresh_every: int = 0
+    """With --proposals: environment steps after which the flow is trained further on all transitions so far, and every
+    proposal is drawn again. 0 never does."""
+
+    refresh_updates: int = 10_000
+    """Updates of the flow alone in a refresh."""
+
     overlap: bool = True
     """Update while the environments step, unless a batch needs a transition still being made. Same results."""
 
     def __post_init__(self):
         super().__post_init__()
         for name, least in {
-            **dict.fromkeys(("online_steps", "environments", "updates_per_step", "capacity"), 1),
-            **dict.fromkeys(("warmup", "update_after"), 0),
+            **dict.fromkeys(("online_steps", "environments", "updates_per_step", "capacity", "refresh_updates"), 1),
+            **dict.fromkeys(("warmup", "update_after", "refresh_every"), 0),
         }.items():
             if getattr(self, name) < least:
                 flag = name.replace("_", "-")
@@ -78,10 +84,6 @@ class OfflineToOnline(offline.Offline):
         if self.online_steps % self.environments:
             raise ValueError(
                 f"--online-steps must be a multiple of --environments, got {self.online_steps} and {self.environments}."
-            )
-        if self.from_ and (self.proposals or self.behaviour):
-            raise ValueError(
-                "With --from, the offline phase is there already: leave --proposals and --behaviour out, or --from."
             )
         if self.proposals or self.behaviour:
             object.__setattr__(self, "freeze", "field")  # it is recorded
@@ -113,19 +115,23 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
     given = [deflow.Run.open(path) for path in cli.peek(arguments, "--from")]
     if not given:
         return options, config, algorithm
-    return carried(options, given), restore_agent(given[0].config["agent"]), given[0].algorithm
+    return cli.carried(arguments, options, given), restore_agent(given[0].config["agent"]), given[0].algorithm
 
 
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
+    if options.refresh_every and not options.proposals:
+        raise ValueError(
+            "--refresh-every draws proposals again, and there are none: give --proposals K, or leave it out."
+        )
     cli.check_unchanged(options, config, MAY_CHANGE)
     task = offline.load(options, config)
     config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
     replay.check_capacity(len(task.train), options.capacity, options.sampling)
     behaviours = cli.open_behaviours(options, config, task)
     start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
-    taken = learned(options, config, task, start) if options.from_ and options.resume is None else None
+    taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
     group = cli.open_runs(
         options,
         config,
@@ -139,43 +145,50 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
     cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
     if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
-        start, step = taken or learned(options, config, task, start), options.steps
-        take_over_logs(options, group)
+        start, step = taken or cli.learned(options, config, task, start), options.steps
+        cli.take_over_logs(options, group)
     with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
         evaluator.check(interrupt)
-        if behaviours is not None:
+        if behaviours is not None and not options.from_:
             start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
         with Session(
             group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
         ) as session:
             state = session.begin(start, step)
-            proposals = cli.propose(options, task, behaviours, session, state, interrupt)
+            refreshed = 0 < options.refresh_every <= session.step - options.steps
+            last = options.steps + options.online_steps
+            proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=last, kept=not refreshed)
             state = offline.train(options, task, session, state, proposals)
             if not session.interrupted:
-                interact(options, task, session, state, interrupt)
+                interact(options, task, session, state, proposals, interrupt)
     cli.finish(session, seconds=time.perf_counter() - began)
     sys.exit(interrupt.code or session.code)
 
 
 def interact(
-    options: OfflineToOnline, task: deflow.Task, session: Session, state: TrainingState, interrupt: Interrupt
+    options: OfflineToOnline,
+    task: deflow.Task,
+    session: Session,
+    state: TrainingState,
+    proposals: list[deflow.Proposals] | None,
+    interrupt: Interrupt,
 ) -> TrainingState:
     """Act, keep, update, with the same learner, optimizer and multiplier; the session logs, evaluates and saves."""
-    transitions = deflow.make_replay(
-        state.learner.agent.with_returns(task.train),
-        task.spec,
-        seeds=state.learner.seeds,
-        steps=options.online_steps,
-        capacity=options.capacity,
-        sampling=options.sampling,
-        placement=options.placement,
-    )
+    agent, seeds = state.learner.agent, state.learner.seeds
+    settings = {"steps": options.online_steps, "capacity": options.capacity, "sampling": options.sampling}
+    settings |= {"seeds": seeds, "placement": options.placement}
+    if proposals is None:
+        transitions = deflow.make_replay(agent.with_returns(task.train), task.spec, **settings)
+    else:
+        transitions = deflow.ProposedReplay(agent, task.train, proposals, **settings)
     with deflow.Actors(task, seeds=options.seeds, environments=options.environments, interrupt=interrupt) as actors:
         nothing = capture(transitions, actors)
 
         def rounds(state: TrainingState) -> Iterator[tuple[int, deflow.Learner, deflow.Metrics]]:
             if session.step < options.steps:  # gone back, past a damaged checkpoint of the switch
                 raise deflow.errors.CheckpointError("No intact checkpoint of the online phase is left: resume the run.")
+            if isinstance(transitions, deflow.ProposedReplay):
+                transitions.follow(state.learner.agent)  # after a rollback, it may be an earlier flow
             resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
             for made, learner, metrics in deflow.train_online(
                 state.learner.freeze_field() if options.freeze == "field" else state.learner,
@@ -189,6 +202,8 @@ def interact(
                 update_after=options.update_after,
                 overlap=options.overlap,
                 precision=options.precision,
+                refresh_every=options.refresh_every,
+                refresh_updates=options.refresh_updates,
             ):
                 yield options.steps + made, learner, metrics
 
@@ -201,99 +216,31 @@ def interact(
         )
 
 
-# --- starting from runs that are there
-
-
-def carried(options: OfflineToOnline, given: list[deflow.Run]) -> OfflineToOnline:
-    """The options with the task, the data and the hyperparameters of these runs."""
-    first = given[0]
-    for run in given:
-        if not run.checkpoints.steps():
-            raise deflow.errors.RunError(f"{run.path} has no checkpoint to start from: train it first.")
-        for what in ("agent", "environment", "learning_rate"):
-            if run.config[what] != first.config[what]:
-                raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
-    data = first.config["data"]
-    path = deflow.runs.find_data(first) if data["source"] == "user" else _found(first)
-    folder = path.parent
-    known = {
-        "env": first.config["environment"]["name"],
-        "success_timing": first.config["environment"]["success_timing"],
-        "learning_rate": first.config["learning_rate"],
-        "data": str(path) if data["source"] == "user" else data["source"],
-        "rows": data["rows"],
-        "data_seed": data["seed"] or 0,
-        "data_dir": folder.parents[1 if data["source"] == "collected" else 0],
-        "freeze": "field" if any(map(_is_frozen, given)) else options.freeze,
-        "proposals": 0,
-    }
-    recorded = cli.restore_options(OfflineToOnline, first.config.get("options", {}))
-    more = {name: getattr(recorded, name) for name in ("batch_size", "precision", "rows", "terminals")}
-    return dataclasses.replace(
-        options,
-        **{**known, **(more if "options" in first.config else {})},
-        from_=tuple(run.path for run in given),
-        seeds=tuple(run.seed for run in given),
-        steps=first.checkpoints.steps()[-1],
-    )
-
-
-def _is_frozen(run: deflow.Run) -> bool:
-    """Whether the run's flow was trained before everything else, or frozen online."""
-    return "behaviour" in run.config or run.config.get("options", {}).get("freeze") == "field"
-
-
-def _found(run: deflow.Run) -> Path:
-    """Where the run's data lies, or lay, if it must be collected or downloaded again."""
-    try:
-        return deflow.runs.find_data(run)
-    except deflow.errors.DataError:
-        return Path(run.config["data"]["path"])
-
-
-def learned(
-    options: OfflineToOnline, config: deflow.AgentConfig, task: deflow.Task, start: TrainingState
-) -> TrainingState:
-    """The state `start`, with what the runs given by --from have learned."""
-    given = [deflow.Run.open(path) for path in options.from_]
-    if options.seeds != tuple(run.seed for run in given):
-        raise ValueError(f"--seeds must be those of the runs given by --from, got {' '.join(map(str, options.seeds))}.")
-    learners = []
-    for run in given:
-        cli.check_data(run, task)
-        if restore_agent(run.config["agent"]) != config:
-            raise ValueError(f"The agent must be that of {run.path}: leave the flags of its parts out.")
-        learner, step = load_learner(run)
-        if step != options.steps:
-            raise ValueError(f"{run.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
-        learners.append(learner.freeze_field(False))  # --freeze says whether it is
-    return TrainingState(deflow.Learner.stack(learners) if len(learners) > 1 else learners[0], start.key)
-
-
-def take_over_logs(options: OfflineToOnline, group: runs.RunGroup) -> None:
-    """The logs of the runs given by --from are the beginning of the new ones."""
-    for old, new in zip(options.from_, group.runs, strict=True):
-        for name in ("train.csv", "eval.csv"):
-            if (old / name).exists():
-                shutil.copyfile(old / name, new.path / name)
-        new.rewind(options.steps, "train")
-        new.rewind(options.steps - 1, "eval")  # evaluated anew, with this recipe's episodes
-
-
 def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
-    seeds, slots = len(options.seeds), min(options.online_steps, options.capacity)
-    size = f"{replay.replay_bytes(task.spec, len(task.train) + seeds * slots) / 1e9:.2f} GB"
+    seeds, slots, rows = len(options.seeds), min(options.online_steps, options.capacity), len(task.train)
+    further = 0
+    if options.proposals:
+        columns = proposed_columns(options.proposals, task.spec.action_size)
+        further = seeds * slots * replay.extras_bytes(columns)
+    size = f"{(replay.replay_bytes(task.spec, rows + seeds * slots) + further) / 1e9:.2f} GB"
     placement = f"on the {options.placement}"
     if options.placement == "auto":
-        place = replay.choose_placement(len(task.train), task.spec, seeds * slots)
+        place = replay.choose_placement(rows, task.spec, seeds * slots, further=further)
         placement = "on the device" if place == "device" else "on the host, since they do not fit on the device"
     frozen = ", the flow frozen" if options.freeze == "field" else ""
-    return {
+    frozen += f", {options.proposals} proposals for each new state" if options.proposals else ""
+    facts = {
         "online": f"{options.online_steps:,} environment steps per seed in {options.environments} environment(s), "
         f"{options.updates_per_step} update(s) each{frozen}",
-        "replay": f"{len(task.train):,} + {seeds} x {slots:,} transitions, {options.sampling}, {size} {placement}",
+        "replay": f"{rows:,} + {seeds} x {slots:,} transitions, {options.sampling}, {size} {placement}",
     }
+    if options.refresh_every:
+        facts["refresh"] = (
+            f"every {options.refresh_every:,} environment steps: {options.refresh_updates:,} updates of the flow, "
+            "and all proposals anew"
+        )
+    return facts
 
 
 if __name__ == "__main__":

@@ -328,45 +328,97 @@ def test_an_improvement_that_is_not_finite_goes_back(whole, data_dir, tmp_path):
 # --- online
 
 
-def test_the_flow_stays_frozen_online(whole, data_dir, tmp_path):
-    """Offline and online in one go, ended by Ctrl-C online, and continued."""
+ONLINE = ["--online-steps", 40, "--eval-every", 100]
+
+
+def from_a_copy(whole, tmp_path, *flags):
+    """One seed's training from a copy of its behaviour, and the copy."""
     behaviour = runs_of(shutil.copytree(whole[1], tmp_path / "copy"), "flow-bc")[0]
-    arguments = [*TINY, *CRITIC, *REFINER, "--behaviour", behaviour, "--proposals", COUNT, "--data-dir", data_dir]
+    return [*TINY, *CRITIC, *REFINER, "--behaviour", behaviour, "--proposals", COUNT, *ONLINE, *flags], behaviour
+
+
+def test_the_flow_stays_frozen_online(whole, data_dir, tmp_path):
+    """Offline and online in one go, ended by Ctrl-C online, and continued: from proposals, those of new states too."""
+    arguments, behaviour = from_a_copy(whole, tmp_path, "--data-dir", data_dir)
+    finished(recipe("offline_to_online", *arguments, "--output-dir", tmp_path / "uninterrupted"))
     with interrupted_at(50):
-        outcome = recipe(
-            "offline_to_online", *arguments, "--output-dir", tmp_path, "--online-steps", 40, "--eval-every", 100
-        )
+        outcome = recipe("offline_to_online", *arguments, "--output-dir", tmp_path)
     assert outcome.returncode == 130, outcome.stderr
-    assert "1 update(s) each, the flow frozen" in outcome.stdout
+    assert f"1 update(s) each, the flow frozen, {COUNT} proposals for each new state" in outcome.stdout
     (path,) = runs_of(tmp_path)
     assert f"Go on with: python recipes/resume.py {path}\n" in outcome.stdout
-    shutil.rmtree(behaviour / "proposals")  # not needed any more
+    shutil.rmtree(behaviour / "proposals")
     outcome = finished(recipe("resume", path))
-    assert "proposals:" not in outcome.stderr
+    assert "proposals:" in outcome.stderr  # they are drawn again, the same
     train = deflow.Run.open(path).read("train")
     assert train["step"].tolist() == [10, 20, 30, 40, 50, 60, 70]
     assert np.isfinite(train["training/critic_loss"]).all()
     assert not [name for name in train if "flow_loss" in name]
     assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+    (other,) = runs_of(tmp_path / "uninterrupted")
+    assert not differences(path, other)
+
+
+@pytest.mark.parametrize("at", [50, 60])
+def test_a_flow_that_is_refreshed_online(whole, data_dir, tmp_path, at):
+    """After 25 steps online; Ctrl-C before it and after it changes nothing."""
+    refresh = ["--refresh-every", 25, "--refresh-updates", 20]
+    arguments, behaviour = from_a_copy(whole, tmp_path, "--data-dir", data_dir, *refresh)
+    with interrupted_at(at):
+        outcome = recipe("offline_to_online", *arguments, "--output-dir", tmp_path)
+    assert outcome.returncode == 130, outcome.stderr
+    assert "every 25 environment steps: 20 updates of the flow, and all proposals anew" in outcome.stdout
+    (path,) = runs_of(tmp_path)
+    finished(recipe("resume", path))
+    finished(recipe("offline_to_online", *arguments, "--output-dir", tmp_path / "uninterrupted"))
+    assert not differences(path, runs_of(tmp_path / "uninterrupted")[0])
+    train = deflow.Run.open(path).read("train")
+    assert np.isfinite(train["training/flow_loss"]).tolist() == [False] * 5 + [True, False]
+    same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(behaviour).field)
+    assert not all(jax.tree.leaves(same))
+    assert len(files_of_proposals(behaviour)) == 2  # nobody else needs those of the refreshed flow
 
 
 @pytest.mark.parametrize("flags", [[], ["--freeze", "none"]])
 def test_online_from_a_staged_run(fresh, flags, tmp_path):
     """Its flow stays frozen, also when the online run is continued, unless it is said otherwise."""
     (given,) = runs_of(fresh[1])
-    arguments = ["--online-steps", 40, "--eval-every", 100, "--log-every", 10, "--save-every", 10, "--episodes", 1]
+    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, "--episodes", 1]
     with interrupted_at(50):
         outcome = recipe(
             "offline_to_online", "--from", given, *flags, *arguments, "--workers", 1, "--output-dir", tmp_path
         )
     assert outcome.returncode == 130, outcome.stderr
     assert ("the flow frozen" in outcome.stdout) == (not flags)
+    assert "proposals for each new state" not in outcome.stdout
     (path,) = runs_of(tmp_path)
     if not flags:
         finished(recipe("resume", path))
     same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(given).field)
     assert all(jax.tree.leaves(same)) == (not flags)
     assert ("training/flow_loss" in deflow.Run.open(path).read("train")) == bool(flags)
+
+
+def test_online_from_runs_that_were_trained_from_proposals(whole, tmp_path):
+    """Both seeds go on from the proposals of their own flows; with --freeze none the flows are trained."""
+    output = shutil.copytree(whole[1], tmp_path / "copy")
+    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, "--episodes", 1, "--workers", 1]
+    given = runs_of(output)
+    outcome = finished(recipe("offline_to_online", "--from", *given, *arguments, "--output-dir", tmp_path / "online"))
+    assert f"{COUNT} proposals for each new state" in outcome.stdout
+    for path, old, behaviour in zip(runs_of(tmp_path / "online"), given, runs_of(output, "flow-bc"), strict=True):
+        assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+        critic, before = deflow.load(path).critic, deflow.load(old).critic
+        assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, critic, before)))
+        assert not [name for name in deflow.Run.open(path).read("train") if "flow_loss" in name]
+    again = runs_of(tmp_path / "online")[:1]
+    outcome = finished(recipe("offline_to_online", "--from", *again, *arguments, "--output-dir", tmp_path / "again"))
+    assert f"{COUNT} proposals for each new state" in outcome.stdout
+    flags = ["--freeze", "none", *arguments, "--output-dir", tmp_path / "trained"]
+    outcome = finished(recipe("offline_to_online", "--from", given[1], *flags))
+    assert "the flow frozen" not in outcome.stdout
+    (path,) = runs_of(tmp_path / "trained")
+    assert np.isfinite(deflow.Run.open(path).read("train")["training/flow_loss"]).any()
 
 
 # --- refusals
@@ -429,7 +481,9 @@ def test_online_refuses_a_behaviour_for_runs_that_are_trained(whole, tmp_path):
     path = runs_of(whole[1])[0]
     for flags in (["--proposals", 4], ["--behaviour", runs_of(whole[1], "flow-bc")[0]]):
         sentence = refused(recipe("offline_to_online", "--from", path, *flags, "--output-dir", tmp_path))
-        assert "leave --proposals and --behaviour out" in sentence
+        assert f"leave {flags[0]} out, or --from" in sentence
+    sentence = refused(recipe("offline_to_online", *TINY, "--refresh-every", 5, "--output-dir", tmp_path))
+    assert "--refresh-every draws proposals again, and there are none: give --proposals K" in sentence
 
 
 @pytest.mark.parametrize("damage", ["a bit", "the end"])

@@ -17,7 +17,16 @@ from ..replay.placement import check_capacity, choose_placement, extras_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import Drawn, Mixture
 from ..types import Batch, BatchProposals
-from .proposals import Proposals, block_size, draw_proposals, flow_alone, for_seeds, solve, solved_block
+from .proposals import (
+    Proposals,
+    behaviour_digest,
+    block_size,
+    draw_proposals,
+    flow_alone,
+    for_seeds,
+    solve,
+    solved_block,
+)
 from .source import ProposedMixture, stacked
 from .states import States
 
@@ -106,6 +115,12 @@ class ProposedReplay(AbstractReplay):
 
     def restore(self, states: list[Batch], inserted: int) -> None:
         self.transitions.restore(states, inserted)
+
+    def follow(self, agent: Agent) -> None:
+        """See that the proposals are of this agent's flow: drawn again if it is another one."""
+        agents = [_seed(agent, seed, self.seeds) for seed in range(self.seeds or 1)]
+        if any(self._of(seed).behaviour != behaviour_digest(one) for seed, one in enumerate(agents)):
+            self.refresh(agent)
 
     def refresh(self, agent: Agent, *, progress: bool = True) -> None:
         """Draw all proposals again, from the flow of this agent; of several seeds, its arrays have an axis for them."""

@@ -1,6 +1,7 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
+from .beginnings import carried, learned, take_over_logs
 from .behaviours import (
     Behaviours,
     behaviour_config,
@@ -33,6 +34,7 @@ __all__ = [
     "Import",
     "behaviour_config",
     "behaviour_options",
+    "carried",
     "check_data",
     "check_staged",
     "check_unchanged",
@@ -45,6 +47,7 @@ __all__ = [
     "finish",
     "first_screen",
     "import_files",
+    "learned",
     "one_sentence",
     "open_behaviours",
     "open_runs",
@@ -60,4 +63,5 @@ __all__ = [
     "say",
     "show",
     "suggested",
+    "take_over_logs",
 ]

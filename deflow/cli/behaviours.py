@@ -12,7 +12,7 @@ import jax
 
 from ..agent import Agent, AgentConfig, agent_config, describe_spec, restore_agent, with_placeholder_bound
 from ..agent.proposing import needs_proposals
-from ..behaviour import Proposals, States, behaviour_digest, open_proposals
+from ..behaviour import Proposals, States, behaviour_digest, draw_proposals, open_proposals
 from ..data import Task
 from ..errors import ProposalsInterrupted, RunError
 from ..keys import named_key
@@ -45,17 +45,26 @@ class Behaviours:
         """The agents whose flows these are, of the newest checkpoints."""
         return [load_learner(run)[0].agent for run in self.runs]
 
-    def proposals(self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event) -> list[Proposals]:
+    def proposals(
+        self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event, kept: bool = True
+    ) -> list[Proposals]:
         """`count` proposals of the learner's flows for every state of the task's data, drawn unless they are there: of
         each seed's flow, or of the one that all share. What they are drawn from is the learner's, so that it goes on
-        with the flow that it began with, whatever has become of the behaviour's run.
+        with the flow that it began with, whatever has become of the behaviour's run. `kept` is False for a flow
+        that was refreshed since: nobody else has it, so its proposals stay in memory.
 
         Raises:
             ProposalsError: If a file is damaged or cannot be written.
             ProposalsInterrupted: If `interrupt` is set before all are drawn.
         """
         states, found = States.of(task.train), dict[str, Proposals]()
-        agents = [learner.seed(index).agent for index in range(len(self.runs))]
+        if not kept:  # seeds that shared a flow do no more
+            keys = [proposals_key(self.runs[seed % len(self.runs)]) for seed in range(learner.seeds or 1)]
+            return [
+                draw_proposals(agent, task.train, count, key=key)
+                for agent, key in zip(learner.agents, keys, strict=True)
+            ]
+        agents = learner.agents[: len(self.runs)]
         flows = [behaviour_digest(agent) for agent in agents]
         for run, agent, flow in zip(self.runs, agents, flows, strict=True):
             if flow not in found:  # a seed that stopped before its first checkpoint may have another's
@@ -88,12 +97,7 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
         RunError: If a run is missing or cannot be made.
     """
     if options.resume is not None:
-        continued = Run.open(options.resume)
-        recorded = continued.config.get("behaviour")
-        if recorded is None:
-            return None
-        runs = [_moved(continued, Path(path), own=recorded["own"]) for path in recorded["runs"]]
-        return Behaviours(tuple(runs), recorded["own"])
+        return behaviours_of(Run.open(options.resume))
     if options.behaviour:
         given = tuple(Run.open(path) for path in options.behaviour)
         for run in given:
@@ -102,6 +106,31 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
     if options.proposals == 0:
         return None
     return Behaviours(tuple(_new(options, config, task).runs), own=True)
+
+
+def behaviours_of(run: Run) -> Behaviours | None:
+    """The behaviours that a run began with; None if its flow was trained jointly.
+
+    Raises:
+        RunError: If one is missing.
+    """
+    if (recorded := run.config.get("behaviour")) is None:
+        return None
+    runs = [_moved(run, Path(path), own=recorded["own"]) for path in recorded["runs"]]
+    return Behaviours(tuple(runs), recorded["own"])
+
+
+def behaviour_of(run: Run) -> Run:
+    """The behaviour of one of the runs that were trained together.
+
+    Raises:
+        RunError: If it is missing, or the run's flow was trained jointly.
+    """
+    behaviours = behaviours_of(run)
+    if behaviours is None:
+        raise RunError(f"{run.path} has no behaviour of its own: its flow was trained along with everything else.")
+    seeds = run.config["options"]["seeds"]
+    return behaviours.runs[seeds.index(run.seed) if len(behaviours.runs) > 1 else 0]
 
 
 def trains_from_proposals(config: AgentConfig) -> bool:
@@ -159,12 +188,16 @@ def propose(
     session: Session,
     state: TrainingState,
     interrupt: Interrupt,
+    *,
+    last: int,
+    kept: bool = True,
 ) -> list[Proposals] | None:
-    """The proposals to train from, drawn unless they are there; None if none are wanted, or no updates are left."""
-    if behaviours is None or options.proposals == 0 or session.step >= options.steps:
+    """The proposals to train from until step `last`, drawn unless they are there; None if none are wanted, or no
+    updates are left. If they are not to be `kept`, they are drawn in memory."""
+    if behaviours is None or options.proposals == 0 or session.step >= last:
         return None
     try:
-        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt)
+        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt, kept=kept)
     except ProposalsInterrupted as interruption:
         say(f"{interruption} Go on with: {resume_command(session.group.runs[0])}")
         sys.exit(interrupt.code)

@@ -3,7 +3,15 @@
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
-from .placement import Placement, check_capacity, choose_placement, free_memory, make_replay, replay_bytes
+from .placement import (
+    Placement,
+    check_capacity,
+    choose_placement,
+    extras_bytes,
+    free_memory,
+    make_replay,
+    replay_bytes,
+)
 from .sampling import AbstractSource, Dataset, Sampling
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "Sampling",
     "check_capacity",
     "choose_placement",
+    "extras_bytes",
     "free_memory",
     "make_replay",
     "replay_bytes",

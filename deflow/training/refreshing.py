@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
+from tqdm import tqdm
 
 from ..behaviour import ProposedReplay, flow_alone
 from ..keys import named_key
@@ -37,10 +38,13 @@ def refreshed(
     make = _alone if learner.seeds is None else eqx.filter_vmap(_alone, in_axes=(eqx.if_array(0), None))
     metrics = dict[str, Array]()
     program = FusedUpdates(make(learner, updates), batch_size=batch_size, precision=precision)
-    for first in range(0, updates, _PER_DISPATCH):
-        count = min(_PER_DISPATCH, updates - first)
-        keys = batch_keys(key, jnp.arange(first, first + count))
-        metrics = program(replay.transitions.source(batch_size, keys), jnp.asarray(count), key)
+    with tqdm(total=updates, desc="refresh", unit="step", leave=False) as bar:
+        for first in range(0, updates, _PER_DISPATCH):
+            count = min(_PER_DISPATCH, updates - first)
+            keys = batch_keys(key, jnp.arange(first, first + count))
+            metrics = program(replay.transitions.source(batch_size, keys), jnp.asarray(count), key)
+            jax.block_until_ready(metrics)
+            bar.update(count)
     learner = dataclasses.replace(learner, agent=dataclasses.replace(learner.agent, field=program.learner.agent.field))
     replay.refresh(learner.agent)
     return learner, metrics["flow_loss"]
