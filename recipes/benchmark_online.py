@@ -1,8 +1,9 @@
-"""Measure online environment steps per second, with and without overlap, and the cost of a checkpoint. Prints JSON.
+"""Measure online environment steps per second, with and without overlap, from proposals, and the cost of a checkpoint.
+Prints JSON.
 
     python recipes/benchmark_online.py --output docs/benchmarks/online-cpu.json
 
-There is one update per environment step, in OGBench's cube-single environment. The two variants take turns, as in
+There is one update per environment step, in OGBench's cube-single environment. The variants take turns, as in
 benchmark.py.
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from benchmark import publish, take_turns
-from plain.turns import SPEC, Turn, calls_per_second, random_data
+from plain.turns import SPEC, Turn, calls_per_second, random_data, random_proposals
 
 import deflow
 from deflow import cli, runs
@@ -49,6 +50,9 @@ class BenchmarkOnline:
     rows: int = 100_000
     """Transitions in the (random) dataset."""
 
+    proposals: int = 8
+    """Actions for each state, of the variant that trains from proposals."""
+
     transitions: int = 1_000_000
     """Online transitions in the larger of the two checkpoints."""
 
@@ -56,7 +60,7 @@ class BenchmarkOnline:
     """File for the JSON, which is also printed."""
 
     def __post_init__(self):
-        for name in ("rounds", "width", "depth", "batch_size", "rows", "transitions"):
+        for name in ("rounds", "width", "depth", "batch_size", "rows", "proposals", "transitions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
         if not self.seconds > 0:
@@ -72,15 +76,21 @@ def main(options: BenchmarkOnline) -> None:
             name: online_turn(options, data, actors, start, overlap=overlap)
             for name, overlap in (("in turn", False), ("overlapped", True))
         }
+        turns["from proposals"] = online_turn(options, data, actors, start, overlap=True, proposals=options.proposals)
         measured = take_turns(options.rounds, turns)
-    ratios = [a / b for a, b in zip(measured["overlapped"], measured["in turn"], strict=True)]
+    ratios = {
+        f"{name} / {other}": round(
+            statistics.median(a / b for a, b in zip(measured[name], measured[other], strict=True)), 3
+        )
+        for name, other in (("overlapped", "in turn"), ("from proposals", "overlapped"))
+    }
     publish(
         {
             "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
             "machine": describe_machine(),
             "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
             "steps_per_second": {name: round(statistics.median(values), 2) for name, values in measured.items()},
-            "ratio_of_overlapped": round(statistics.median(ratios), 3),
+            "ratios": ratios,
             "checkpoints": checkpoint_costs(options),
             "rounds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
         },
@@ -89,12 +99,22 @@ def main(options: BenchmarkOnline) -> None:
 
 
 def online_turn(
-    options: BenchmarkOnline, data: deflow.Batch, actors: deflow.Actors, start: dict[str, np.ndarray], *, overlap: bool
+    options: BenchmarkOnline,
+    data: deflow.Batch,
+    actors: deflow.Actors,
+    start: dict[str, np.ndarray],
+    *,
+    overlap: bool,
+    proposals: int = 0,
 ) -> Turn:
-    """Environment steps with one update each, in OGBench's own environment."""
-    replay = deflow.make_replay(data, SPEC, steps=1_000_000)
+    """Environment steps with one update each, in OGBench's own environment; with `proposals`, of a frozen flow."""
     config = deflow.agent_config(width=options.width, depth=options.depth)
     learner = deflow.Learner.create(config, SPEC, key=jax.random.key(0))
+    if proposals:
+        given = random_proposals(learner.agent, data, proposals)
+        replay = deflow.ProposedReplay(learner.agent, data, given, steps=1_000_000)
+    else:
+        replay = deflow.make_replay(data, SPEC, steps=1_000_000)
     rounds = deflow.train_online(
         learner, replay, actors, steps=1_000_000, key=jax.random.key(0), batch_size=options.batch_size, overlap=overlap
     )
@@ -104,7 +124,7 @@ def online_turn(
         jax.block_until_ready(after.step)
 
     def turn() -> float:
-        actors.restore(start)  # both variants play the same episodes
+        actors.restore(start)  # all variants play the same episodes
         return 10 * calls_per_second(run, options.seconds)
 
     return turn

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import deflow
-from deflow.behaviour import States, proposal_source
+from deflow.behaviour import States, behaviour_digest, proposal_source
 from deflow.replay import AbstractSource, Dataset
 from deflow.training import Precision
 from deflow.training.updates import FusedUpdates
@@ -77,12 +77,17 @@ def fused_turn(
 
 
 def proposed(agent: deflow.Agent, data: deflow.Batch, count: int) -> AbstractSource:
-    """The source of updates that need no solve. The proposals are random: speed does not depend on their values."""
+    """The source of updates that need no solve."""
+    states, given = States.of(data), [random_proposals(agent, data, count)]
+    return proposal_source(agent, states, given, batch_size=1, keys=lambda *_: jax.random.key(0)[None])(0, 1)
+
+
+def random_proposals(agent: deflow.Agent, data: deflow.Batch, count: int) -> deflow.Proposals:
+    """Proposals that no flow has made: speed does not depend on their values."""
     states = States.of(data)
     generator = np.random.default_rng(1)
     actions = generator.uniform(-1, 1, size=(len(states), count, SPEC.action_size)).astype(np.float32)
-    proposals = deflow.Proposals(actions, jax.random.key(0), "", "")
-    return proposal_source(agent, states, [proposals], batch_size=1, keys=lambda *_: jax.random.key(0)[None])(0, 1)
+    return deflow.Proposals(actions, jax.random.key(0), behaviour_digest(agent), states.digest)
 
 
 def acting_turn(options: Any, data: deflow.Batch, observations: int) -> Turn:
