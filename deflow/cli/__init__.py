@@ -6,7 +6,6 @@ from .behaviours import (
     Behaviours,
     behaviour_config,
     behaviour_options,
-    check_staged,
     open_behaviours,
     propose,
 )
@@ -26,6 +25,7 @@ from .resuming import (
     restore_options,
 )
 from .screen import command, counted, parts_in_words, print_facts, say, show
+from .staged import check_staged
 
 __all__ = [
     "USAGE_ERROR",

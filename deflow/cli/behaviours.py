@@ -7,12 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 
-from ..agent import Agent, AgentConfig, agent_config, describe_spec, restore_agent, with_placeholder_bound
-from ..agent.proposing import needs_proposals
-from ..behaviour import Proposals, States, behaviour_digest, draw_proposals, open_proposals
+from ..agent import Agent, AgentConfig, agent_config, restore_agent
+from ..behaviour import Proposals, States, behaviour_digest, draw_proposals, find_proposals, open_proposals
 from ..data import Task
 from ..errors import ProposalsInterrupted, RunError
 from ..keys import named_key
@@ -20,7 +18,6 @@ from ..runs import Run, RunGroup, load_learner, resume_command
 from ..runs.loading import create_runs
 from ..session import Session, TrainingState
 from ..training import Learner
-from ..types import Spec, placeholder_data
 from ..workers import Interrupt
 from .resuming import check_data, describe_options
 from .screen import say
@@ -44,6 +41,18 @@ class Behaviours:
     def agents(self) -> list[Agent]:
         """The agents whose flows these are, of the newest checkpoints."""
         return [load_learner(run)[0].agent for run in self.runs]
+
+    def verify(self, task: Task, count: int) -> None:
+        """Look at every byte of the proposals that are there already, before anything is made.
+
+        Raises:
+            ProposalsError: If a file is damaged.
+        """
+        states = States.of(task.train)
+        for run, agent in zip(self.runs, self.agents(), strict=True):
+            where = (run.path / FOLDER, agent, states, count)
+            if find_proposals(*where, key=proposals_key(run)):
+                open_proposals(*where, key=proposals_key(run))
 
     def proposals(
         self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event, kept: bool = True
@@ -99,10 +108,12 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
     if options.resume is not None:
         return behaviours_of(Run.open(options.resume))
     if options.behaviour:
-        given = tuple(Run.open(path) for path in options.behaviour)
-        for run in given:
+        given = Behaviours(tuple(Run.open(path) for path in options.behaviour), own=False)
+        for run in given.runs:
             check_data(run, task)
-        return Behaviours(given, own=False)
+        if options.proposals:
+            given.verify(task, options.proposals)
+        return given
     if options.proposals == 0:
         return None
     return Behaviours(tuple(_new(options, config, task).runs), own=True)
@@ -131,54 +142,6 @@ def behaviour_of(run: Run) -> Run:
         raise RunError(f"{run.path} has no behaviour of its own: its flow was trained along with everything else.")
     seeds = run.config["options"]["seeds"]
     return behaviours.runs[seeds.index(run.seed) if len(behaviours.runs) > 1 else 0]
-
-
-def trains_from_proposals(config: AgentConfig) -> bool:
-    """Whether proposals of a frozen flow are what this agent can be trained from."""
-    agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
-    return any(needs_proposals(agent)) and not agent.gradient_enters_solver
-
-
-def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
-    """Refuse what a frozen flow cannot serve, and runs whose flow does not fit, before any work.
-
-    Raises:
-        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals; or if a given run
-            is of other sizes or parts, or its flow is not a behaviour.
-        RunError: If a given run is missing or not finished.
-    """
-    if options.behaviour and len(options.behaviour) not in (1, len(options.seeds)):
-        raise ValueError(
-            f"--behaviour takes one run for all seeds or one for each of the {len(options.seeds)}, got "
-            f"{len(options.behaviour)}."
-        )
-    if not (options.proposals or options.behaviour):
-        return
-    what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
-    agent = _outline(config, spec)
-    if agent.gradient_enters_solver:
-        raise ValueError(
-            f"{what} has a frozen flow, but the refiner {type(agent.refiner).__name__} trains the flow through the "
-            f"solver: choose another refiner, or give {remedy}."
-        )
-    if not any(needs_proposals(agent)):
-        parts = (agent.refiner, agent.trust_region, agent.constraint, agent.critic)
-        if not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(parts)):
-            raise ValueError(f"{what} leaves nothing to train: this agent is a flow and nothing else. Give {remedy}.")
-        if options.proposals:
-            raise ValueError(
-                "--proposals would have no effect: neither critic nor refiner asks for proposals in training. Give "
-                "--proposals 0, and --behaviour RUN to train with a flow that was learned before."
-            )
-    needed = agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
-    if 0 < options.proposals < needed:
-        raise ValueError(
-            f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
-            f"state, got {options.proposals}."
-        )
-    if options.resume is None:
-        for path in options.behaviour:
-            _check_given(Run.open(path), config, spec)
 
 
 def propose(
@@ -254,30 +217,6 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
     )
 
 
-def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
-    wanted, got = describe_spec(spec), run.config["spec"]
-    for name in ("observation_shape", "action_size", "observation_dtype"):
-        if _plain(got[name]) != _plain(wanted[name]):
-            raise ValueError(
-                f"{run.path} has {name.replace('_', ' ')} {got[name]}, and {run.environment} is not of the same "
-                f"environment as this task, which has {_plain(wanted[name])}: give a run of the same environment."
-            )
-    described = restore_agent(run.config["agent"])
-    for name in ("encoder", "field", "solver"):
-        if getattr(described, name) != getattr(config, name):
-            raise ValueError(
-                f"The {name} of {run.path} is {getattr(described, name)}, got {getattr(config, name)}: the flow is "
-                "used as it is, so leave the flags out."
-            )
-    if _outline(described, spec).gradient_enters_solver:
-        raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
-    steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
-    if steps == 0:
-        raise RunError(f"{run.path} has no checkpoint, so there is no flow yet: train it first.")
-    if "recipe" in run.config and steps < last:
-        raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
-
-
 def _moved(run: Run, path: Path, *, own: bool) -> Run:
     """A behaviour's run where it lay, or beside the continued run's folder, if both moved together; a copy of a run
     trains the copy of its own behaviour."""
@@ -286,13 +225,3 @@ def _moved(run: Run, path: Path, *, own: bool) -> Run:
     if not places:
         raise RunError(f"{run.path} trains from the behaviour in {path}, which is missing: restore it from a copy.")
     return Run.open(places[0])
-
-
-def _outline(config: AgentConfig, spec: Spec) -> Agent:
-    """An agent with these parts, with shapes in place of arrays: its structure is what is asked about."""
-    config = with_placeholder_bound(config)
-    return eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -8,9 +8,10 @@ from ..agent import AgentConfig, agent_config, algorithm_name, task_settings
 from ..critics import FlowCriticConfig
 from ..runs import Run
 from .arguments import peek
-from .behaviours import behaviour_config, trains_from_proposals
+from .behaviours import behaviour_config
 from .program import import_files
 from .resuming import recorded_options
+from .staged import trains_from_proposals
 
 
 def suggested(
