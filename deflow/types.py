@@ -240,10 +240,11 @@ def check_number(owner: str, name: str, value: Any, annotation: Any) -> None:
     raise ValueError(f"{owner}: {name} must be {' or '.join(wanted)}, got {value!r}.")
 
 
-def placeholder_data(spec: Spec) -> Batch:
-    """Two transitions of zeros, to build an agent whose arrays are about to be filled from a checkpoint."""
-    observation, row = np.zeros((2, *spec.observation_shape), spec.observation_dtype), np.zeros(2, np.float32)
-    return Batch(observation, np.zeros((2, spec.action_size), np.float32), row, row, observation)
+def placeholder_data(spec: Spec, *, rows: int = 2) -> Batch:
+    """A trajectory of zeros, to build an agent whose arrays are about to be filled from a checkpoint."""
+    observation, row = np.zeros((rows, *spec.observation_shape), spec.observation_dtype), np.zeros(rows, np.float32)
+    action = np.zeros((rows, spec.action_size), np.float32)
+    return Batch(observation, action, row, row, observation, {"trajectory_end": row})
 
 
 def build(choice: Any, context: Context, *, key: Key[Array, ""]) -> Any:

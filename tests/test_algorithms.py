@@ -5,6 +5,7 @@ import math
 
 import equinox as eqx
 import jax
+import numpy as np
 import pytest
 from small import SPEC
 
@@ -59,10 +60,13 @@ ROWS = {
     "deflow-best": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), CATEGORICAL),
     "deflow-flow-critic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), FLOW_CRITIC),
     "deflow-projected": (RESIDUAL, regions.Ball(math.sqrt(4 * 0.02)), constraints.Projection(), ENSEMBLE),
+    "deflow-chunked": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
     "fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(7.0), ENSEMBLE),
     "fbrac": (refiners.ThroughSolver(), *NOTHING[1:], ENSEMBLE),
     "ifql": (*NOTHING, critics.ExpectileCriticConfig(members=2, aggregation="min", expectile=0.9, width=512, depth=4)),
     "bfn": (*NOTHING, ENSEMBLE),
+    "qc": (*NOTHING, ENSEMBLE),
+    "qc-fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(100.0), ENSEMBLE),
     "flow-bc": (*NOTHING, critics.NoCritic()),
 }
 """Row -> refiner, trust region, constraint, critic."""
@@ -73,6 +77,9 @@ NUMBERS = {
     "fbrac": {"normalize_value": False, "flow_weight": 7.0},
     "ifql": {"candidates": 32},
     "bfn": {"candidates": 4, "target_candidates": 4},
+    "deflow-chunked": {"chunk": 5},
+    "qc": {"chunk": 5, "candidates": 32, "target_candidates": 32},
+    "qc-fql": {"chunk": 5, "normalize_value": False},
 }
 """Row -> what else differs from: rewards of one step, one candidate, a normalised value, flow matching of weight 1."""
 
@@ -82,9 +89,16 @@ def test_rows(name):
     """Each row has its parts at the papers' sizes, and what else it needs; all have the same flow."""
     config = agent_config(name, settings=OWN)
     assert (config.refiner, config.trust_region, config.constraint, config.critic) == ROWS[name]
-    found = {field: getattr(config, field) for field in ("n_step", "candidates", "target_candidates")}
+    found = {field: getattr(config, field) for field in ("n_step", "chunk", "candidates", "target_candidates")}
     found |= {"normalize_value": config.normalize_value, "flow_weight": config.flow_weight}
-    usual = {"n_step": 1, "candidates": 1, "target_candidates": 1, "normalize_value": True, "flow_weight": 1.0}
+    usual = {
+        "n_step": 1,
+        "chunk": 1,
+        "candidates": 1,
+        "target_candidates": 1,
+        "normalize_value": True,
+        "flow_weight": 1.0,
+    }
     assert found == usual | NUMBERS.get(name, {})
     assert (config.field, config.solver) == (fields.MLPFieldConfig(512, 4), solvers.Euler(steps=10))
     assert config.discount == 0.97
@@ -94,8 +108,8 @@ def test_rows(name):
 def test_every_row_can_be_updated(name):
     """Traced on shapes: what an update needs is there, and it gives back what it was given."""
     config = agent_config(name, width=8, depth=1, solver=solvers.Euler(steps=1))
-    data, key = example_data(SPEC, 4), jax.random.key(0)
-    batch = data.on_device()
+    data, key = dataclasses.replace(example_data(SPEC, 8), extras={"trajectory_end": np.zeros(8)}), jax.random.key(0)
+    batch = config.build(SPEC, data, key=key).with_returns(data).on_device()
     learner = eqx.filter_eval_shape(lambda: Learner.create(config, SPEC, data, key=key))
     after, metrics = eqx.filter_eval_shape(lambda learner: learner.update(batch, key=key), learner)
     assert jax.tree.structure(after) == jax.tree.structure(learner)
@@ -291,6 +305,6 @@ def test_a_composition_is_called_by_its_row(name):
     """Whatever the task, the sizes and the solver; another part is another algorithm."""
     settings = task_settings("puzzle-4x4-play-singletask-task4-v0")
     assert row_of(agent_config(name, settings=settings, width=8, solver="heun", discount=0.5)) == name
-    assert row_of(agent_config(name, n_step=7)) == "custom"
+    assert row_of(agent_config(name, discount=0.5, chunk=7, n_step=1)) == "custom"
     if name != "flow-bc":
-        assert row_of(agent_config(name, critic="flow", n_step=4)) == "custom"
+        assert row_of(agent_config(name, critic="flow", target_candidates=5)) == "custom"

@@ -13,12 +13,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
 from ..critics.base import AbstractCritic
-from ..data.n_step import n_step_returns
+from ..data.chunks import chunk_rows, chunked
+from ..data.n_step import last_rows, n_step_returns
 from ..fields.base import AbstractField
 from ..keys import named_key
 from ..refiners.base import (
@@ -58,6 +60,10 @@ class Agent(eqx.Module):
     flow_weight: float
     field_frozen: bool = False
     """Whether the flow is frozen: the field is not trained, and its matching loss is not computed."""
+    chunk: int = 1
+    """Actions that are chosen together, h. Below, an action is h * A numbers: those of h consecutive steps."""
+    execute: int = 1
+    """How many of them are executed before the next are chosen."""
 
     def __call__(self, observation: Any, *, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
         """The action to execute, in [-1, 1], or one for each observation of a batch, with keys split from `key`.
@@ -70,7 +76,8 @@ class Agent(eqx.Module):
             key: A key made by `jax.random.key`.
 
         Returns:
-            Actions of shape (A,), or (B, A).
+            Actions of shape (A,), or (B, A). Of an agent with chunks, those of the next `execute` steps: of shape
+            (execute, A), or (B, execute, A).
 
         Raises:
             TypeError: If the key is not a typed random key.
@@ -80,19 +87,34 @@ class Agent(eqx.Module):
             return self.act(observation, key=key)
         return act(self, observation, key)
 
-    def act(self, observation: Observation, *, key: Key[Array, ""]) -> Action:
-        """The action for one observation, of shape (A,): the best of `candidates`, each refined and clipped."""
-        noises = jax.random.normal(key, (self.candidates, self.spec.action_size))
+    def act(self, observation: Observation, *, key: Key[Array, ""]) -> Float[Array, "*steps action"]:
+        """The action for one observation, of shape (A,): the best of `candidates`, each refined and clipped. Of an
+        agent with chunks, the actions of the next `execute` steps, of shape (execute, A)."""
+        noises = jax.random.normal(key, (self.candidates, self.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises) if self.acting_solves else None
-        return self._choose(observation, noises, proposals)
+        action = self._choose(observation, noises, proposals)
+        return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
+
+    @property
+    def action_size(self) -> int:
+        """The numbers of an action that is chosen at once: h * A."""
+        return self.chunk * self.spec.action_size
 
     def __repr__(self) -> str:
         return summary(self)
 
     def with_returns(self, data: Batch) -> Batch:
-        """The dataset with the `n_step`-step returns that the loss expects. Training calls this itself."""
+        """The dataset as the loss expects it: with `n_step`-step returns, or in chunks. Training calls this itself."""
+        if self.chunk > 1:
+            return chunked(data, self.chunk, discount=self.discount)
         return n_step_returns(data, self.n_step, discount=self.discount)
+
+    def rows(self, data: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the dataset whose s and whose s' are those of each transition of `with_returns`."""
+        if self.chunk > 1:
+            return chunk_rows(data, self.chunk)
+        return np.arange(len(data)), last_rows(data, self.n_step)
 
     def loss(self, batch: Batch, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
         """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
@@ -179,7 +201,7 @@ class Agent(eqx.Module):
         self, observation: Observation, count: int, *, key: Key[Array, ""]
     ) -> tuple[Float[Array, "count action"], Float[Array, "count action"]]:
         """`count` proposals of the flow, and the action that each one becomes. For pictures of the policy."""
-        noises = jax.random.normal(key, (count, self.spec.action_size))
+        noises = jax.random.normal(key, (count, self.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises)
         return proposals, jax.vmap(lambda *drawn: self._execute(observation, *drawn))(noises, proposals)
@@ -199,7 +221,7 @@ class Agent(eqx.Module):
         if proposed.next_noise.size > 0:
             next_actions = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
         else:
-            next_actions = jnp.zeros((len(batch), 0, self.spec.action_size))
+            next_actions = jnp.zeros((len(batch), 0, self.action_size))
         keys = jax.random.split(key, len(batch))
         losses, metrics = jax.vmap(lambda *row: self.critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)

@@ -89,6 +89,22 @@ def bfn(settings: TaskSettings) -> AgentConfig:
     return dataclasses.replace(_bare(settings), critic=critic, candidates=4, target_candidates=4)
 
 
+def deflow_chunked(settings: TaskSettings) -> AgentConfig:
+    """DeFlow on chunks of five actions (arXiv 2507.07969)."""
+    return dataclasses.replace(deflow(settings), chunk=5)
+
+
+def qc(settings: TaskSettings) -> AgentConfig:
+    """Q-chunking: the behaviour flow's best of 32 chunks of five actions, in acting and in the critic's target
+    (QC, arXiv 2507.07969)."""
+    return dataclasses.replace(bfn(settings), chunk=5, candidates=32, target_candidates=32)
+
+
+def qc_fql(settings: TaskSettings) -> AgentConfig:
+    """FQL on chunks of five actions, with the weight 100 (QC-FQL, arXiv 2507.07969)."""
+    return dataclasses.replace(fql(settings), constraint=constraints.Penalty(100.0), chunk=5)
+
+
 def flow_bc(settings: TaskSettings) -> AgentConfig:
     """The behaviour flow alone: it imitates the data without using rewards (arXiv 2502.02538, baseline)."""
     return dataclasses.replace(_bare(settings), critic=critics.NoCritic())
@@ -99,10 +115,13 @@ ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
     "deflow-best": deflow_best,
     "deflow-flow-critic": deflow_flow_critic,
     "deflow-projected": deflow_projected,
+    "deflow-chunked": deflow_chunked,
     "fql": fql,
     "fbrac": fbrac,
     "ifql": ifql,
     "bfn": bfn,
+    "qc": qc,
+    "qc-fql": qc_fql,
     "flow-bc": flow_bc,
 }
 """Name -> function from a task's settings to the algorithm's parts, at the paper's sizes."""
@@ -187,7 +206,7 @@ def row_of(config: AgentConfig) -> str:
 
     def signature(config: AgentConfig) -> tuple[Any, ...]:
         parts = (config.refiner, config.trust_region, config.constraint, config.critic)
-        numbers = (config.n_step, config.candidates, config.target_candidates, config.normalize_value)
+        numbers = (config.n_step, config.chunk, config.candidates, config.target_candidates, config.normalize_value)
         return (*(type(part) for part in parts), *numbers)
 
     settings = task_settings("")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data import Task
 from ..data.action_variance import task_action_variance
+from ..data.chunks import chunked
 from ..trust_regions import registry
 from ..types import Context, build
 from .configuration import AgentConfig
@@ -60,13 +61,14 @@ def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
             "be computed: give the trust region's bound as a number."
         )
     choice = with_placeholder_bound(config).trust_region
-    context = Context(task.spec, task.train, config.encoder, config.solver, config.discount)
-    region = build(choice, context, key=jax.random.key(0))
+    sizes = dataclasses.replace(task.spec, action_size=config.chunk * task.spec.action_size)
+    data = chunked(task.train, config.chunk, discount=config.discount)
+    region = build(choice, Context(sizes, data, config.encoder, config.solver, config.discount), key=jax.random.key(0))
     rows = np.linspace(0, len(task.train) - 1, min(len(task.train), _STATES)).astype(int)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), task.spec.action_size))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), sizes.action_size))
     displacements = jnp.asarray(math.sqrt(square) * signs, jnp.float32)
-    sizes = jax.jit(jax.vmap(region.size))(displacements, jnp.asarray(task.train.observation[rows]))
-    return float(f"{float(np.mean(sizes)):.4g}")
+    moved = jax.jit(jax.vmap(region.size))(displacements, jnp.asarray(task.train.observation[rows]))
+    return float(f"{float(np.mean(moved)):.4g}")
 
 
 def variance_factor(task: str) -> float:

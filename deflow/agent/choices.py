@@ -8,7 +8,18 @@ from typing import Literal, TypedDict
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
 
 AlgorithmName = Literal[
-    "deflow", "deflow-best", "deflow-flow-critic", "deflow-projected", "fql", "fbrac", "ifql", "bfn", "flow-bc"
+    "deflow",
+    "deflow-best",
+    "deflow-flow-critic",
+    "deflow-projected",
+    "deflow-chunked",
+    "fql",
+    "fbrac",
+    "ifql",
+    "bfn",
+    "qc",
+    "qc-fql",
+    "flow-bc",
 ]
 """The names in `ALGORITHMS`."""
 
@@ -40,6 +51,8 @@ class AgentParts(TypedDict, total=False):
     critic: CriticName | Critic | type[Critic]
     discount: float
     n_step: int
+    chunk: int
+    execute: int | None
     candidates: int
     target_candidates: int
     normalize_value: bool

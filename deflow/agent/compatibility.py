@@ -33,7 +33,7 @@ def check_composition(agent: Agent) -> None:
     spec, key = agent.spec, jax.random.key(0)
     observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
     row = jnp.zeros(2)
-    batch = Batch(observation, jnp.zeros((2, spec.action_size)), row, row, observation)
+    batch = Batch(observation, jnp.zeros((2, agent.action_size)), row, row, observation)
     try:
         eqx.filter_eval_shape(lambda: agent.act(observation[0], key=key))
         eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))

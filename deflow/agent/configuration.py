@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Key
 
 from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
+from ..data.chunks import chunked
 from ..keys import named_key
 from ..registry import Registry
 from ..types import Batch, Context, Spec, as_python_number, build, check_number, placeholder_data
@@ -57,6 +58,12 @@ class AgentConfig(eqx.Module):
     n_step: int = 1
     """Rewards from the data in the critic's target before it bootstraps."""
 
+    chunk: int = 1
+    """Actions of consecutive steps that are chosen and judged together (Q-chunking, arXiv 2507.07969)."""
+
+    execute: int | None = None
+    """How many of a chunk's actions are executed before the policy is asked again (default: all)."""
+
     candidates: int = 1
     """Actions drawn when acting; the one with the highest score from the critic is executed."""
 
@@ -79,9 +86,15 @@ class AgentConfig(eqx.Module):
             as_python_number(self, field.name)
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}.")
-        for name in ("n_step", "candidates", "target_candidates"):
+        for name in ("n_step", "chunk", "candidates", "target_candidates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.execute is not None and not 1 <= self.execute <= self.chunk:
+            raise ValueError(f"execute must be from 1 to the chunk's length {self.chunk}, got {self.execute}.")
+        if self.chunk > 1 and self.n_step > 1:
+            raise ValueError(
+                f"A chunk has the rewards of its own {self.chunk} steps: leave n_step at 1, got {self.n_step}."
+            )
         if not 0 < self.flow_weight < math.inf:
             raise ValueError(f"flow_weight must be positive and finite, got {self.flow_weight}.")
 
@@ -94,7 +107,9 @@ class AgentConfig(eqx.Module):
             ValueError: If the parts do not fit together, which is found by tracing one update, before any work; or if a
                 part is fitted to the data and there is none.
         """
-        context = Context(spec=spec, data=data, encoder=self.encoder, solver=self.solver, discount=self.discount)
+        chunks = None if data is None else chunked(data, self.chunk, discount=self.discount)
+        sizes = dataclasses.replace(spec, action_size=self.chunk * spec.action_size)
+        context = Context(spec=sizes, data=chunks, encoder=self.encoder, solver=self.solver, discount=self.discount)
 
         def part(name: str) -> Any:
             choice = getattr(self, name)
@@ -122,6 +137,8 @@ class AgentConfig(eqx.Module):
             target_candidates=self.target_candidates,
             normalize_value=self.normalize_value,
             flow_weight=self.flow_weight,
+            chunk=self.chunk,
+            execute=self.chunk if self.execute is None else self.execute,
         )
         check_composition(agent)
         return agent
@@ -132,4 +149,8 @@ class AgentConfig(eqx.Module):
         Raises:
             ValueError: If the parts do not fit together.
         """
-        self.build(spec, placeholder_data(spec), key=jax.random.key(0))
+        self.build(spec, self.placeholder_data(spec), key=jax.random.key(0))
+
+    def placeholder_data(self, spec: Spec) -> Batch:
+        """Transitions of zeros, to build an agent whose arrays are about to be filled, or its outline alone."""
+        return placeholder_data(spec, rows=self.chunk + 1)

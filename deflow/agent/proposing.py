@@ -27,8 +27,8 @@ class Proposed(NamedTuple):
 
 def solved(agent: "Agent", batch: Batch, *, key: Key[Array, ""]) -> Proposed:
     """Fresh proposals from the agent's flow. One solve covers s and s', without a gradient."""
-    noise = jax.random.normal(named_key(key, "noise"), (len(batch), agent.spec.action_size))
-    shape = (len(batch), agent.critic.next_actions, agent.target_candidates, agent.spec.action_size)
+    noise = jax.random.normal(named_key(key, "noise"), (len(batch), agent.action_size))
+    shape = (len(batch), agent.critic.next_actions, agent.target_candidates, agent.action_size)
     next_noise = jax.random.normal(named_key(key, "next noise"), shape)
     here, following = (batch.observation, noise), (batch.next_observation, next_noise)
     at_state, at_next = needs_proposals(agent)
@@ -43,7 +43,7 @@ def chosen(agent: "Agent", drawn: BatchProposals, *, key: Key[Array, ""]) -> Pro
     """Proposals chosen at random among the K of each state; those for one s' are different ones."""
     at_state, at_next = needs_proposals(agent)
     rows, count = len(drawn.place), agent.critic.next_actions * agent.target_candidates
-    shape = (rows, agent.critic.next_actions, agent.target_candidates, agent.spec.action_size)
+    shape = (rows, agent.critic.next_actions, agent.target_candidates, agent.action_size)
     noise, proposal = _choose(drawn, drawn.place, drawn.number, 1, key=named_key(key, "noise"))
     if at_next:
         both = _choose(drawn, drawn.next_place, drawn.next_number, count, key=named_key(key, "next noise"))

@@ -21,12 +21,15 @@ class HeldOutLoss:
     """
 
     def __init__(self, validation: Batch):
-        rows = np.random.default_rng(0).permutation(len(validation))[:ROWS]
-        self._batch = validation[np.sort(rows)].on_device()
+        self._validation, self._batches = validation, dict[int, Batch]()
 
     def __call__(self, agent: Agent) -> float:
         """The loss of an agent of one seed."""
-        return float(_loss(agent, self._batch, jax.random.key(0)))
+        if agent.chunk not in self._batches:
+            data = agent.with_returns(self._validation) if agent.chunk > 1 else self._validation
+            rows = np.random.default_rng(0).permutation(len(data))[:ROWS]
+            self._batches[agent.chunk] = data[np.sort(rows)].on_device()
+        return float(_loss(agent, self._batches[agent.chunk], jax.random.key(0)))
 
 
 @eqx.filter_jit

@@ -126,7 +126,7 @@ def draw_proposals(agent: Agent, data: Batch, count: int, *, key: Key[Array, ""]
     check_key(key)
     states = States.of(data)
     check_drawing(agent, states, count)
-    actions = np.empty((len(states), count, agent.spec.action_size), np.float32)
+    actions = np.empty((len(states), count, agent.action_size), np.float32)
     with tqdm(total=len(states), desc="proposals", unit="state", disable=not progress) as bar:
         for start, block in solved_blocks(agent, states, count, key=key):
             actions[start : start + len(block)] = block
@@ -205,7 +205,7 @@ def solve(
     """`count` proposals for each of these states, which have these numbers."""
 
     def one(observation: Array, number: Int[Array, ""]) -> Float[Array, "count action"]:
-        features, size = agent.field.encode(observation), agent.spec.action_size
+        features, size = agent.field.encode(observation), agent.action_size
         noises = jax.vmap(lambda which: proposal_noise(key, number, which, size))(jnp.arange(count))
         return jax.vmap(lambda noise: agent.propose(features, noise))(noises)
 

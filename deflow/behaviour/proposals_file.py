@@ -81,7 +81,7 @@ def open_proposals(
         with filelock.FileLock(path.with_suffix(".lock")):  # who comes second waits, and finds them drawn
             if not path.with_suffix(".json").exists():
                 _draw(path, agent, states, count, key, interrupt or threading.Event(), progress)
-                facts = {"proposals": count, "state_count": len(states), "action_size": agent.spec.action_size}
+                facts = {"proposals": count, "state_count": len(states), "action_size": agent.action_size}
                 facts |= {"solver": repr(agent.solver), **dataclasses.asdict(identity), "sha256": digest(path)}
                 _write(path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())
     except OSError as error:
@@ -115,10 +115,10 @@ def _draw(
     progress: bool,
 ) -> None:
     """Appends block after block to the file beside `path`, which gets its name when it is complete."""
-    part, shape = path.with_suffix(".part"), (len(states), count, agent.spec.action_size)
+    part, shape = path.with_suffix(".part"), (len(states), count, agent.action_size)
     if path.exists():  # complete, but killed before its description was written
         os.replace(path, part)
-    row, header = 4 * count * agent.spec.action_size, _header(shape)
+    row, header = 4 * count * agent.action_size, _header(shape)
     with open(part, "a+b") as file:
         file.seek(0)
         begun = file.read(len(header)) == header

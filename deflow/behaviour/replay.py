@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ..agent import Agent
-from ..data.n_step import last_rows
 from ..replay import AbstractReplay, AbstractSource, HostReplay, Placement, Sampling, make_replay
 from ..replay.placement import check_capacity, choose_placement, extras_bytes
 from ..replay.ring import Extras
@@ -70,7 +69,7 @@ class ProposedReplay(AbstractReplay):
         self._flow, self.n_step, self.seeds = flow_alone(agent), agent.n_step, seeds
         for seed in range(seeds or 1):
             self._of(seed).check(_seed(agent, seed, seeds), self._states)
-        extras = proposed_columns(self._of(0).count, agent.spec.action_size)
+        extras = proposed_columns(self._of(0).count, agent.action_size)
         if placement == "auto":
             online = min(steps, capacity) * (seeds or 1)
             further = online * extras_bytes(extras) + sum(one.actions.nbytes for one in self._proposals)
@@ -80,7 +79,8 @@ class ProposedReplay(AbstractReplay):
         """Where the transitions themselves are kept."""
         self.rows, self.ring, self.dataset = len(data), self.transitions.ring, self.transitions.dataset
         self.capacity, self.sampling = capacity, sampling
-        self._here, self._following = self._states.here, self._states.following[last_rows(data, agent.n_step)]
+        first, last = agent.rows(data)
+        self._here, self._following = self._states.here[first], self._states.following[last]
         self._place()
 
     def check(self, agents: Sequence[Agent]) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
-from ..data.n_step import last_rows
 from ..replay import AbstractSource, Placement
 from ..replay.placement import SHARE, free_memory
 from ..replay.sampling import Drawn, Mixture, choose
@@ -93,17 +92,18 @@ def proposal_source(
     and each dispatch is sent what its batches need.
     """
     data = states.data
-    following = states.following[last_rows(data, agent.n_step)]
+    first, last = agent.rows(data)
+    here, following = states.here[first], states.following[last]
     transitions = agent.with_returns(data)
     if placement == "auto":
         placement = proposal_placement(data, proposals)
     if placement == "host":
-        drawn = partial(_drawn_on_host, transitions, states.here, following, tuple(proposals), batch_size)
+        drawn = partial(_drawn_on_host, transitions, here, following, tuple(proposals), batch_size)
         return lambda *updates: Drawn(drawn(keys(*updates)))
     tables, noises = [proposed.actions for proposed in proposals], [proposed.key for proposed in proposals]
     actions, key = (tables[0], noises[0]) if len(proposals) == 1 else (np.stack(tables), jnp.stack(noises))
-    here, after = jnp.asarray(states.here), jnp.asarray(following)
-    source = ProposedDataset(transitions.on_device(), here, after, jnp.asarray(actions), key)
+    numbers = jnp.asarray(here), jnp.asarray(following)
+    source = ProposedDataset(transitions.on_device(), *numbers, jnp.asarray(actions), key)
     return lambda *_: source
 
 

@@ -174,7 +174,7 @@ def behaviour_options(options: Any) -> Any:
     return dataclasses.replace(options, **rate, **length, proposals=0, behaviour=(), resume=None)
 
 
-def behaviour_facts(options: Any, task: Task, behaviours: Behaviours) -> dict[str, str]:
+def behaviour_facts(options: Any, config: AgentConfig, task: Task, behaviours: Behaviours) -> dict[str, str]:
     """Lines of the first screen: where the flow comes from, and its proposals."""
     many = len(behaviours.runs) > 1
     if behaviours.own:
@@ -187,7 +187,8 @@ def behaviour_facts(options: Any, task: Task, behaviours: Behaviours) -> dict[st
     facts = {"behaviour": "\n".join([learned, *(str(run.path) for run in behaviours.runs)])}
     if options.proposals:
         states = len(States.of(task.train))
-        size = 4 * states * options.proposals * task.spec.action_size * len(behaviours.runs) / 1e6
+        numbers = options.proposals * config.chunk * task.spec.action_size
+        size = 4 * states * numbers * len(behaviours.runs) / 1e6
         where = "\n".join(str(run.path / FOLDER) for run in behaviours.runs)
         facts["proposals"] = (
             f"{options.proposals} for each of {states:,} states{' and behaviours' * many}, {size:,.0f} MB, in\n{where}"
@@ -199,7 +200,12 @@ def behaviour_facts(options: Any, task: Task, behaviours: Behaviours) -> dict[st
 
 def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
     alone = dataclasses.replace(
-        agent_config("flow-bc"), encoder=config.encoder, field=config.field, solver=config.solver
+        agent_config("flow-bc"),
+        encoder=config.encoder,
+        field=config.field,
+        solver=config.solver,
+        chunk=config.chunk,
+        execute=config.execute,
     )
     own = behaviour_options(options)
     learner = Learner.create(alone, task.spec, task.train, learning_rate=own.learning_rate, key=jax.random.key(0))

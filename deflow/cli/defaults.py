@@ -11,7 +11,7 @@ from .arguments import peek
 from .behaviours import behaviour_config
 from .program import import_files
 from .resuming import recorded_options
-from .staged import trains_from_proposals
+from .staged import proposals_needed, trains_from_proposals
 
 
 def suggested(
@@ -32,7 +32,7 @@ def suggested(
     if given := peek(arguments, "--behaviour"):
         config = behaviour_config(given[0], config)
     if quick:
-        proposals = quickstart.proposals if trains_from_proposals(config) else 0
+        proposals = max(quickstart.proposals, proposals_needed(config)) if trains_from_proposals(config) else 0
         return dataclasses.replace(quickstart, proposals=proposals), config, algorithm
     if isinstance(config.critic, FlowCriticConfig):
         paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)

@@ -36,13 +36,20 @@ def first_screen(
         f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
+        **({"chunks": chunks(config)} if config.chunk > 1 else {}),
         "parts": parts_in_words(config),
         **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
-        **(behaviour_facts(options, task, behaviours) if behaviours else {}),
+        **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
         "evaluation": f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
+
+
+def chunks(config: AgentConfig) -> str:
+    """What a chunk is, in words."""
+    executed = config.chunk if config.execute is None else config.execute
+    return f"{config.chunk} actions chosen together, {'all' if executed == config.chunk else executed} of them executed"

@@ -9,13 +9,19 @@ from ..agent import Agent, AgentConfig, describe_spec, restore_agent, with_place
 from ..agent.proposing import needs_proposals
 from ..errors import RunError
 from ..runs import Run, resume_command
-from ..types import Spec, placeholder_data
+from ..types import Spec
 
 
 def trains_from_proposals(config: AgentConfig) -> bool:
     """Whether proposals of a frozen flow are what this agent can be trained from."""
     agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
     return any(needs_proposals(agent)) and not agent.gradient_enters_solver
+
+
+def proposals_needed(config: AgentConfig) -> int:
+    """The fewest proposals for a state that this agent can be trained from."""
+    agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
+    return agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
 
 
 def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
@@ -49,7 +55,7 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
                 "--proposals would have no effect: neither critic nor refiner asks for proposals in training. Give "
                 "--proposals 0, and --behaviour RUN to train with a flow that was learned before."
             )
-    needed = agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
+    needed = proposals_needed(config)
     if 0 < options.proposals < needed:
         raise ValueError(
             f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
@@ -75,6 +81,11 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
                 f"The {name} of {run.path} is {getattr(described, name)}, got {getattr(config, name)}: the flow is "
                 "used as it is, so leave the flags out."
             )
+    if described.chunk != config.chunk:
+        raise ValueError(
+            f"The flow of {run.path} makes chunks of {described.chunk} action(s), and this agent's are of "
+            f"{config.chunk}: give a run with --chunk {config.chunk}."
+        )
     if _outline(described, spec).gradient_enters_solver:
         raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
     steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
@@ -87,7 +98,7 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
 def _outline(config: AgentConfig, spec: Spec) -> Agent:
     """An agent with these parts, with shapes in place of arrays: its structure is what is asked about."""
     config = with_placeholder_bound(config)
-    return eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
+    return eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
 
 
 def _plain(value: Any) -> Any:

@@ -55,13 +55,22 @@ def last_rows(data: Batch, steps: int) -> np.ndarray:
     return last
 
 
-def _ends(data: Batch, steps: int) -> np.ndarray:
-    """Whether no return extends beyond a row: booleans of shape (N,)."""
+def trajectory_ends(data: Batch, what: str, remedy: str) -> np.ndarray:
+    """Whether a row is the last one of its trajectory: booleans of shape (N,).
+
+    Raises:
+        ValueError: If the data does not say it: what needs it, and what would not.
+    """
     if "trajectory_end" not in data.extras:
         raise ValueError(
-            f"{steps}-step returns need to know where trajectories end: add a column to the data, "
-            'extras["trajectory_end"] (1 at a trajectory\'s last transition), or use n_step=1.'
+            f"{what} need to know where trajectories end: add a column to the data, "
+            f'extras["trajectory_end"] (1 at a trajectory\'s last transition), or use {remedy}.'
         )
-    ends = (np.asarray(data.extras["trajectory_end"]) != 0) | (np.asarray(data.mask) == 0)
+    ends = np.asarray(data.extras["trajectory_end"]) != 0
     ends[-1:] = True
     return ends
+
+
+def _ends(data: Batch, steps: int) -> np.ndarray:
+    """Whether no return extends beyond a row: booleans of shape (N,)."""
+    return trajectory_ends(data, f"{steps}-step returns", "n_step=1") | (np.asarray(data.mask) == 0)

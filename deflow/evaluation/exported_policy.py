@@ -73,9 +73,14 @@ def _export(act: Callable, data: list[np.ndarray], sizes: Sizes) -> bytes:
         ) from error
     got = [f"{x.dtype}{list(x.shape)}" for x in exported.out_avals]
     shapes = [x.shape for x in exported.out_avals]
-    if shapes != [(sizes.action_size,)] or not jnp.issubdtype(exported.out_avals[0].dtype, jnp.floating):
+    size = sizes.action_size
+    fits = len(shapes) == 1 and (
+        shapes[0] == (size,) or (len(shapes[0]) == 2 and shapes[0][0] > 0 and shapes[0][1] == size)
+    )
+    if not fits or not jnp.issubdtype(exported.out_avals[0].dtype, jnp.floating):
         raise EvaluationError(
-            f"The policy must return one action of shape ({sizes.action_size},) and a floating type for {what}, "
+            f"The policy must return one action of shape ({size},), or the next n of shape (n, {size}), of a floating "
+            f"type for {what}, "
             f"got {', '.join(got) or 'nothing'}. Build it for this environment."
         )
     return pickle.dumps((jax.config.read("jax_enable_x64"), bytes(exported.serialize())))

@@ -102,6 +102,7 @@ class Worker:
         observation = seeded_reset(environment, int(numpy_seed), int(reset_seed))
         key = jax.device_put(np.array(key, np.uint32))
         success, total, step, done = np.nan, 0.0, 0, False
+        waiting: list[np.ndarray] = []  # actions that were chosen together, to be executed one after another
         while not done:
             if step == MOST_STEPS:
                 raise EvaluationError(
@@ -114,13 +115,15 @@ class Worker:
                     f"The environment gave an observation that is not finite in float32 before step {step}: "
                     "look for what it computes there, or for numbers that need scaling."
                 )
-            action = np.asarray(act(weights, observation, key, np.uint32(step)), np.float32)
-            if not np.isfinite(action).all():
-                raise EvaluationError(
-                    f"The policy returned {action} at step {step}, which is not finite. "
-                    "Look for nan in its weights: training may have diverged."
-                )
-            action = np.clip(action, -1.0, 1.0)
+            if not waiting:
+                actions = np.asarray(act(weights, observation, key, np.uint32(step)), np.float32)
+                if not np.isfinite(actions).all():
+                    raise EvaluationError(
+                        f"The policy returned {actions} at step {step}, which is not finite. "
+                        "Look for nan in its weights: training may have diverged."
+                    )
+                waiting = list(np.clip(np.atleast_2d(actions), -1.0, 1.0))
+            action = waiting.pop(0)
             observation, reward, terminated, truncated, info = environment.step(action)
             if not math.isfinite(reward := float(reward)):
                 raise EvaluationError(

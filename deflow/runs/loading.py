@@ -12,7 +12,6 @@ from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, re
 from ..data import Task
 from ..errors import RunError
 from ..training import Learner
-from ..types import placeholder_data
 from .group import RunGroup
 from .run import Run
 
@@ -45,7 +44,7 @@ def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tup
     config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
     rate = run.config["learning_rate"]
     like = eqx.filter_eval_shape(
-        lambda: Learner.create(config, spec, placeholder_data(spec), learning_rate=rate, key=jax.random.key(0))
+        lambda: Learner.create(config, spec, config.placeholder_data(spec), learning_rate=rate, key=jax.random.key(0))
     )
     # What recipes save is more than the learner: see `deflow.session.TrainingState`.
     part = "learner" if "recipe" in run.config else ""
@@ -108,7 +107,7 @@ def create_runs(
 
 def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, Any]:
     built, spec = learner.seed(0).agent, task.spec
-    like = eqx.filter_eval_shape(lambda: config.build(spec, placeholder_data(spec), key=jax.random.key(0)))
+    like = eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
     kinds = [type(getattr(agent, name)).__name__ for agent in (like, built) for name in KINDS if hasattr(agent, name)]
     if kinds[: len(kinds) // 2] != kinds[len(kinds) // 2 :] or _shapes(like) != _shapes(built):
         raise ValueError("The configuration is not the learner's: give the one that the learner was created with.")

@@ -195,6 +195,11 @@ def _check(
         check_number("train_online", name, value, int)
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
+    if learner.agent.chunk > 1:
+        raise ValueError(
+            f"The agent chooses chunks of {learner.agent.chunk} actions, and those are trained offline only: go online "
+            "with an agent of chunk=1."
+        )
     seeds, shape = learner.seeds or 1, actors.observation.shape
     if key.shape != learner.step.shape:
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
