@@ -126,7 +126,7 @@ def test_online_training_starts_from_the_same_returns(monkeypatch):
     config = agent_config("deflow-best", width=8, depth=1, discount=0.8, n_step=4)
     learner = Learner.create(config, SPEC, batch, key=jax.random.key(0))
     with pytest.raises(InterruptedError):
-        recipe.interact(recipe.OfflineToOnline(), task, None, SimpleNamespace(learner=learner), None)
+        recipe.interact(recipe.OfflineToOnline(), task, None, SimpleNamespace(learner=learner), None, None)
     expected = n_step_returns(batch, 4, discount=0.8)
     np.testing.assert_array_equal(filled[0].reward, expected.reward)
     np.testing.assert_array_equal(filled[0].mask, expected.mask)
