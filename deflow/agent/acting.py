@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ..keys import check_key
+from ..networks import for_acting
 from .skeleton import Skeleton, shared
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _checked(agent: "Agent", observation: Any) -> Any:
 
 
 def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
-    skeleton, arrays = Skeleton.of(agent)
+    skeleton, arrays = Skeleton.of(for_acting(agent))
     _prepared[id(agent)] = prepared = _program(skeleton), arrays
     weakref.finalize(agent, _prepared.pop, id(agent), None)
     return prepared

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import EvaluationError
+from ..networks import for_acting
 from .worker import KEY_WORDS, Job, Sizes
 
 
@@ -30,6 +31,7 @@ class Exporter:
         Raises:
             EvaluationError: For a policy that does not map one observation and a key to one action.
         """
+        policy = for_acting(policy)
         arrays, static = eqx.partition(policy, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(arrays)
         implementations = [_key_implementation(leaf) for leaf in leaves]
