@@ -204,15 +204,18 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     source = None if options.resume else options.source  # a missing file is refused before anything is made
-    environment = deflow.Environment(options.env, options.success_timing)
-    with_placeholder_bound(config).check(environment.spec())
-    cli.check_staged(options, config, environment.spec())
-    if options.resume is None:
-        runs.writable_directory(options.output_dir)
-    elif (task := cli.continued_task(options)) is not None:
+
+    def check(spec: deflow.Spec) -> None:
+        with_placeholder_bound(config).check(spec)
+        cli.check_staged(options, config, spec)
+        if options.resume is None:
+            runs.writable_directory(options.output_dir)
+
+    if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
         return task
     where = {"data_dir": options.data_dir, "workers": options.workers}
-    return deflow.load_task(options.env, source or options.source, success_timing=options.success_timing, **where)
+    timing = {"success_timing": options.success_timing}
+    return deflow.load_task(options.env, source or options.source, **timing, **where, check=check)
 
 
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:

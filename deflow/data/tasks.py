@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -103,6 +104,7 @@ def load_task(
     success_timing: SuccessTiming = "pre",
     workers: int | None = None,
     progress: bool = True,
+    check: Callable[[Spec], None] | None = None,
 ) -> Task:
     """Load a task: create its environment, find its data (or download or collect it), and check and label it.
 
@@ -114,6 +116,7 @@ def load_task(
         success_timing: When OGBench judges success while acting; the data's rewards do not depend on it.
         workers: Number of processes of a collection; all cores if not given.
         progress: Whether to show bars.
+        check: Is called with the task's sizes before its data is looked for, to refuse what does not fit them early.
 
     Raises:
         DataError: If the task is unknown, its spaces are not supported, a file is damaged or missing, or a folder
@@ -124,6 +127,8 @@ def load_task(
     source = as_source(source)
     made = environment.make()
     try:
+        if check is not None:
+            check(spec_of(made))
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
         meaning = source.terminals if isinstance(source, UserFile) else None
         batch, reading, relabelled = _read(train, environment, made, meaning)
