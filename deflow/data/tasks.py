@@ -10,10 +10,10 @@ import numpy as np
 from ..environments import Adapter, Environment, SuccessTiming, spec_of
 from ..errors import DatasetFileError
 from ..types import Batch, Spec
-from .collection import Collected, collect
+from .collection import Collected, collect, is_collected
 from .endings import FLAGS, Terminals, check_continuity, read_endings
 from .npz import read_columns
-from .official import official_files
+from .official import found_official, official_files
 from .provenance import Provenance, digest, versions
 from .relabelling import STATE_COLUMNS, relabel, state_widths
 from .sources import Official, Source, UserFile, as_source
@@ -150,6 +150,25 @@ def load_task(
         )
     finally:
         made.close()
+
+
+def is_at_hand(
+    name: str, source: Source | str | os.PathLike[str] = Official(), *, data_dir: str | os.PathLike[str] | None = None
+) -> bool:
+    """Whether a task's data is there, so that `load_task` need not collect or download it.
+
+    Raises:
+        UnknownTaskError: If nothing has this name.
+    """
+    source, task = as_source(source), Environment(name).task
+    if task is None or isinstance(source, UserFile):
+        return isinstance(source, UserFile)
+    try:
+        if isinstance(source, Official):
+            return found_official(task.dataset, data_dir) is not None
+        return is_collected(task.dataset, source, data_dir)
+    except OSError:  # a folder that cannot be read: `load_task` says so
+        return False
 
 
 def _find(
