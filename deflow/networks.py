@@ -70,7 +70,7 @@ class Dense(eqx.Module):
 class TransposedDense(eqx.Module):
     """A `Dense` that stores the transpose of its weight: x @ transposed + bias.
 
-    For one input, XLA's CPU back end multiplies by a transposed matrix column by column, in twice the time.
+    For one input, XLA's CPU back end takes more than twice as long to multiply by a transposed matrix.
     """
 
     transposed: Float[Array, "*members inputs outputs"]

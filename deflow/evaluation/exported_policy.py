@@ -18,7 +18,7 @@ from .worker import KEY_WORDS, Job, Sizes
 
 
 class Exporter:
-    """Writes policies into a directory that workers read. Each kind of policy is traced only once."""
+    """Writes policies, laid out for acting, into a directory that workers read. Each kind is traced only once."""
 
     def __init__(self, directory: Path):
         self._directory = directory
