@@ -126,41 +126,36 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             "--refresh-every draws proposals again, and there are none: give --proposals K, or leave it out."
         )
     cli.check_unchanged(options, config, MAY_CHANGE)
-    task = offline.load(options, config)
-    config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
-    replay.check_capacity(len(task.train), options.capacity, options.sampling)
-    behaviours = cli.open_behaviours(options, config, task)
-    start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
-    taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
-    group = cli.open_runs(
-        options,
-        config,
-        algorithm,
-        task,
-        start.learner,
-        recipe="offline_to_online",
-        online_from=options.steps,
-        **(behaviours.record if behaviours else {}),
-    )
-    facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
-    cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
-    if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
-        start, step = taken or cli.learned(options, config, task, start), options.steps
-        cli.take_over_logs(options, group)
-    with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
-        evaluator.check(interrupt)
-        if behaviours is not None and not options.from_:
-            start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
-        with Session(
-            group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
-        ) as session:
-            state = session.begin(start, step)
-            refreshed = 0 < options.refresh_every <= session.step - options.steps
-            last = options.steps + options.online_steps
-            proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=last, kept=not refreshed)
-            state = offline.train(options, task, session, state, proposals)
-            if not session.interrupted:
-                interact(options, task, session, state, proposals, interrupt)
+    with cli.early_evaluator(options) as evaluator:
+        task = offline.load(options, config)
+        config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
+        replay.check_capacity(len(task.train), options.capacity, options.sampling)
+        behaviours = cli.open_behaviours(options, config, task)
+        start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
+        taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
+        record = {"online_from": options.steps, **(behaviours.record if behaviours else {})}
+        group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline_to_online", **record)
+        facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
+        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
+        if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
+            start, step = taken or cli.learned(options, config, task, start), options.steps
+            cli.take_over_logs(options, group)
+        with graceful_interrupts() as interrupt:
+            evaluator.check(interrupt)
+            if behaviours is not None and not options.from_:
+                start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
+            with Session(
+                group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
+            ) as session:
+                state = session.begin(start, step)
+                last = options.steps + options.online_steps
+                refreshed = 0 < options.refresh_every <= session.step - options.steps
+                proposals = cli.propose(
+                    options, task, behaviours, session, state, interrupt, last=last, kept=not refreshed
+                )
+                state = offline.train(options, task, session, state, proposals)
+                if not session.interrupted:
+                    interact(options, task, session, state, proposals, interrupt)
     cli.finish(session, seconds=time.perf_counter() - began)
     sys.exit(interrupt.code or session.code)
 

@@ -10,6 +10,7 @@ from .behaviours import (
     propose,
 )
 from .defaults import suggested
+from .early_evaluator import early_evaluator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings
@@ -42,6 +43,7 @@ __all__ = [
     "continued_task",
     "counted",
     "describe_options",
+    "early_evaluator",
     "fail",
     "field_docstrings",
     "finish",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -12,13 +12,15 @@ from ..errors import DataError, RunError
 from ..runs import Run, RunGroup, recorded_task
 from ..runs.loading import create_runs
 from ..training import Learner
+from ..types import Spec
 from .screen import command
 
 Options = TypeVar("Options")
 
 
-def continued_task(options: Any) -> Task | None:
+def continued_task(options: Any, *, check: Callable[[Spec], None]) -> Task | None:
     """The task of the run that `options.resume` continues, if its data lies somewhere; None if it must be made again.
+    `check` is `load_task`'s.
 
     Raises:
         DataError: If a file of the user's own is not found, or is another.
@@ -27,7 +29,7 @@ def continued_task(options: Any) -> Task | None:
     recorded = run.config["options"].get("data")
     given = None if options.data in (recorded, "official", "collected") else options.data
     try:
-        return recorded_task(run, given=given, data_dir=options.data_dir)
+        return recorded_task(run, given=given, data_dir=options.data_dir, check=check)
     except DataError:
         if run.config["data"]["source"] == "user" or given is not None:
             raise
