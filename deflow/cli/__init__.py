@@ -17,6 +17,7 @@ from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
     check_data,
+    check_same,
     check_unchanged,
     continued_task,
     describe_options,
@@ -34,6 +35,7 @@ __all__ = [
     "behaviour_config",
     "behaviour_options",
     "check_data",
+    "check_same",
     "check_staged",
     "check_unchanged",
     "command",
