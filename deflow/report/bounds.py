@@ -42,7 +42,7 @@ class BoundSeed:
     """Its run."""
 
     step: int
-    """The step of its last row."""
+    """The step of its last row, or at which it stopped."""
 
     success: float
     """Success rate at the last update."""
@@ -169,10 +169,11 @@ class BoundMap:
             under_way = [seed.step for seed in line.seeds if math.isnan(seed.returns) and not seed.stopped]
             if under_way:
                 said.append(f"Bound {line.bound:g} is at step {min(under_way):,} of {self.steps:,}.")
-        flows = {files.behaviour for files in self.files}
+        # By name: of a grid that moved before bounds were added, the runs record several places.
+        flows = {None if files.behaviour is None else Path(files.behaviour).name for files in self.files}
         if len(flows) == 1 and None not in flows and len(self.lines) > 1:
             said.append("All bounds share one flow, so their differences say nothing about how flows differ.")
-        return [*said, *shared_behaviours(seed.files for seed in self.lines[0].seeds)]
+        return [*said, *shared_behaviours(seed.files for line in self.lines[:1] for seed in line.seeds)]
 
     def csv(self, folder: str | os.PathLike[str]) -> str:
         """One line per bound and seed, blank where a number is unknown; runs are relative to `folder`."""
@@ -213,12 +214,12 @@ def map_bounds(
 
 
 def _seed(files: RunFiles, steps: int) -> BoundSeed:
-    stopped = _stopped(files.path)
+    step, stopped = _stopped(files.path) or (files.steps, "")
     success, returns = (math.nan if stopped else _at(files.evaluation, name, steps) for name in (SUCCESS, RETURN))
     value, size, multiplier = (
         math.nan if math.isnan(returns) else _at(files.train, f"training/{name}", steps) for name in _MEASURED
     )
-    return BoundSeed(files, files.steps, success, returns, value, size, multiplier, stopped)
+    return BoundSeed(files, step, success, returns, value, size, multiplier, stopped)
 
 
 def _plain(number: float) -> str:
@@ -231,12 +232,12 @@ def _at(table: Mapping[str, np.ndarray], name: str, step: int) -> float:
     return float(column[-1]) if len(column) else math.nan
 
 
-def _stopped(path: Path) -> str:
-    """Why a run stopped while the runs trained with it went on; empty if it did not."""
+def _stopped(path: Path) -> tuple[int, str] | None:
+    """At which step a run stopped early, and why; None if it did not."""
     try:
         record = json.loads((path / "stopped.json").read_text(encoding="utf-8"))
-        return str(record["reason"])
+        return int(record["step"]), str(record["reason"])
     except FileNotFoundError:
-        return ""
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path / 'stopped.json'} cannot be read ({error}); restore or remove it.") from error
