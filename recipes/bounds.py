@@ -118,8 +118,10 @@ def check_same_grid(grid: runs.Grid, options: Bounds, config: deflow.AgentConfig
     if not grid.cells:
         return
     what, remedy = f"the grid in {grid.folder}", "choose another --output-dir"
-    first, behaviour = grid.cells[0], grid.facts["behaviour"]
-    run = grid.group(first).runs[0]
+    first = grid.cells[0]
+    if first.choice.keys() != choice(0).keys():
+        raise ValueError(f"{grid.folder} has a grid over {', '.join(first.choice)}: {remedy}.")
+    behaviour, run = grid.facts["behaviour"], grid.group(first).runs[0]
     may_change = MAY_CHANGE | ({"data"} if options.data not in ("official", "collected") else set())  # by digest
     same = with_bound(config, first.choice["trust-region.bound"])
     cli.check_same(of_a_cell(options), same, run, may_change, what=what, remedy=remedy)
