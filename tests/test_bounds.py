@@ -393,6 +393,8 @@ def test_what_is_marked(made, tmp_path):
     assert found.best == 0.001
     assert map_bounds({bound: made[bound] for bound in (0.003, 0.002)}, steps=100).best == 0.002
     assert map_bounds({0.1: made[0.1]}, steps=100).best is None
+    hopeless = {0.2: [make_run(tmp_path, 0.2, seed, success=0.0) for seed in range(2)]}
+    assert map_bounds(hopeless, steps=100).best is None
     assert bounds_figure(found, tmp_path / "picture.png").stat().st_size > 20_000
 
 

@@ -112,14 +112,15 @@ class BoundMap:
     @property
     def best(self) -> float | None:
         """The bound with the highest mean success (then return; then the smallest), of those of which every seed has
-        come to the end; None if there is none."""
+        come to the end; None if there is none, or if none ever succeeds."""
         whole = [line for line in self.lines if line.seeds and len(line.measured) == len(line.seeds)]
 
         def score(line: BoundLine) -> tuple[float, float, float]:
             success = line.mean("success").value
             return -math.inf if math.isnan(success) else success, line.mean("returns").value, -line.bound
 
-        return max(whole, key=score).bound if whole else None
+        best = max(whole, key=score, default=None)
+        return None if best is None or best.mean("success").value == 0 else best.bound
 
     def marks(self) -> dict[float, str]:
         """What is special about a bound, a word on each line: `{0.001: "published\\nbest"}`."""
@@ -169,6 +170,8 @@ class BoundMap:
             under_way = [seed.step for seed in line.seeds if math.isnan(seed.returns) and not seed.stopped]
             if under_way:
                 said.append(f"Bound {line.bound:g} is at step {min(under_way):,} of {self.steps:,}.")
+        if not any(line.measured for line in self.lines):
+            return said
         # By name: of a grid that moved before bounds were added, the runs record several places.
         flows = {None if files.behaviour is None else Path(files.behaviour).name for files in self.files}
         if len(flows) == 1 and None not in flows and len(self.lines) > 1:
