@@ -249,6 +249,7 @@ def learn_behaviour(
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
         group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
+        own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))
         with Session(group, schedule(own), evaluator, interrupt, held_out=held_out(task), continued_by=run) as session:

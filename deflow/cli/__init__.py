@@ -18,6 +18,7 @@ from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
     check_data,
+    check_same,
     check_unchanged,
     continued_task,
     describe_options,
@@ -37,6 +38,7 @@ __all__ = [
     "behaviour_options",
     "carried",
     "check_data",
+    "check_same",
     "check_staged",
     "check_unchanged",
     "command",
