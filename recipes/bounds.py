@@ -234,7 +234,7 @@ def train_cells(
         try:
             with session:
                 state = session.begin(TrainingState(learner.with_behaviour(agents), key))
-                proposals = cli.propose(options, task, behaviours, session, state, interrupt)
+                proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
                 phase = f"bound {bound:g} ({number} of {len(bounds)})"
                 offline.train(options, task, session, state, proposals, phase=phase)
         except FloatingPointError:  # all its seeds have stopped, which the table says
