@@ -1,7 +1,7 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
-from .beginnings import carried, learned, take_over_logs
+from .beginnings import carried, carried_facts, check_carried, learned, take_over_logs
 from .behaviours import (
     Behaviours,
     behaviour_config,
@@ -37,6 +37,8 @@ __all__ = [
     "behaviour_config",
     "behaviour_options",
     "carried",
+    "carried_facts",
+    "check_carried",
     "check_data",
     "check_same",
     "check_staged",
