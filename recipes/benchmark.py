@@ -161,6 +161,7 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
             f"batch of {size}": {
                 "milliseconds": round(1e3 / rates[f"act {size}"], 3),
                 "milliseconds_of_the_plain_code": round(1e3 / rates[f"plain act {size}"], 3),
+                "ratio_to_plain": ratio(f"act {size}", f"plain act {size}"),
             }
             for size in (1, 1000)
         },

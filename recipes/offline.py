@@ -177,23 +177,23 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
     cli.check_unchanged(options, config, MAY_CHANGE)
-    task = load(options, config)
-    config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
-    behaviours = cli.open_behaviours(options, config, task)
-    start = TrainingState(*fresh_learner(options, config, task))
-    group = cli.open_runs(
-        options, config, algorithm, task, start.learner, recipe="offline", **(behaviours.record if behaviours else {})
-    )
-    facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
-    cli.print_facts("DeFlow, offline", facts)
-    with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
-        evaluator.check(interrupt)
-        if behaviours is not None:
-            start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
-        with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
-            state = session.begin(start)
-            proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
-            train(options, task, session, state, proposals)
+    with cli.early_evaluator(options) as evaluator:
+        task = load(options, config)
+        config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
+        behaviours = cli.open_behaviours(options, config, task)
+        start = TrainingState(*fresh_learner(options, config, task))
+        record = behaviours.record if behaviours else {}
+        group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline", **record)
+        facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
+        cli.print_facts("DeFlow, offline", facts)
+        with graceful_interrupts() as interrupt:
+            evaluator.check(interrupt)
+            if behaviours is not None:
+                start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
+            with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
+                state = session.begin(start)
+                proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
+                train(options, task, session, state, proposals)
     cli.finish(session, seconds=time.perf_counter() - started)
     sys.exit(interrupt.code or session.code)
 
@@ -204,15 +204,18 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     source = None if options.resume else options.source  # a missing file is refused before anything is made
-    environment = deflow.Environment(options.env, options.success_timing)
-    with_placeholder_bound(config).check(environment.spec())
-    cli.check_staged(options, config, environment.spec())
-    if options.resume is None:
-        runs.writable_directory(options.output_dir)
-    elif (task := cli.continued_task(options)) is not None:
+
+    def check(spec: deflow.Spec) -> None:
+        with_placeholder_bound(config).check(spec)
+        cli.check_staged(options, config, spec)
+        if options.resume is None:
+            runs.writable_directory(options.output_dir)
+
+    if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
         return task
     where = {"data_dir": options.data_dir, "workers": options.workers}
-    return deflow.load_task(options.env, source or options.source, success_timing=options.success_timing, **where)
+    timing = {"success_timing": options.success_timing}
+    return deflow.load_task(options.env, source or options.source, **timing, **where, check=check)
 
 
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:
@@ -246,6 +249,7 @@ def learn_behaviour(
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
         group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
+        own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))
         with Session(group, schedule(own), evaluator, interrupt, held_out=held_out(task), continued_by=run) as session:

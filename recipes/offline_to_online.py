@@ -58,9 +58,9 @@ class OfflineToOnline(offline.Offline):
     placement: replay.Placement = "auto"
     """Where transitions are kept: on the device, on the host, or on the device if they fit (auto)."""
 
-    freeze: Literal["none", "field"] = "none"
-    """field: stop training the flow online, which also saves its computations. With --proposals or --behaviour, and
-    after runs that were made with them, the flow is frozen anyway (after such runs, none trains it online)."""
+    freeze: Literal["auto", "none", "field"] = "auto"
+    """field: stop training the flow online, which also saves its computations; none: train it; auto: field after a
+    behaviour that was learned first, else none."""
 
     refresh_every: int = 0
     """With --proposals: environment steps after which the flow is trained further on all transitions so far, and every
@@ -85,8 +85,20 @@ class OfflineToOnline(offline.Offline):
             raise ValueError(
                 f"--online-steps must be a multiple of --environments, got {self.online_steps} and {self.environments}."
             )
-        if self.proposals or self.behaviour:
-            object.__setattr__(self, "freeze", "field")  # it is recorded
+        if self.freeze == "none" and (self.proposals or self.behaviour):
+            raise ValueError(
+                "--freeze none trains the flow online, and training from --proposals or a --behaviour keeps it frozen: "
+                "give --proposals 0 and no --behaviour, or leave it out."
+            )
+        if self.refresh_every > self.online_steps:
+            raise ValueError(
+                f"--refresh-every must be at most the {self.online_steps} of --online-steps, got {self.refresh_every}."
+            )
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the flow is frozen online."""
+        return self.freeze == "field" or (self.freeze == "auto" and bool(self.proposals or self.behaviour))
 
 
 QUICKSTART = OfflineToOnline(
@@ -123,44 +135,41 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     began = time.perf_counter()
     if options.refresh_every and not options.proposals:
         raise ValueError(
-            "--refresh-every draws proposals again, and there are none: give --proposals K, or leave it out."
+            "--refresh-every draws proposals again, and this training has none: train from --proposals K, without "
+            "--freeze none, or leave it out."
         )
     cli.check_unchanged(options, config, MAY_CHANGE)
-    task = offline.load(options, config)
-    config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
-    replay.check_capacity(len(task.train), options.capacity, options.sampling)
-    behaviours = cli.open_behaviours(options, config, task)
-    start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
-    taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
-    group = cli.open_runs(
-        options,
-        config,
-        algorithm,
-        task,
-        start.learner,
-        recipe="offline_to_online",
-        online_from=options.steps,
-        **(behaviours.record if behaviours else {}),
-    )
-    facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
-    cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
-    if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
-        start, step = taken or cli.learned(options, config, task, start), options.steps
-        cli.take_over_logs(options, group)
-    with graceful_interrupts() as interrupt, deflow.Evaluator(task, workers=options.workers) as evaluator:
-        evaluator.check(interrupt)
-        if behaviours is not None and not options.from_:
-            start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
-        with Session(
-            group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
-        ) as session:
-            state = session.begin(start, step)
-            refreshed = 0 < options.refresh_every <= session.step - options.steps
-            last = options.steps + options.online_steps
-            proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=last, kept=not refreshed)
-            state = offline.train(options, task, session, state, proposals)
-            if not session.interrupted:
-                interact(options, task, session, state, proposals, interrupt)
+    if options.from_ and options.resume is None:
+        cli.check_carried(options)
+    with cli.early_evaluator(options) as evaluator:
+        task = offline.load(options, config)
+        config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
+        replay.check_capacity(len(task.train), options.capacity, options.sampling)
+        behaviours = cli.open_behaviours(options, config, task)
+        start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
+        taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
+        record = {"online_from": options.steps, **(behaviours.record if behaviours else {})}
+        group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline_to_online", **record)
+        facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
+        if options.from_:
+            facts |= cli.carried_facts(options, behaviours, taken)
+        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
+        if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
+            start, step = taken or cli.learned(options, config, task, start), options.steps
+            cli.take_over_logs(options, group)
+        with graceful_interrupts() as interrupt:
+            evaluator.check(interrupt)
+            if behaviours is not None and not options.from_:
+                start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
+            with Session(
+                group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
+            ) as session:
+                state = session.begin(start, step)
+                last = options.steps + options.online_steps
+                proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=last)
+                state = offline.train(options, task, session, state, proposals)
+                if not session.interrupted:
+                    interact(options, task, session, state, proposals, interrupt)
     cli.finish(session, seconds=time.perf_counter() - began)
     sys.exit(interrupt.code or session.code)
 
@@ -190,8 +199,9 @@ def interact(
             if isinstance(transitions, deflow.ProposedReplay):
                 transitions.follow(state.learner.agent)  # after a rollback, it may be an earlier flow
             resume(state.online or nothing, transitions, actors, inserted=session.step - options.steps)
+            begun = dataclasses.replace(state.learner, decay_steps=None)  # a schedule ends with the offline phase
             for made, learner, metrics in deflow.train_online(
-                state.learner.freeze_field() if options.freeze == "field" else state.learner,
+                begun.freeze_field() if options.frozen else begun,
                 transitions,
                 actors,
                 steps=options.online_steps,
@@ -228,7 +238,7 @@ def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
     if options.placement == "auto":
         place = replay.choose_placement(rows, task.spec, seeds * slots, further=further)
         placement = "on the device" if place == "device" else "on the host, since they do not fit on the device"
-    frozen = ", the flow frozen" if options.freeze == "field" else ""
+    frozen = ", the flow frozen" if options.frozen else ""
     frozen += f", {options.proposals} proposals for each new state" if options.proposals else ""
     facts = {
         "online": f"{options.online_steps:,} environment steps per seed in {options.environments} environment(s), "

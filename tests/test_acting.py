@@ -33,7 +33,7 @@ def test_one_observation_and_a_batch_are_acted_on_as_inside_a_program(row):
     observations = example_data().observation[:4]
     one = policy(observations[0], key=KEY)
     assert one.shape == (2,)
-    np.testing.assert_array_equal(one, jax.jit(lambda o, k: policy(o, key=k))(observations[0], KEY))
+    np.testing.assert_allclose(one, jax.jit(lambda o, k: policy(o, key=k))(observations[0], KEY), atol=1e-6)
     np.testing.assert_allclose(one, policy.act(jnp.asarray(observations[0]), key=KEY), atol=1e-6)
     batch = policy(observations, key=KEY)
     keys = jax.random.split(KEY, 4)

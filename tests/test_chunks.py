@@ -176,7 +176,9 @@ def test_from_proposals():
             learner.agent, states, [proposals], batch_size=32, keys=lambda *_: keys, placement=placement
         )(0, 1)
         drawn = source.sample(32, jnp.asarray(0), key=keys[0])
-        starts = np.array([np.flatnonzero((batch.observation == row).all(1))[0] for row in np.asarray(drawn.observation)])
+        starts = np.array(
+            [np.flatnonzero((batch.observation == row).all(1))[0] for row in np.asarray(drawn.observation)]
+        )
         np.testing.assert_array_equal(drawn.proposals.number, states.here[starts])
         windows = np.searchsorted(first, starts)
         np.testing.assert_array_equal(drawn.proposals.next_number, states.following[last[windows]])

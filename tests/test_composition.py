@@ -260,3 +260,16 @@ def test_parts_draw_from_keys_of_their_own():
     same, again = one.field.network.layers[-1].weight, one.refiner.network.layers[-1].weight
     assert same.shape == again.shape
     assert not np.allclose(same, again)
+
+
+def test_a_composition_is_traced_once_for_each_structure_and_size():
+    """Building it again, for example to read a checkpoint, costs no trace."""
+    config = compose(solver=solvers.Heun(steps=STEPS))
+    stubs.CALLS.update(velocity=0, encode=0)
+    config.build(SPEC, DATA, key=KEY)
+    once = dict(stubs.CALLS)
+    assert once["velocity"] > 0
+    config.build(SPEC, DATA, key=jax.random.key(1))
+    assert dict(stubs.CALLS) == once
+    dataclasses.replace(config, candidates=1, solver=solvers.Heun(steps=STEPS + 1)).build(SPEC, DATA, key=KEY)
+    assert stubs.CALLS["velocity"] > once["velocity"]

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import numpy as np
 import ogbench
 import pytest
 
-from deflow.data import Collected, collect, load_task, task_successes
+from deflow.data import Collected, collect, is_at_hand, load_task, task_successes
 from deflow.data.collection import collection_folder, make_plan
 from deflow.errors import CollectionError, DataError, DatasetFileError, FolderError
 
@@ -55,6 +56,12 @@ def test_the_bytes_do_not_depend_on_the_processes(collected, name, workers, tmp_
     other = collect(name, SMALL, data_dir=tmp_path, workers=workers, progress=False)
     assert other.sha256 == provenances[name].sha256
     assert other.validation_sha256 == provenances[name].validation_sha256
+
+
+def test_a_collection_is_at_hand_once_it_is_complete(collected):
+    folder, _ = collected
+    assert is_at_hand(CUBE, SMALL, data_dir=folder)
+    assert not is_at_hand(CUBE, dataclasses.replace(SMALL, seed=4), data_dir=folder)
 
 
 def test_a_smaller_set_is_the_beginning_of_a_larger_one(collected, tmp_path):

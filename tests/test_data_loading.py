@@ -6,10 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.data import UserFile, load_task
+from deflow.data import Collected, Official, UserFile, is_at_hand, load_task
 from deflow.data.relabelling import relabel
 from deflow.environments import Environment, parse_task_name
-from deflow.errors import DataError, DatasetFileError, DataWarning
+from deflow.errors import DataError, DatasetFileError, DataWarning, UnknownTaskError
 
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 
@@ -237,3 +237,33 @@ def test_unfit_spaces_are_refused_before_the_file_is_read(tmp_path):
     assert isinstance(gymnasium.make("CartPole-v1").action_space, gymnasium.spaces.Discrete)
     with pytest.raises(DataError, match="deflow needs continuous ones"):
         load_task("CartPole-v1", save(tmp_path, {"observations": np.zeros(3)}))
+
+
+def test_sizes_are_checked_before_the_file_is_read(tmp_path):
+    seen = []
+
+    def check(spec):
+        seen.append(spec)
+        raise ValueError("unfit")
+
+    with pytest.raises(ValueError, match="unfit"):
+        load_task(MAZE, save(tmp_path, {"observations": np.zeros(3)}), check=check)
+    assert seen == [Environment(MAZE).spec()]
+
+
+def test_whether_data_is_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert is_at_hand(MAZE, save(tmp_path, maze_columns()))
+    assert is_at_hand("Pendulum-v1", save(tmp_path, maze_columns()))
+    official, collected = Official(), Collected(rows=10, seed=2)
+    for source in (official, collected):
+        assert not is_at_hand(MAZE, source, data_dir=tmp_path)
+        assert not is_at_hand("Pendulum-v1", source, data_dir=tmp_path)
+        assert not is_at_hand(MAZE, source, data_dir=tmp_path / "mine.npz" / "below")
+    for file in ("official/pointmaze-medium-navigate-v0.npz", "official/pointmaze-medium-navigate-v0-val.npz"):
+        assert not is_at_hand(MAZE, official, data_dir=tmp_path)
+        (tmp_path / "official").mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert is_at_hand(MAZE, official, data_dir=tmp_path)
+    with pytest.raises(UnknownTaskError):
+        is_at_hand("pointmaze-medium-navigate-singletask-task9-v0", official)

@@ -132,6 +132,13 @@ def test_online_training_starts_from_the_same_returns(monkeypatch):
     np.testing.assert_array_equal(filled[0].mask, expected.mask)
 
 
+def test_returns_are_not_made_of_returns():
+    batch = n_step_returns(data(), 3, discount=0.9)
+    with pytest.raises(ValueError, match="have 3-step returns already: give them as they were loaded"):
+        n_step_returns(batch, 3, discount=0.9)
+    assert n_step_returns(batch, 1, discount=0.9) is batch
+
+
 @pytest.mark.parametrize("wrong", [0, -1])
 def test_sizes_below_one(wrong):
     with pytest.raises(ValueError, match=f"n_step must be at least 1, got {wrong}"):

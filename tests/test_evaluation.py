@@ -148,6 +148,14 @@ def test_processes_stay_between_evaluations_and_are_gone_after_close():
     assert not os.path.exists(scratch)
 
 
+def test_workers_that_need_not_start_at_once_start_when_they_are_needed():
+    with Evaluator(Counter(), workers=1, at_once=False) as evaluator:
+        assert evaluator._pool is None
+        evaluator.check()
+        assert evaluator._pool is not None
+        assert len(evaluator(Policy(2, 1), episodes=2, seed=0).returns) == 2
+
+
 def test_metrics_have_wilson_and_student_intervals():
     result = Evaluation(np.array([1.0] * 7 + [0.0] * 3), np.arange(10.0), np.full(10, 4))
     metrics = result.metrics()

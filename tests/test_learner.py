@@ -17,6 +17,7 @@ from deflow.errors import RegistrationWarning
 from deflow.replay import Dataset
 from deflow.testing import example_data
 from deflow.training.offline import check_batch
+from deflow.training.updates import FusedUpdates
 from deflow.types import trainable
 
 DATA = example_data(SPEC, 30)
@@ -96,6 +97,20 @@ def test_the_dispatches_do_not_matter(alone):
     first = np.mean([metrics["loss"] for _, _, metrics in ones[:7]])
     np.testing.assert_allclose(alone[0][2]["loss"], first, rtol=1e-5)
     np.testing.assert_allclose(alone[0][2]["size"], np.mean([m["size"] for _, _, m in ones[:7]]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("keys", [KEY, jax.random.split(KEY, 2)], ids=["one seed", "two seeds"])
+def test_a_single_update_without_a_loop_is_the_same_to_rounding(keys):
+    looped, single = (FusedUpdates(learner(keys), batch_size=8, precision="float32") for _ in range(2))
+    source = Dataset(DATA.on_device())
+    for _ in range(3):
+        expected, got = looped(source, jnp.asarray(1), keys), single.once(source, keys)
+    ends = (
+        eqx.filter((updates.learner, metrics), eqx.is_array) for updates, metrics in ((single, got), (looped, expected))
+    )
+    for one, other in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert single.learner.step.tolist() == looped.learner.step.tolist()
 
 
 def test_resumed_is_uninterrupted(alone):

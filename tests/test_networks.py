@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from small import SPEC, cases, small
+from small import SPEC, cases, members, small
 
-from deflow import encoders, fields
-from deflow.networks import MLP, build_encoder, check_network
-from deflow.testing import check_encoder, check_field, example_context
+from deflow import agent_config, critics, encoders, fields
+from deflow.agent.algorithms import ALGORITHMS
+from deflow.networks import MLP, Dense, TransposedDense, build_encoder, check_network, for_acting
+from deflow.testing import check_encoder, check_field, example_context, example_data
 from deflow.types import AbstractConfig, Fixed, Spec, build, trainable
 
 
@@ -62,6 +63,53 @@ def test_bfloat16_products():
     for one, other in zip(jax.tree.leaves(slope), jax.tree.leaves(exact_slope), strict=True):
         assert one.dtype == jnp.float32
         np.testing.assert_allclose(one, other, atol=0.05 * (1 + np.abs(other).max()))
+
+
+def layers_of(tree):
+    kinds = (Dense, TransposedDense)
+    return [node for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kinds)) if type(node) in kinds]
+
+
+def assert_acts_equally(policy):
+    """The policy for acting has no ordinary layer left, and chooses the same actions to rounding."""
+    policy = reference.perturbed(policy, jax.random.key(1), 0.1)
+    quick = for_acting(policy)
+    assert {type(layer) for layer in layers_of(quick)} == {TransposedDense}
+    observations, keys = example_data(SPEC, 4).observation, jax.random.split(jax.random.key(2), 4)
+    for observation, key in zip(jnp.asarray(observations), keys, strict=True):
+        np.testing.assert_allclose(quick.act(observation, key=key), policy.act(observation, key=key), atol=1e-6)
+
+
+@pytest.mark.parametrize("row", ALGORITHMS)
+def test_every_row_acts_equally_with_transposed_layers(row):
+    candidates = 1 if row == "flow-bc" else 3
+    config = agent_config(row, width=8, depth=2, candidates=candidates)
+    assert_acts_equally(config.build(SPEC, example_data(SPEC), key=jax.random.key(0)))
+
+
+NETWORKS = [(kind, name, part) for kind in ("field", "refiner", "critic") for name, part in members(kind)]
+
+
+@pytest.mark.parametrize(("kind", "part"), [(k, p) for k, _, p in NETWORKS], ids=[f"{k}-{n}" for k, n, _ in NETWORKS])
+def test_every_network_acts_equally_with_transposed_layers(kind, part):
+    """Critics choose among three candidates, so that their stacked members are compared, too."""
+    candidates = 1 if (kind, part) == ("critic", small(critics.NoCritic())) else 3
+    policy = agent_config(width=8, depth=2).build(SPEC, example_data(SPEC), key=jax.random.key(0))
+    built = build(part, example_context(), key=jax.random.key(3))
+    assert_acts_equally(dataclasses.replace(policy, candidates=candidates, **{kind: built}))
+
+
+def test_transposed_layers_keep_their_members_and_what_is_no_dense_layer():
+    stacked = eqx.filter_vmap(lambda key: Dense(3, 5, key=key))(jax.random.split(jax.random.key(0), 2))
+    other, plain = eqx.nn.Linear(3, 5, key=jax.random.key(1)), jnp.arange(6.0).reshape(2, 3)
+    layer, same, array, function = for_acting((stacked, other, plain, jnp.tanh))
+    assert layer.transposed.shape == (2, 3, 5)
+    np.testing.assert_array_equal(layer.weight, stacked.weight)
+    assert (same, function) == (other, jnp.tanh)
+    assert array is plain
+    x = jnp.asarray([0.5, -1.0, 2.0])
+    outputs = [eqx.filter_vmap(lambda layer: layer(x))(one) for one in (layer, stacked)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
 
 
 @pytest.mark.parametrize(("width", "depth", "what"), [(0, 2, "width"), (8, 0, "depth"), (-1, 2, "width")])

@@ -144,6 +144,16 @@ def test_a_break_changes_nothing(alone, plain):
     assert_same(again.state(0), plain[1].state(0))
 
 
+def test_rounds_of_one_update_run_another_program_that_nothing_changes_either(together):
+    """Neither overlap nor a break."""
+    whole = train(*together, replay(seeds=2), steps=20, key=KEYS, overlap=False)
+    made = replay(seeds=2)
+    half = train(*together, made, steps=10, key=KEYS)
+    rest = list(train_online(half[-1][1], made, together[0], steps=20, key=KEYS, batch_size=8))
+    assert_same(rest[-1][1], whole[-1][1])
+    assert_same(rest[-1][2]["loss"], whole[-1][2]["loss"])
+
+
 def test_warm_up_and_update_start(alone):
     made, begun = replay(), learner()
     rounds = train(*alone, made, steps=20, learner_=begun, warmup=6, update_after=10)

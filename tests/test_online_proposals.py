@@ -6,6 +6,7 @@ import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -306,6 +307,19 @@ def test_refuses(alone, together):
         ProposedReplay(begun.agent, DATA[:20], given, steps=4)
     with pytest.raises(ValueError, match="needs 4 different proposals for a state, and there are 3"):
         ProposedReplay(dataclasses.replace(begun.agent, target_candidates=4), DATA, given, steps=4)
+    for agent, seeds in ((begun.agent, 1), (begun.agent, 2), (learner(KEYS).agent, None), (learner(KEYS).agent, 3)):
+        with pytest.raises(ValueError, match=f"do not have the axis of seeds={seeds}: give learner.agent with seeds"):
+            ProposedReplay(agent, DATA, given, seeds=seeds, steps=4)
+    for choice in ({"sampling": "ballanced"}, {"placement": "gpu"}):
+        (word,) = choice
+        for make in (replay, lambda _, **choice: deflow.make_replay(DATA, SPEC, steps=4, **choice)):
+            with pytest.raises((ValueError, jaxtyping.TypeCheckError), match=word):
+                make(begun, **choice)
+    for bare in ("ifql", "flow-bc"):
+        agent = learner(algorithm=bare).agent
+        drawn = draw_proposals(agent, DATA, COUNT, key=KEY, progress=False)
+        with pytest.raises(ValueError, match="Neither the agent's critic nor its refiner asks for proposals"):
+            ProposedReplay(agent, DATA, drawn, steps=4)
     longer = dataclasses.replace(begun, agent=dataclasses.replace(begun.agent, n_step=3))
     with pytest.raises(ValueError, match="made for an agent of 1-step returns, and this one's are of 3"):
         next(train_online(longer, replay(begun), alone[0], steps=4, key=KEY))

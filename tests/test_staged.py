@@ -404,16 +404,24 @@ def test_online_from_runs_that_were_trained_from_proposals(whole, tmp_path):
     output = shutil.copytree(whole[1], tmp_path / "copy")
     arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, "--episodes", 1, "--workers", 1]
     given = runs_of(output)
-    outcome = finished(recipe("offline_to_online", "--from", *given, *arguments, "--output-dir", tmp_path / "online"))
+    refresh = ["--refresh-every", 20, "--refresh-updates", 5]
+    flags = [*arguments, *refresh, "--output-dir", tmp_path / "online"]
+    outcome = finished(recipe("offline_to_online", "--from", *given, *flags))
     assert f"{COUNT} proposals for each new state" in outcome.stdout
+    assert "online alone, from the agents at step 30 and the dataset of" in outcome.stdout
+    assert all(f"{path}\n" in outcome.stdout for path in given)
     for path, old, behaviour in zip(runs_of(tmp_path / "online"), given, runs_of(output, "flow-bc"), strict=True):
-        assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+        same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(behaviour).field)
+        assert not all(jax.tree.leaves(same))
         critic, before = deflow.load(path).critic, deflow.load(old).critic
         assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, critic, before)))
-        assert not [name for name in deflow.Run.open(path).read("train") if "flow_loss" in name]
+        assert np.isfinite(deflow.Run.open(path).read("train")["training/flow_loss"]).sum() == 2
     again = runs_of(tmp_path / "online")[:1]
     outcome = finished(recipe("offline_to_online", "--from", *again, *arguments, "--output-dir", tmp_path / "again"))
     assert f"{COUNT} proposals for each new state" in outcome.stdout
+    assert "the flow of these runs, which was refreshed since it was learned alone" in outcome.stdout
+    assert f"{COUNT} for each state, drawn in memory" in outcome.stdout
+    assert_same(deflow.load(runs_of(tmp_path / "again")[0]).field, deflow.load(again[0]).field)
     flags = ["--freeze", "none", *arguments, "--output-dir", tmp_path / "trained"]
     outcome = finished(recipe("offline_to_online", "--from", given[1], *flags))
     assert "the flow frozen" not in outcome.stdout
@@ -482,8 +490,22 @@ def test_online_refuses_a_behaviour_for_runs_that_are_trained(whole, tmp_path):
     for flags in (["--proposals", 4], ["--behaviour", runs_of(whole[1], "flow-bc")[0]]):
         sentence = refused(recipe("offline_to_online", "--from", path, *flags, "--output-dir", tmp_path))
         assert f"leave {flags[0]} out, or --from" in sentence
+    for flags, expected in (
+        (["--learning-rate", 1e-2], "The learning rate is that of"),
+        (["--steps", 20], "--steps is the number of offline updates, of which"),
+        (
+            ["--freeze", "none", "--refresh-every", 5],
+            "train from --proposals K, without --freeze none, or leave it out",
+        ),
+    ):
+        assert expected in refused(recipe("offline_to_online", "--from", path, *flags, "--output-dir", tmp_path))
+    assert "of the seeds 0 0: give each seed once" in refused(recipe("offline_to_online", "--from", path, path))
+    frozen = ["--proposals", 4, "--freeze", "none"]
+    assert "--freeze none trains the flow online" in refused(recipe("offline_to_online", *TINY, *frozen))
+    never = ["--proposals", 4, "--online-steps", 5, "--refresh-every", 6]
+    assert "at most the 5 of --online-steps, got 6" in refused(recipe("offline_to_online", *TINY, *never))
     sentence = refused(recipe("offline_to_online", *TINY, "--refresh-every", 5, "--output-dir", tmp_path))
-    assert "--refresh-every draws proposals again, and there are none: give --proposals K" in sentence
+    assert "--refresh-every draws proposals again, and this training has none: train from --proposals K" in sentence
 
 
 @pytest.mark.parametrize("damage", ["a bit", "the end"])

@@ -11,6 +11,7 @@ from .automatic_bounds import resolve_bound as resolve_bound
 from .automatic_bounds import resolve_bound_with_reason as resolve_bound_with_reason
 from .automatic_bounds import suggested_bound as suggested_bound
 from .automatic_bounds import variance_factor as variance_factor
+from .automatic_bounds import with_bound as with_bound
 from .automatic_bounds import with_placeholder_bound as with_placeholder_bound
 from .choices import AgentParts as AgentParts
 from .choices import AlgorithmName as AlgorithmName
@@ -22,3 +23,6 @@ from .serialization import restore_agent as restore_agent
 from .serialization import restore_spec as restore_spec
 from .settings import TaskSettings as TaskSettings
 from .settings import task_settings as task_settings
+from .varied_bounds import automatic_bound as automatic_bound
+from .varied_bounds import check_varied_bound as check_varied_bound
+from .varied_bounds import published_bound as published_bound

@@ -1,7 +1,7 @@
 """Acting outside a compiled program: the observation is checked, and acting is compiled once per structure.
 
-Flattening an agent and comparing its structure costs more than a small policy. Both are done once per agent, and the
-result is kept as long as the agent exists.
+Flattening an agent and comparing its structure costs more than a small policy, and so does laying out its weights for
+one observation (`for_acting`). All of it is done once per agent, and the result is kept as long as the agent exists.
 """
 
 import weakref
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ..keys import check_key
+from ..networks import for_acting
 from .skeleton import Skeleton, shared
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Program = Callable[[list[Array], Any, Key[Array, ""]], Float[Array, "*batch acti
 """Maps the agent's arrays, observations and a key to actions."""
 
 _prepared: dict[int, tuple[Program, list[Array]]] = {}
-"""For each agent that has acted, by identity: its program and its arrays."""
+"""For each agent that has acted, by identity: its program and its arrays, laid out for acting."""
 
 
 def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch action"]:
@@ -56,7 +57,7 @@ def _checked(agent: "Agent", observation: Any) -> Any:
 
 
 def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
-    skeleton, arrays = Skeleton.of(agent)
+    skeleton, arrays = Skeleton.of(for_acting(agent))
     _prepared[id(agent)] = prepared = _program(skeleton), arrays
     weakref.finalize(agent, _prepared.pop, id(agent), None)
     return prepared

@@ -49,7 +49,7 @@ def resolve_bound_with_reason(
     bound = suggested_bound(config, task, variance)
     name = registry.name_of(config.trust_region)
     reason = f"{name}, bound {bound:g} (auto: {factor:g} x IAV {variance:.4g})"
-    return _with_bound(config, bound), reason
+    return with_bound(config, bound), reason
 
 
 def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
@@ -83,9 +83,10 @@ def has_automatic_bound(config: AgentConfig) -> bool:
 
 def with_placeholder_bound(config: AgentConfig) -> AgentConfig:
     """The configuration with the bound 1 instead of `auto`, to build an agent before the data is loaded."""
-    return _with_bound(config, 1.0) if has_automatic_bound(config) else config
+    return with_bound(config, 1.0) if has_automatic_bound(config) else config
 
 
-def _with_bound(config: AgentConfig, bound: float) -> AgentConfig:
+def with_bound(config: AgentConfig, bound: float) -> AgentConfig:
+    """The configuration with this bound. Its trust region must have a field for it."""
     region: Any = config.trust_region
     return dataclasses.replace(config, trust_region=dataclasses.replace(region, bound=bound))

@@ -15,6 +15,7 @@ from ..refiners import AbstractLearnedRefiner, AbstractStillRefiner, AbstractThr
 from ..trust_regions import AbstractTrustRegion, NoTrustRegion
 from ..types import Action, Batch, Observation, Scalar
 from .agent import Agent
+from .skeleton import Skeleton, shared
 
 
 def check_composition(agent: Agent) -> None:
@@ -30,13 +31,9 @@ def check_composition(agent: Agent) -> None:
             f"target_candidates={agent.target_candidates} has no effect: the target of {_name(agent.critic)} uses "
             "no action of the policy. Leave it at 1, or choose another critic."
         )
-    spec, key = agent.spec, jax.random.key(0)
-    observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
-    row = jnp.zeros(2)
-    batch = Batch(observation, jnp.zeros((2, agent.action_size)), row, row, observation)
+    skeleton, arrays = Skeleton.of(agent)
     try:
-        eqx.filter_eval_shape(lambda: agent.act(observation[0], key=key))
-        eqx.filter_eval_shape(lambda: agent.loss(batch, key=key))
+        _trace(skeleton, tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays))
     except TypeError as error:  # JAX's errors for what it cannot trace are TypeErrors
         if (where := _place_in_a_part(error, agent)) is None:
             raise
@@ -44,6 +41,21 @@ def check_composition(agent: Agent) -> None:
             f"{where} cannot be traced by JAX ({type(error).__name__}): use jnp in place of NumPy, and jnp.where, "
             "jnp.maximum or jax.lax.cond in place of if, max and while."
         ) from error
+
+
+@shared
+def _trace(skeleton: Skeleton, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> None:
+    """Traces acting and the loss, once for all agents of one structure and size: a recipe builds many of them."""
+
+    def act_and_loss(arrays: tuple[Any, ...]) -> Any:
+        agent: Agent = skeleton.fill(list(arrays))
+        spec, key = agent.spec, jax.random.key(0)
+        observation = jnp.zeros((2, *spec.observation_shape), spec.observation_dtype)
+        row = jnp.zeros(2)
+        batch = Batch(observation, jnp.zeros((2, agent.action_size)), row, row, observation)
+        return agent.act(observation[0], key=key), agent.loss(batch, key=key)
+
+    eqx.filter_eval_shape(act_and_loss, shapes)
 
 
 def _place_in_a_part(error: BaseException, agent: Agent) -> str | None:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 from tqdm import tqdm
 
 from ..agent import Agent
+from ..agent.proposing import needs_proposals
 from ..agent.skeleton import static_values
 from ..constraints import NoConstraint
 from ..critics import NoCritic
@@ -73,6 +74,10 @@ class Proposals:
             raise ValueError(
                 f"The refiner {type(agent.refiner).__name__} trains the flow through the solver, so proposals drawn "
                 "beforehand would be of another flow: choose another refiner, or train without proposals."
+            )
+        if not any(needs_proposals(agent)):
+            raise ValueError(
+                "Neither the agent's critic nor its refiner asks for proposals in training: train it without."
             )
         needed = agent.critic.next_actions * agent.target_candidates
         if self.count < needed:

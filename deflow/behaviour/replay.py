@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Agent
 from ..replay import AbstractReplay, AbstractSource, HostReplay, Placement, Sampling, make_replay
-from ..replay.placement import check_capacity, choose_placement, extras_bytes
+from ..replay.placement import check_capacity, check_choices, choose_placement, extras_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import Drawn, Mixture
 from ..types import Batch, BatchProposals
@@ -53,7 +53,7 @@ class ProposedReplay(AbstractReplay):
 
         Args:
             agent: The agent to be trained, `learner.agent`; of several seeds, its arrays have an axis for them.
-            data: N transitions in their original order, such as `task.train`. n-step returns are added here.
+            data: N transitions as they were loaded, such as `task.train`. n-step returns are added here.
             proposals: What `draw_proposals` drew for the data from the agent's flow: one that all seeds share, or one
                 for each.
             seeds: `learner.seeds`.
@@ -63,7 +63,9 @@ class ProposedReplay(AbstractReplay):
             ValueError: If the proposals are of another flow or of other data, or too few; if the capacity is smaller
                 than the dataset.
         """
+        check_choices("ProposedReplay", sampling, placement)
         check_capacity(len(data), capacity, sampling)
+        _check_seeds(agent, seeds)
         self._proposals = for_seeds(proposals, seeds)
         self._states = States.of(data)
         self._flow, self.n_step, self.seeds = flow_alone(agent), agent.n_step, seeds
@@ -200,6 +202,22 @@ class ProposedReplay(AbstractReplay):
         key = jnp.broadcast_to(proposals.key, (updates,))
         return BatchProposals(
             np.concatenate(actions, axis=1), key, places[:, :size], states[0], places[:, size:], states[1]
+        )
+
+
+def _check_seeds(agent: Agent, seeds: int | None) -> None:
+    """Raises a `ValueError` for another number of seeds than the agent's arrays have."""
+    arrays = jax.tree.leaves(eqx.filter(agent, eqx.is_array))
+    fits = seeds is None or all(leaf.ndim > 0 and leaf.shape[0] == seeds for leaf in arrays)
+    if fits:
+        observation = jnp.zeros(agent.spec.observation_shape, agent.spec.observation_dtype)
+        try:
+            eqx.filter_eval_shape(_seed(agent, 0, seeds).act, observation, key=jax.random.key(0))
+        except (TypeError, ValueError):  # an axis that no part expects
+            fits = False
+    if not fits:
+        raise ValueError(
+            f"The agent's arrays do not have the axis of seeds={seeds}: give learner.agent with seeds=learner.seeds."
         )
 
 

@@ -1,7 +1,7 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
 from .arguments import peek
-from .beginnings import carried, learned, take_over_logs
+from .beginnings import carried, carried_facts, check_carried, learned, take_over_logs
 from .behaviours import (
     Behaviours,
     behaviour_config,
@@ -10,6 +10,7 @@ from .behaviours import (
     propose,
 )
 from .defaults import suggested
+from .early_evaluator import early_evaluator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings
@@ -17,6 +18,7 @@ from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
     check_data,
+    check_same,
     check_unchanged,
     continued_task,
     describe_options,
@@ -35,13 +37,17 @@ __all__ = [
     "behaviour_config",
     "behaviour_options",
     "carried",
+    "carried_facts",
+    "check_carried",
     "check_data",
+    "check_same",
     "check_staged",
     "check_unchanged",
     "command",
     "continued_task",
     "counted",
     "describe_options",
+    "early_evaluator",
     "fail",
     "field_docstrings",
     "finish",

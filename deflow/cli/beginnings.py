@@ -13,7 +13,7 @@ from ..runs import Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
 from ..training import Learner
 from .arguments import peek
-from .behaviours import behaviour_of
+from .behaviours import Behaviours, behaviour_of
 from .resuming import check_data, restore_options
 
 CARRIED = ("batch_size", "precision", "rows", "terminals")
@@ -43,6 +43,9 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
                 raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
         if _proposals(run) != _proposals(first):
             raise ValueError(f"{first.path} and {run.path} differ in their proposals: start from runs of one kind.")
+    if len({run.seed for run in given}) < len(given):
+        seeds = " ".join(str(run.seed) for run in given)
+        raise ValueError(f"The runs given by --from are of the seeds {seeds}: give each seed once.")
     data = first.config["data"]
     path = find_data(first) if data["source"] == "user" else _found(first)
     known = {"rows": data["rows"]}
@@ -65,6 +68,36 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
     )
 
 
+def check_carried(options: Any) -> None:
+    """Refuse flags that contradict the runs given by --from, before any work.
+
+    Raises:
+        ValueError: If a flag says otherwise than the runs.
+    """
+    for run in map(Run.open, options.from_):
+        made = run.checkpoints.steps()[-1]
+        if made != options.steps:
+            raise ValueError(
+                f"--steps is the number of offline updates, of which {run.path} has made {made:,}, got "
+                f"{options.steps:,}: leave it out, and start from runs of one length."
+            )
+        if run.config["learning_rate"] != options.learning_rate:
+            raise ValueError(
+                f"The learning rate is that of {run.path}, {run.config['learning_rate']:g}, got "
+                f"{options.learning_rate:g}: leave --learning-rate out."
+            )
+
+
+def carried_facts(options: Any, behaviours: Behaviours | None, start: TrainingState | None) -> dict[str, str]:
+    """Lines of the first screen: with what online training begins, in place of an offline phase."""
+    runs = "\n".join(map(str, options.from_))
+    facts = {"training": f"online alone, from the agents at step {options.steps:,} and the dataset of\n{runs}"}
+    if behaviours is not None and start is not None and behaviours.refreshed(start.learner):
+        facts["behaviour"] = "the flow of these runs, which was refreshed since it was learned alone"
+        facts["proposals"] = f"{options.proposals} for each state, drawn in memory"
+    return facts
+
+
 def learned(options: Any, config: AgentConfig, task: Task, start: TrainingState) -> TrainingState:
     """The state `start`, with what the runs given by --from have learned.
 
@@ -80,7 +113,7 @@ def learned(options: Any, config: AgentConfig, task: Task, start: TrainingState)
         if restore_agent(run.config["agent"]) != config:
             raise ValueError(f"The agent must be that of {run.path}: leave the flags of its parts out.")
         learner, step = load_learner(run)
-        if step != options.steps:
+        if step != options.steps:  # the newest checkpoint is damaged
             raise ValueError(f"{run.path} is at step {step:,}, not {options.steps:,}: start from runs of one length.")
         learners.append(learner.freeze_field(False))  # --freeze says whether it is
     return TrainingState(Learner.stack(learners) if len(learners) > 1 else learners[0], start.key)

@@ -54,32 +54,34 @@ class Behaviours:
             if find_proposals(*where, key=proposals_key(run)):
                 open_proposals(*where, key=proposals_key(run))
 
-    def proposals(
-        self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event, kept: bool = True
-    ) -> list[Proposals]:
-        """`count` proposals of the learner's flows for every state of the task's data, drawn unless they are there: of
-        each seed's flow, or of the one that all share. What they are drawn from is the learner's, so that it goes on
-        with the flow that it began with, whatever has become of the behaviour's run. `kept` is False for a flow
-        that was refreshed since: nobody else has it, so its proposals stay in memory.
+    def proposals(self, learner: Learner, task: Task, count: int, *, interrupt: threading.Event) -> list[Proposals]:
+        """`count` proposals of the learner's flows for every state of the task's data: of each seed's, or of the one
+        that all share. They are drawn into the behaviour's folder, unless they are there. The flow is the learner's, so
+        that it goes on with what it has, whatever has become of the behaviour's run. If it is another by now, since it
+        was refreshed, nobody else has it, and its proposals stay in memory.
 
         Raises:
             ProposalsError: If a file is damaged or cannot be written.
             ProposalsInterrupted: If `interrupt` is set before all are drawn.
         """
         states, found = States.of(task.train), dict[str, Proposals]()
-        if not kept:  # seeds that shared a flow do no more
-            keys = [proposals_key(self.runs[seed % len(self.runs)]) for seed in range(learner.seeds or 1)]
-            return [
-                draw_proposals(agent, task.train, count, key=key)
-                for agent, key in zip(learner.agents, keys, strict=True)
-            ]
-        agents = learner.agents[: len(self.runs)]
-        flows = [behaviour_digest(agent) for agent in agents]
-        for run, agent, flow in zip(self.runs, agents, flows, strict=True):
-            if flow not in found:  # a seed that stopped before its first checkpoint may have another's
-                key = proposals_key(run)
-                found[flow] = open_proposals(run.path / FOLDER, agent, states, count, key=key, interrupt=interrupt)
-        return [found[flow] for flow in flows]
+        flows, refreshed = [behaviour_digest(agent) for agent in learner.agents], self.refreshed(learner)
+        for seed, (agent, flow) in enumerate(zip(learner.agents, flows, strict=True)):
+            if flow in found:  # a seed that stopped before its first checkpoint may have another's
+                continue
+            run = self.runs[seed % len(self.runs)]
+            where, key = (run.path / FOLDER, agent, states, count), proposals_key(run)
+            if find_proposals(*where, key=key) or not refreshed:
+                found[flow] = open_proposals(*where, key=key, interrupt=interrupt)
+            else:
+                found[flow] = draw_proposals(agent, task.train, count, key=key)
+        return [found[flow] for flow in (flows if len(found) > 1 else flows[:1])]
+
+    def refreshed(self, learner: Learner) -> bool:
+        """Whether the learner's flows are others than the behaviours' by now."""
+        own = [behaviour_digest(agent) for agent in self.agents()]
+        flows = [behaviour_digest(agent) for agent in learner.agents]
+        return any(flow != own[seed % len(own)] for seed, flow in enumerate(flows))
 
 
 FOLDER = "proposals"
@@ -153,14 +155,13 @@ def propose(
     interrupt: Interrupt,
     *,
     last: int,
-    kept: bool = True,
 ) -> list[Proposals] | None:
     """The proposals to train from until step `last`, drawn unless they are there; None if none are wanted, or no
-    updates are left. If they are not to be `kept`, they are drawn in memory."""
+    updates are left."""
     if behaviours is None or options.proposals == 0 or session.step >= last:
         return None
     try:
-        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt, kept=kept)
+        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt)
     except ProposalsInterrupted as interruption:
         say(f"{interruption} Go on with: {resume_command(session.group.runs[0])}")
         sys.exit(interrupt.code)
@@ -190,8 +191,9 @@ def behaviour_facts(options: Any, config: AgentConfig, task: Task, behaviours: B
         numbers = options.proposals * config.chunk * task.spec.action_size
         size = 4 * states * numbers * len(behaviours.runs) / 1e6
         where = "\n".join(str(run.path / FOLDER) for run in behaviours.runs)
+        megabytes = f"{size:,.0f} MB" if size >= 1 else "less than 1 MB"
         facts["proposals"] = (
-            f"{options.proposals} for each of {states:,} states{' and behaviours' * many}, {size:,.0f} MB, in\n{where}"
+            f"{options.proposals} for each of {states:,} states{' and behaviours' * many}, {megabytes}, in\n{where}"
         )
     else:
         facts["proposals"] = "none: a fresh ODE solve in every update"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -12,13 +12,15 @@ from ..errors import DataError, RunError
 from ..runs import Run, RunGroup, recorded_task
 from ..runs.loading import create_runs
 from ..training import Learner
+from ..types import Spec
 from .screen import command
 
 Options = TypeVar("Options")
 
 
-def continued_task(options: Any) -> Task | None:
+def continued_task(options: Any, *, check: Callable[[Spec], None]) -> Task | None:
     """The task of the run that `options.resume` continues, if its data lies somewhere; None if it must be made again.
+    `check` is `load_task`'s.
 
     Raises:
         DataError: If a file of the user's own is not found, or is another.
@@ -27,7 +29,7 @@ def continued_task(options: Any) -> Task | None:
     recorded = run.config["options"].get("data")
     given = None if options.data in (recorded, "official", "collected") else options.data
     try:
-        return recorded_task(run, given=given, data_dir=options.data_dir)
+        return recorded_task(run, given=given, data_dir=options.data_dir, check=check)
     except DataError:
         if run.config["data"]["source"] == "user" or given is not None:
             raise
@@ -122,24 +124,33 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
     if options.resume is None:
         return
     run = Run.open(options.resume)
-    recorded = run.config["options"]
     made = max(run.checkpoints.steps(), default=0)
     if "steps" in may_change and options.steps < made:
         raise ValueError(f"--steps {options.steps:,} is less than the {made:,} that {run.path} has made: give more.")
+    check_same(options, config, run, may_change, what="the run to be continued", remedy="start a new run")
+
+
+def check_same(
+    options: Any, config: AgentConfig, run: Run, may_change: Collection[str], *, what: str, remedy: str
+) -> None:
+    """Compare the given options and parts with those of a run. `what` and `remedy` are words for the refusal.
+
+    Raises:
+        ValueError: If an option or a part differs that must not.
+    """
+    recorded = run.config["options"]
     for name, value in describe_options(options).items():
         if name not in may_change and name in recorded and value != recorded[name]:
             flag = name.rstrip("_").replace("_", "-")
             raise ValueError(
-                f"--{flag} is {_said(recorded[name])} in the run to be continued, got {_said(value)}: leave it out, "
-                "or start a new run."
+                f"--{flag} is {_said(recorded[name])} in {what}, got {_said(value)}: leave it out, or {remedy}."
             )
     # Through this version's parts and back: a field that was added since has its default, not a difference.
     agent = describe_agent(restore_agent(run.config["agent"]))
     for kind, part in describe_agent(config).items():
         if part != agent[kind]:
             raise ValueError(
-                f"The {kind.replace('_', ' ')} differs from that of the run to be continued: leave its flags out, or "
-                "start a new run."
+                f"The {kind.replace('_', ' ')} differs from that of {what}: leave its flags out, or {remedy}."
             )
 
 

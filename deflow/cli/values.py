@@ -115,7 +115,7 @@ def _plain(hint: Any) -> list[Any]:
     if get_origin(hint) in (Union, UnionType):
         return [one for choice in get_args(hint) for one in _plain(choice)]
     if get_origin(hint) is tuple:
-        return [one for one in get_args(hint) if one is not Ellipsis]
+        return [one for choice in get_args(hint) if choice is not Ellipsis for one in _plain(choice)]
     return list(get_args(hint)) if get_origin(hint) is Literal else [hint]
 
 

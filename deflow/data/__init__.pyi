@@ -8,4 +8,5 @@ from .sources import Source as Source
 from .sources import UserFile as UserFile
 from .sources import named_source as named_source
 from .tasks import Task as Task
+from .tasks import is_at_hand as is_at_hand
 from .tasks import load_task as load_task

@@ -89,6 +89,11 @@ def collection_folder(dataset: str, settings: Collected, data_dir: str | os.Path
     return data_folder(data_dir) / "collected" / f"{dataset}-{settings.rows}-seed{settings.seed}"
 
 
+def is_collected(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a dataset's collection is complete."""
+    return (collection_folder(dataset, settings, data_dir) / PROVENANCE_FILE).exists()
+
+
 def collect(
     name: str,
     settings: Collected = Collected(),

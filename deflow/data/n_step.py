@@ -4,6 +4,9 @@ import numpy as np
 
 from ..types import Batch
 
+RETURNS = "n_step"
+"""The extra column of transitions that have n-step returns."""
+
 
 def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
     """The same N transitions, each extended over up to `steps` steps of its trajectory (Sutton and Barto 2018,
@@ -27,6 +30,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
     """
     if steps == 1:
         return data
+    check_single_steps(data)
     reward, mask = (np.asarray(column, np.float64) for column in (data.reward, data.mask))
     ends = _ends(data, steps)
     last, factor, total = np.arange(len(data)), np.ones(len(data)), reward.copy()
@@ -41,8 +45,21 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         reward=total.astype(np.float32),
         mask=(factor * mask[last]).astype(np.float32),
         next_observation=np.asarray(data.next_observation)[last],
-        extras=data.extras,
+        extras={**data.extras, RETURNS: np.full(len(data), steps)},
     )
+
+
+def check_single_steps(data: Batch) -> None:
+    """Check that transitions are as they were loaded, so that returns are not made of returns.
+
+    Raises:
+        ValueError: If they have n-step returns.
+    """
+    if RETURNS in data.extras:
+        raise ValueError(
+            f"These transitions have {int(data.extras[RETURNS][0])}-step returns already: give them as they were "
+            "loaded."
+        )
 
 
 def last_rows(data: Batch, steps: int) -> np.ndarray:

@@ -23,12 +23,11 @@ def official_files(
     """
     task = Environment(name).task
     assert task is not None
-    names = (f"{task.dataset}.npz", f"{task.dataset}-val.npz")
+    names = file_names(task.dataset)
     folder = make_folder(data_folder(data_dir) / "official")
-    for place in (folder, OGBENCH_DATA_DIR.expanduser()):
-        if all((place / file).is_file() for file in names):
-            train, validation = (_verified(place / file, folder) for file in names)
-            return train, validation
+    if (place := found_official(task.dataset, data_dir)) is not None:
+        train, validation = (_verified(place / file, folder) for file in names)
+        return train, validation
     if not source.download:
         raise DatasetFileError(
             f"{names[0]} is not in {folder}, and downloads are switched off: {_instead(name, folder)}."
@@ -40,6 +39,17 @@ def official_files(
             raise DownloadError(f"{error}: {_instead(name, folder)}.") from error
     train, validation = (_verified(folder / file, folder) for file in names)
     return train, validation
+
+
+def file_names(dataset: str) -> tuple[str, str]:
+    """The names of a dataset's training and validation files."""
+    return f"{dataset}.npz", f"{dataset}-val.npz"
+
+
+def found_official(dataset: str, data_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:
+    """The folder in which both files lie: the data directory's or OGBench's own; None if there is none."""
+    places = (data_folder(data_dir) / "official", OGBENCH_DATA_DIR.expanduser())
+    return next((p for p in places if all((p / file).is_file() for file in file_names(dataset))), None)
 
 
 def _verified(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -3,16 +3,17 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from ..environments import Adapter, Environment, SuccessTiming, spec_of
 from ..errors import DatasetFileError
 from ..types import Batch, Spec
-from .collection import Collected, collect
+from .collection import Collected, collect, is_collected
 from .endings import FLAGS, Terminals, check_continuity, read_endings
 from .npz import read_columns
-from .official import official_files
+from .official import found_official, official_files
 from .provenance import Provenance, digest, versions
 from .relabelling import STATE_COLUMNS, relabel, state_widths
 from .sources import Official, Source, UserFile, as_source
@@ -103,6 +104,7 @@ def load_task(
     success_timing: SuccessTiming = "pre",
     workers: int | None = None,
     progress: bool = True,
+    check: Callable[[Spec], None] | None = None,
 ) -> Task:
     """Load a task: create its environment, find its data (or download or collect it), and check and label it.
 
@@ -114,6 +116,7 @@ def load_task(
         success_timing: When OGBench judges success while acting; the data's rewards do not depend on it.
         workers: Number of processes of a collection; all cores if not given.
         progress: Whether to show bars.
+        check: Is called with the task's sizes before its data is looked for, to refuse what does not fit them early.
 
     Raises:
         DataError: If the task is unknown, its spaces are not supported, a file is damaged or missing, or a folder
@@ -124,6 +127,8 @@ def load_task(
     source = as_source(source)
     made = environment.make()
     try:
+        if check is not None:
+            check(spec_of(made))
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
         meaning = source.terminals if isinstance(source, UserFile) else None
         batch, reading, relabelled = _read(train, environment, made, meaning)
@@ -145,6 +150,25 @@ def load_task(
         )
     finally:
         made.close()
+
+
+def is_at_hand(
+    name: str, source: Source | str | os.PathLike[str] = Official(), *, data_dir: str | os.PathLike[str] | None = None
+) -> bool:
+    """Whether a task's data is there, so that `load_task` need not collect or download it.
+
+    Raises:
+        UnknownTaskError: If nothing has this name.
+    """
+    source, task = as_source(source), Environment(name).task
+    if task is None or isinstance(source, UserFile):
+        return isinstance(source, UserFile)
+    try:
+        if isinstance(source, Official):
+            return found_official(task.dataset, data_dir) is not None
+        return is_collected(task.dataset, source, data_dir)
+    except OSError:  # a folder that cannot be read: `load_task` says so
+        return False
 
 
 def _find(

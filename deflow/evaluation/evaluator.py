@@ -25,13 +25,22 @@ MOST_WORKERS = 8
 class Evaluator:
     """Worker processes that evaluate policies in one environment, kept alive until `close` or the end of `with`.
 
-    They start at once, in the background. Evaluating again with new weights needs no restart and no compilation.
+    They start in the background, at once unless told otherwise. Evaluating again with new weights needs no restart and
+    no compilation.
     """
 
-    def __init__(self, environment: EnvironmentLike, *, workers: int | None = None, patience: float = 3600.0):
+    def __init__(
+        self,
+        environment: EnvironmentLike,
+        *,
+        workers: int | None = None,
+        patience: float = 3600.0,
+        at_once: bool = True,
+    ):
         """Start `workers` (default: one per core) for a task, or for any picklable with `make() -> gymnasium.Env`.
 
         Workers of which none has made its environment, or ended an episode, for `patience` seconds count as hanging.
+        With `at_once` False, they start when they are first needed, and take no memory until then.
 
         Raises:
             EvaluationError: For an environment that cannot be sent to another process.
@@ -54,7 +63,8 @@ class Evaluator:
         self._exporter = Exporter(Path(self._scratch.name))
         self._pool: EvaluationPool | None = None
         self._closed = False
-        self._start()
+        if at_once:
+            self._start()
 
     def __call__(
         self,

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import EvaluationError
+from ..networks import for_acting
 from .worker import KEY_WORDS, Job, Sizes
 
 
 class Exporter:
-    """Writes policies into a directory that workers read. Each kind of policy is traced only once."""
+    """Writes policies, laid out for acting, into a directory that workers read. Each kind is traced only once."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -30,6 +31,7 @@ class Exporter:
         Raises:
             EvaluationError: For a policy that does not map one observation and a key to one action.
         """
+        policy = for_acting(policy)
         arrays, static = eqx.partition(policy, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(arrays)
         implementations = [_key_implementation(leaf) for leaf in leaves]

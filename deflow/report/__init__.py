@@ -1,5 +1,7 @@
 """Reports, made from the files of runs: statistics over seeds, pictures of learning curves, tables of results."""
 
+from .bounds import BoundLine, BoundMap, BoundSeed, map_bounds
+from .bounds_figure import bounds_figure
 from .comparison import Comparison, ComparisonLine, compare
 from .comparison_figure import comparison_figure
 from .figure import learning_curve
@@ -9,6 +11,9 @@ from .statistics import Estimate, interquartile_mean, mean
 from .table import ResultRow, result_rows, results_markdown, results_table
 
 __all__ = [
+    "BoundLine",
+    "BoundMap",
+    "BoundSeed",
     "Comparison",
     "ComparisonLine",
     "Estimate",
@@ -16,12 +21,14 @@ __all__ = [
     "ResultRow",
     "RunFiles",
     "Slice",
+    "bounds_figure",
     "compare",
     "comparison_figure",
     "find_runs",
     "interquartile_mean",
     "landscape_figure",
     "learning_curve",
+    "map_bounds",
     "mean",
     "read_runs",
     "result_rows",

@@ -2,6 +2,7 @@
 
 from .atomic_files import writable_directory
 from .checkpoints import Checkpoints
+from .grid import Cell, Grid
 from .group import RunGroup
 from .loading import create_run, create_runs, load, load_learner
 from .logs import Window
@@ -11,7 +12,9 @@ from .saving import Best, Saver
 
 __all__ = [
     "Best",
+    "Cell",
     "Checkpoints",
+    "Grid",
     "Run",
     "RunGroup",
     "Saver",

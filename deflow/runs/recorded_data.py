@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..data import Task, UserFile, load_task
 from ..data.provenance import digest
 from ..environments import Environment
 from ..errors import DataError
+from ..types import Spec
 from .run import Run
 
 
@@ -35,8 +36,14 @@ def find_data(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir
     )
 
 
-def recorded_task(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir: Path | None = None) -> Task:
-    """The task that the run was trained on, with its data from where it lies today.
+def recorded_task(
+    run: Run,
+    *,
+    given: str | os.PathLike[str] | None = None,
+    data_dir: Path | None = None,
+    check: Callable[[Spec], None] | None = None,
+) -> Task:
+    """The task that the run was trained on, with its data from where it lies today. `check` is `load_task`'s.
 
     Raises:
         DataError: If its data is not found, or cannot be used.
@@ -45,7 +52,7 @@ def recorded_task(run: Run, *, given: str | os.PathLike[str] | None = None, data
     recorded, path = run.config["data"], find_data(run, given=given, data_dir=data_dir)
     terminals = recorded.get("terminals") or run.config.get("options", {}).get("terminals")
     source = UserFile(path, validation=_validation(recorded, path), terminals=terminals)
-    task = load_task(environment.name, source, success_timing=environment.success_timing)
+    task = load_task(environment.name, source, success_timing=environment.success_timing, check=check)
     return dataclasses.replace(task, provenance=dataclasses.replace(task.provenance, source=recorded["source"]))
 
 

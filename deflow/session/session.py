@@ -194,12 +194,13 @@ class Session:
         for seed, fault in faults.items():
             self.group.stop(seed, self.step, str(fault))
             at = self.group.stopped[seed].checkpoint
-            last = "there is no checkpoint" if at is None else f"the last intact checkpoint is of step {at:,}"
-            sentence = (
-                f"Seed {self._seeds[seed]} stopped: {fault}; {last}. Go on with "
-                f"{resume_command(self._continued_by or self.group.runs[seed], '--on-nonfinite rollback')}, or train "
-                "anew with a smaller learning rate."
-            )
+            anew = "train anew with a smaller learning rate."
+            if at is None:
+                remedy = f"there is no checkpoint, so {anew}"
+            else:
+                resumed = resume_command(self._continued_by or self.group.runs[seed], "--on-nonfinite rollback")
+                remedy = f"the last intact checkpoint is of step {at:,}. Go on with {resumed}, or {anew}"
+            sentence = f"Seed {self._seeds[seed]} stopped: {fault}; {remedy}"
             if self._continued_by or len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)
             bar.write(sentence)

@@ -51,6 +51,7 @@ def train_offline(
             raise TypeError(refusal("train_offline", name, given))
     for name, value in (("steps", steps), ("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         check_number("train_offline", name, value, int)
+    check_number("train_offline", "placement", placement, Placement)
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")

@@ -13,7 +13,7 @@ from ..agent import Agent
 from ..behaviour import ProposedReplay
 from ..interaction import Actors, Step
 from ..keys import check_key, named_key
-from ..replay import AbstractReplay
+from ..replay import AbstractReplay, AbstractSource
 from ..types import Batch, check_number
 from .learner import Learner
 from .offline import warn_of_no_steps
@@ -69,7 +69,6 @@ def train_online(
         replay.check(learner.agents)
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
     per_round = updates_per_step * environments
-    count = jnp.asarray(per_round)
     plan = _Plan(replay, batch_size, per_round, environments, key)
     done = int(jnp.max(learner.step))
     if replay.inserted >= steps:
@@ -81,11 +80,12 @@ def train_online(
         metrics = {}
         at_once = overlap and learns and not plan.waits(done)
         if at_once:
-            metrics = updates(replay.source(batch_size, plan.keys(done), expected=environments), count, key)
+            source = replay.source(batch_size, plan.keys(done), expected=environments)
+            metrics = _learn(updates, source, per_round, key)
         step = actors.receive()
         replay.insert(step_batch(step))
         if learns and not at_once:
-            metrics = updates(replay.source(batch_size, plan.keys(done)), count, key)
+            metrics = _learn(updates, replay.source(batch_size, plan.keys(done)), per_round, key)
         done += per_round * learns
         learner = updates.learner
         if (
@@ -99,6 +99,14 @@ def train_online(
             metrics = {**metrics, "flow_loss": flow_loss}
             updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
         yield replay.inserted, learner, {**metrics, **_episodes(step, learner.seeds)}
+
+
+def _learn(
+    updates: FusedUpdates, source: AbstractSource, count: int, key: Key[Array, "*seeds"]
+) -> dict[str, Float[Array, "*seeds"]]:
+    """A round's updates. A training's rounds all make the same number, so that after a break it goes on with the same
+    program."""
+    return updates.once(source, key) if count == 1 else updates(source, jnp.asarray(count), key)
 
 
 def step_batch(step: Step) -> Batch:

@@ -1,5 +1,6 @@
-"""Fused updates: the compiled program that both training loops run, and the learner between dispatches."""
+"""Fused updates: the compiled programs that both training loops run, and the learner between dispatches."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from .precision import Precision, matmul_precision
 
 
 class FusedUpdates:
-    """A learner of one or more seeds, and the program that makes many of its updates in one dispatch.
+    """A learner of one or more seeds, and the programs that make many of its updates in one dispatch, or a single one.
 
     Between dispatches the learner is a flat list of arrays, because flattening a tree of modules costs as much as a
     small update. (`eqx.filter_jit` would also wait for the result, while the caller has environments to step.)
@@ -25,7 +26,7 @@ class FusedUpdates:
 
     def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
         self._skeleton, self._arrays = Skeleton.of(learner)
-        self._program = _program(self._skeleton, learner.seeds is not None, batch_size, precision)
+        self._kind = (self._skeleton, learner.seeds is not None, batch_size, precision)
 
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
@@ -34,21 +35,40 @@ class FusedUpdates:
         self._arrays, metrics = self._program(self._arrays, source, count, key)
         return metrics
 
+    def once(self, source: AbstractSource, key: Key[Array, "*seeds"]) -> dict[str, Float[Array, "*seeds"]]:
+        """The same for a single update, without the loop: XLA makes a quicker program of it.
+
+        Its numbers may differ from the loop's in the last bits, so a training keeps to one of the two.
+        """
+        self._arrays, metrics = self._single_program(self._arrays, source, key)
+        return metrics
+
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
         return self._skeleton.fill(self._arrays)
 
+    @functools.cached_property
+    def _program(self) -> Callable[..., Any]:
+        return _program(_updates, *self._kind)
+
+    @functools.cached_property
+    def _single_program(self) -> Callable[..., Any]:
+        return _program(_first_update, *self._kind)
+
 
 @shared
-def _program(skeleton: Skeleton, together: bool, batch_size: int, precision: Precision) -> Callable[..., Any]:
+def _program(
+    function: Callable[..., Any], skeleton: Skeleton, together: bool, batch_size: int, precision: Precision
+) -> Callable[..., Any]:
     """The program of all learners with the same structure, compiled once per process."""
 
     @jax.jit
-    def program(arrays, source, count, key):
-        updates = eqx.filter_vmap(_updates, in_axes=(eqx.if_array(0), source.axes, None, 0, None))
+    def program(arrays, source, *arguments):  # the number of updates, if there is one, and the key
+        axes = (eqx.if_array(0), None, source.axes, *[None] * (len(arguments) - 1), 0)
+        run = eqx.filter_vmap(function, in_axes=axes) if together else function
         with matmul_precision(precision):
-            after, metrics = (updates if together else _updates)(skeleton.fill(arrays), source, count, key, batch_size)
+            after, metrics = run(skeleton.fill(arrays), batch_size, source, *arguments)
         return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
 
     return program
@@ -66,16 +86,29 @@ def batch_keys(key: Key[Array, "*seeds"], updates: Int[Array, " updates"]) -> Ke
     return jax.vmap(each, in_axes=(None, 0))(key, updates)
 
 
-def _updates(
-    learner: Learner, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""], batch_size: int
+def _update(
+    learner: Learner, batch_size: int, source: AbstractSource, index: Int[Array, ""], key: Key[Array, ""]
 ) -> tuple[Learner, Metrics]:
-    """`count` updates of one seed, and their metrics' means. Update i depends only on `key` and i."""
+    """The next update of one seed, the dispatch's number `index`. Update i depends only on `key` and i."""
+    batch = source.sample(batch_size, index, key=batch_key(key, learner.step))
+    return learner.update(batch, key=named_key(jax.random.fold_in(key, learner.step), "update"))
+
+
+def _first_update(
+    learner: Learner, batch_size: int, source: AbstractSource, key: Key[Array, ""]
+) -> tuple[Learner, Metrics]:
+    """A dispatch of one update."""
+    return _update(learner, batch_size, source, jnp.zeros((), jnp.int32), key)
+
+
+def _updates(
+    learner: Learner, batch_size: int, source: AbstractSource, count: Int[Array, ""], key: Key[Array, ""]
+) -> tuple[Learner, Metrics]:
+    """`count` updates of one seed, and their metrics' means."""
     arrays, static = eqx.partition(learner, eqx.is_array)
 
     def update(index, arrays):
-        learner: Learner = eqx.combine(arrays, static)
-        batch = source.sample(batch_size, index, key=batch_key(key, learner.step))
-        learner, metrics = learner.update(batch, key=named_key(jax.random.fold_in(key, learner.step), "update"))
+        learner, metrics = _update(eqx.combine(arrays, static), batch_size, source, index, key)
         return eqx.filter(learner, eqx.is_array), metrics
 
     shapes = jax.eval_shape(update, count, arrays)[1]
