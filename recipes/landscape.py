@@ -72,7 +72,7 @@ def main(options: Landscape) -> None:
     agent = deflow.load(run, step=options.step)
     if isinstance(agent.critic, deflow.critics.NoCritic):
         raise ValueError(f"{run.path} has the critic 'none', so there is no value to draw: choose a run with a critic.")
-    check_dimensions(options.dimensions, agent.spec.action_size)
+    check_dimensions(options.dimensions, agent.action_size)
     observation, data_action, where = state(options, run, agent)
     landscape = explain(agent, observation, data_action, options)
     picture = report.landscape_figure(
@@ -83,7 +83,7 @@ def main(options: Landscape) -> None:
             "value with the other dimensions at the mean action",
             "value with the others at this action's; region with the others unmoved",
         )
-        if agent.spec.action_size > 2
+        if agent.action_size > 2
         else ("", ""),
     )
     if np.isfinite(landscape.bound):
@@ -113,7 +113,8 @@ def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.
     row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
     if not 0 <= row < len(task.train):
         raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")
-    return np.asarray(task.train.observation[row]), np.asarray(task.train.action[row]), f"row {row:,} of the data"
+    action = np.asarray(task.train.action[row : row + agent.chunk]).ravel() if row in agent.rows(task.train)[0] else None
+    return np.asarray(task.train.observation[row]), action, f"row {row:,} of the data"
 
 
 def best_row(agent: deflow.Agent, data: deflow.Batch, options: Landscape) -> int:
@@ -196,7 +197,7 @@ def region_reach(agent: deflow.Agent, sizes, columns: list[int]) -> float:
     if not np.isfinite(agent.trust_region.limit):
         return 0.0
     radii = np.geomspace(1e-3, 1.0, 200, dtype=np.float32)
-    axes = np.eye(agent.spec.action_size, dtype=np.float32)[columns]
+    axes = np.eye(agent.action_size, dtype=np.float32)[columns]
     inside = [np.asarray(sizes(radii[:, None] * axis)) <= agent.trust_region.limit for axis in axes]
     return float(radii[np.any(inside, axis=0)].max(initial=0.0))
 

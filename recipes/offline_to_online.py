@@ -133,6 +133,11 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
+    if config.chunk > 1:
+        raise ValueError(
+            f"Chunks of {config.chunk} actions are trained offline only: choose an algorithm without chunks, or use "
+            "offline.py."
+        )
     if options.refresh_every and not options.proposals:
         raise ValueError(
             "--refresh-every draws proposals again, and this training has none: train from --proposals K, without "

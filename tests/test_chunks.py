@@ -239,7 +239,7 @@ def test_the_actions_of_a_chunk_are_executed_one_after_another(length):
         result = evaluator(policy, episodes=2, seed=0)
     asked = [step - step % length for step in range(7)]
     expected = sum(0.01 * at + 0.1 * (step - at) for step, at in enumerate(asked))
-    np.testing.assert_allclose(result.episode_return, [expected] * 2, rtol=1e-5)
+    np.testing.assert_allclose(result.returns, [expected] * 2, rtol=1e-5)
     assert math.isclose(expected, 0.21 if length == 1 else 0.03 * 3 + 0.06 + 2 * 0.3, rel_tol=1e-6)
 
 

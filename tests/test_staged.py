@@ -325,6 +325,31 @@ def test_an_improvement_that_is_not_finite_goes_back(whole, data_dir, tmp_path):
         assert_same(deflow.load(path).field, deflow.load(behaviour).field)
 
 
+# --- chunks
+
+
+def test_chunks_of_actions(data_dir, tmp_path):
+    """In three phases, continued after Ctrl-C, evaluated again; another length needs another behaviour."""
+    where = ["--data-dir", data_dir, "--output-dir", tmp_path]
+    chunks = ["deflow-chunked", *STAGED, *REFINER, "--proposals", 4, "--chunk", 3, "--execute", 2, *where]
+    with interrupted_at(20):
+        outcome = recipe("offline", *chunks)
+    assert outcome.returncode == 130, outcome.stderr
+    assert "3 actions chosen together, 2 of them executed" in outcome.stdout
+    (path,), (behaviour,) = runs_of(tmp_path, "deflow-chunked"), runs_of(tmp_path, "flow-bc")
+    finished(recipe("resume", path))
+    policy = deflow.load(path)
+    observation = np.zeros(policy.spec.observation_shape, np.float32)
+    assert policy(observation, key=jax.random.key(0)).shape == (2, policy.spec.action_size)
+    assert deflow.Run.open(path).read("eval")["step"].tolist() == [30]
+    finished(recipe("evaluate", path, "--episodes", 1, "--workers", 1))
+    other = ["deflow", *TINY, *CRITIC, *REFINER, "--behaviour", behaviour, *where]
+    assert "makes chunks of 3 action(s), and this agent's are of 1" in refused(recipe("offline", *other))
+    online = ["--from", path, *ONLINE, "--workers", 1, "--output-dir", tmp_path]
+    assert "trained offline only" in refused(recipe("offline_to_online", *online))
+    assert "trained offline only" in refused(recipe("offline_to_online", "qc", *where))
+
+
 # --- online
 
 
