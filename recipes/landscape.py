@@ -113,7 +113,8 @@ def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.
     row = best_row(agent, task.train, options) if options.observation is None else int(options.observation)
     if not 0 <= row < len(task.train):
         raise ValueError(f"--observation must be a row of the data, 0 to {len(task.train) - 1}, got {row}.")
-    action = np.asarray(task.train.action[row : row + agent.chunk]).ravel() if row in agent.rows(task.train)[0] else None
+    whole = row in agent.rows(task.train)[0]
+    action = np.asarray(task.train.action[row : row + agent.chunk]).ravel() if whole else None
     return np.asarray(task.train.observation[row]), action, f"row {row:,} of the data"
 
 
