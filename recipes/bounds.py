@@ -209,7 +209,7 @@ def described(grid: runs.Grid, behaviours: cli.Behaviours) -> dict[str, Any]:
     (run,) = behaviours.runs
     if behaviours.own:
         return {"run": run.path.relative_to(grid.folder).as_posix(), "own": True, "digest": None}
-    return {"run": str(run.path), "own": False, "digest": behaviour_digest(behaviours.agents()[0])}
+    return {"run": str(run.path), "own": False, "digest": behaviour_digest(behaviours.agents[0])}
 
 
 def train_cells(
@@ -222,7 +222,7 @@ def train_cells(
     interrupt: Interrupt,
 ) -> int:
     """Trains the cells one after the other; one that fails does not stop the others. Returns the exit code."""
-    agents, bounds, code = behaviours.agents(), list(configs), 0
+    agents, bounds, code = behaviours.agents, list(configs), 0
     for number, bound in enumerate(bounds, 1):
         if interrupt.is_set() or finished(grid, bound, options):
             continue

@@ -258,7 +258,7 @@ def learn_behaviour(
             sys.exit(interrupt.code)
         if group.stopped or not group.has_saved(session.step):
             cli.fail(" ".join(session.failures), 1)
-    return dataclasses.replace(start, learner=start.learner.with_behaviour(behaviours.agents()))
+    return dataclasses.replace(start, learner=start.learner.with_behaviour(behaviours.agents))
 
 
 def train(

@@ -1,6 +1,7 @@
 """The behaviours that a recipe trains from: learned first, by runs of their own, or those of runs that are given."""
 
 import dataclasses
+import functools
 import math
 import sys
 import threading
@@ -38,8 +39,9 @@ class Behaviours:
         """What the runs of the training record about them."""
         return {"behaviour": {"runs": [str(run.path) for run in self.runs], "own": self.own}}
 
+    @functools.cached_property
     def agents(self) -> list[Agent]:
-        """The agents whose flows these are, of the newest checkpoints."""
+        """The agents whose flows these are, of the newest checkpoints. Those of own runs must have been trained."""
         return [load_learner(run)[0].agent for run in self.runs]
 
     def verify(self, task: Task, count: int) -> None:
@@ -49,7 +51,7 @@ class Behaviours:
             ProposalsError: If a file is damaged.
         """
         states = States.of(task.train)
-        for run, agent in zip(self.runs, self.agents(), strict=True):
+        for run, agent in zip(self.runs, self.agents, strict=True):
             where = (run.path / FOLDER, agent, states, count)
             if find_proposals(*where, key=proposals_key(run)):
                 open_proposals(*where, key=proposals_key(run))
@@ -79,7 +81,7 @@ class Behaviours:
 
     def refreshed(self, learner: Learner) -> bool:
         """Whether the learner's flows are others than the behaviours' by now."""
-        own = [behaviour_digest(agent) for agent in self.agents()]
+        own = [behaviour_digest(agent) for agent in self.agents]
         flows = [behaviour_digest(agent) for agent in learner.agents]
         return any(flow != own[seed % len(own)] for seed, flow in enumerate(flows))
 
