@@ -205,18 +205,19 @@ def projected(held, live, o, base, radius):
 def deflow_projected(live, held, batch, noise, s):
     """Every move inside a ball; nothing is added to the loss."""
     o, _, _, _, o2 = batch
+    radius = np.sqrt(noise["noise"].shape[-1] * s["bound"])
     next_base = propose(held["field"], o2, noise["next"][:, 0, 0], s["steps"])
-    next_action = clip(next_base + projected(held, held, o2, next_base, s["bound"]))
+    next_action = clip(next_base + projected(held, held, o2, next_base, radius))
     base = propose(held["field"], o, noise["noise"], s["steps"])
-    moves = projected(held, live, o, base, s["bound"])
+    moves = projected(held, live, o, base, radius)
     q = values(held["critic"], o, clip(base + moves)).mean(0)
-    held_q = values(held["critic"], o, clip(base + projected(held, held, o, base, s["bound"]))).mean(0)
+    held_q = values(held["critic"], o, clip(base + projected(held, held, o, base, radius))).mean(0)
     found = {
         **temporal_difference(live, held, batch, next_action, s),
         "flow_loss": flow_matching(live, batch, noise),
         "refiner_loss": -q.mean() / np.abs(held_q).mean(),
         "value": q.mean(),
-        "size": np.linalg.norm(moves, axis=-1).mean(),
+        "size": (moves**2).mean(),
         "bound": s["bound"],
         "multiplier": 0.0,
     }

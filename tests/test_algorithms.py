@@ -5,6 +5,7 @@ import math
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import SPEC
@@ -38,9 +39,7 @@ def test_flow_bc_is_the_flow_alone():
     assert config.critic == critics.NoCritic()
 
 
-OWN = TaskSettings(
-    0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, action_size=4, flow_aggregation="mean-std", flow_depth=3
-)
+OWN = TaskSettings(0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, flow_aggregation="mean-std", flow_depth=3)
 """Settings in which every number is a task's own."""
 
 ENSEMBLE = critics.EnsembleCriticConfig(members=2, aggregation="min", target_rate=0.005, width=512, depth=4)
@@ -59,7 +58,7 @@ ROWS = {
     "deflow": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
     "deflow-best": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), CATEGORICAL),
     "deflow-flow-critic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), FLOW_CRITIC),
-    "deflow-projected": (RESIDUAL, regions.Ball(math.sqrt(4 * 0.02)), constraints.Projection(), ENSEMBLE),
+    "deflow-projected": (RESIDUAL, regions.MeanSquare(0.02), constraints.Projection(), ENSEMBLE),
     "deflow-chunked": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
     "fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(7.0), ENSEMBLE),
     "fbrac": (refiners.ThroughSolver(), *NOTHING[1:], ENSEMBLE),
@@ -278,26 +277,17 @@ def test_flow_critics_settings(family):
     assert settings.flow_batch_size == batch_size
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        ("pointmaze-medium-navigate-singletask-v0", 2),
-        ("antmaze-large-navigate-singletask-v0", 8),
-        ("antsoccer-arena-navigate-singletask-v0", 8),
-        ("humanoidmaze-giant-navigate-singletask-v0", 21),
-        ("cube-triple-play-singletask-v0", 5),
-        ("puzzle-3x3-play-singletask-v0", 5),
-        ("pen-human-v1", 24),
-        ("door-cloned-v1", 28),
-        ("hammer-expert-v1", 26),
-        ("relocate-human-v1", 30),
-    ],
-)
-def test_the_balls_radius(name, size):
-    """Where a displacement has DeFlow's mean square: A of its coordinates at the root of delta."""
-    settings = task_settings(name)
-    radius = agent_config("deflow-projected", settings=settings).trust_region.bound
-    assert radius**2 / size == pytest.approx(settings.bound)
+@pytest.mark.parametrize(("actions", "chunk"), [(2, 1), (2, 3), (7, 1)])
+def test_the_projected_ball(actions, chunk):
+    """However many numbers an action has, no displacement has a larger mean square than DeFlow's have on average."""
+    spec = dataclasses.replace(SPEC, action_size=actions)
+    config = agent_config("deflow-projected", settings=OWN, width=8, depth=1, chunk=chunk)
+    data = dataclasses.replace(example_data(spec, 8), extras={"trajectory_end": np.zeros(8)})
+    agent = config.build(spec, data, key=jax.random.key(0))
+    far = jnp.full(chunk * actions, 0.5)
+    moved = agent.constraint.restrict(far, lambda move: agent.trust_region.project(move, jnp.zeros(3)))
+    np.testing.assert_allclose(jnp.mean(moved**2), OWN.bound, rtol=1e-5)
+    np.testing.assert_allclose(jnp.linalg.norm(moved), math.sqrt(chunk * actions * OWN.bound), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

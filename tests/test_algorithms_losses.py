@@ -13,7 +13,7 @@ import reference
 import reference_algorithms
 from small import SPEC
 
-from deflow import agent_config, constraints, solvers, trust_regions
+from deflow import agent_config, constraints, solvers
 from deflow.agent import Agent
 from deflow.keys import named_key
 from deflow.testing import example_data
@@ -32,7 +32,7 @@ SETTINGS = {
     "deflow-best": {
         "aggregation": "min", "bound": 0.02, "n_step": 2, "terminal": (0, 0, 1, 0, 0, 1), "rewards": REWARDS
     },
-    "deflow-projected": {"aggregation": "min", "bound": 0.8},
+    "deflow-projected": {"aggregation": "min", "bound": 0.32},
     "deflow-flow-critic": {
         "aggregation": "min", "bound": 0.02, "critic_steps": 3, "noises": 3, "start": 0.1, "rewards": REWARDS
     },
@@ -183,8 +183,7 @@ def test_acting(name):
         assert np.any(chosen != reference_algorithms.best_of(p, o, z, s, "mean")[1])
     else:
         base = reference.propose(p["field"], o, z[:, 0], STEPS)
-        expected = reference.clip(base + reference_algorithms.projected(p, p, o, base, s["bound"]))
-        assert isinstance(agent.trust_region, trust_regions.Ball)
+        expected = reference.clip(base + reference_algorithms.projected(p, p, o, base, np.sqrt(A * s["bound"])))
     actions = eqx.filter_jit(lambda agent, o: jax.vmap(lambda o, key: agent(o, key=key))(o, keys))(
         agent, columns().on_device().observation
     )

@@ -74,6 +74,8 @@ def test_windows_against_a_loop(length):
     goes_on = factors > 0
     assert not goes_on.all()
     np.testing.assert_array_equal(found.next_observation[goes_on], batch.next_observation[lasts[goes_on]])
+    last = found.extras["trajectory_end"] == 1  # no window of the same trajectory follows
+    np.testing.assert_array_equal(last, [start + 1 not in starts for start in starts])
     for start, action in zip(starts, found.action, strict=True):
         np.testing.assert_array_equal(action, batch.action[start : start + length].ravel())
 
@@ -113,7 +115,10 @@ def test_data_without_a_window_is_refused():
         ({"chunk": 0}, "chunk must be at least 1, got 0"),
         ({"execute": 6}, "execute must be from 1 to the chunk's length 5, got 6"),
         ({"execute": 0}, "execute must be from 1 to the chunk's length 5, got 0"),
-        ({"n_step": 3}, "A chunk has the rewards of its own 5 steps: leave n_step at 1, got 3"),
+        (
+            {"n_step": 3},
+            "A chunk of 5 actions has the rewards of its own steps.* got 3-step ones",
+        ),
     ],
 )
 def test_numbers_that_do_not_fit(numbers, message):

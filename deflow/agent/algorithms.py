@@ -1,7 +1,6 @@
 """The algorithms as rows of one table: the parts of each, with the settings of a task."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack, cast
 
@@ -43,15 +42,9 @@ def deflow_flow_critic(settings: TaskSettings) -> AgentConfig:
 
 
 def deflow_projected(settings: TaskSettings) -> AgentConfig:
-    """DeFlow with each displacement projected onto a ball, instead of a multiplier that bounds their mean size.
-
-    Displacements as long as the ball's radius have DeFlow's mean square: sqrt(A * bound) for A action coordinates.
-    """
-    return dataclasses.replace(
-        deflow(settings),
-        trust_region=trust_regions.Ball(math.sqrt(settings.action_size * settings.bound)),
-        constraint=constraints.Projection(),
-    )
+    """DeFlow with each displacement projected into the region, a ball, instead of a multiplier that bounds their mean
+    size."""
+    return dataclasses.replace(deflow(settings), constraint=constraints.Projection())
 
 
 def fql(settings: TaskSettings) -> AgentConfig:

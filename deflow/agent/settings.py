@@ -29,9 +29,6 @@ class TaskSettings:
     reward_min: float = -1.0
     """Lowest reward of a step; the highest is 0 (OGBench: minus the number of unmet goals)."""
 
-    action_size: int = 5
-    """Number of action coordinates, for bounds whose unit depends on it."""
-
     flow_aggregation: Aggregation = "mean"
     """How the members of a flow critic are combined for the target (arXiv 2509.06863)."""
 
@@ -45,8 +42,8 @@ class TaskSettings:
     """The nearest published family, if the task itself has no published settings."""
 
 
-_ANT: dict[str, Any] = {"fql_weight": 10.0, "action_size": 8}
-_HUMANOID: dict[str, Any] = {"fql_weight": 30.0, "action_size": 21}
+_ANT: dict[str, Any] = {"fql_weight": 10.0}
+_HUMANOID: dict[str, Any] = {"fql_weight": 30.0}
 _CUBE: dict[str, Any] = {"flow_depth": 2}
 _PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
 
@@ -72,12 +69,12 @@ _PUBLISHED = {
 """OGBench tasks, by the part of their name before `-singletask`."""
 
 _PUBLISHED_D4RL = {
-    "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0, action_size=8),
-    "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0, action_size=8),
-    "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, action_size=24, flow_aggregation="min"),
-    "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=28, flow_aggregation="min"),
-    "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=26, flow_aggregation="min"),
-    "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, action_size=30, flow_aggregation="min"),
+    "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0),
+    "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0),
+    "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, flow_aggregation="min"),
+    "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, flow_aggregation="min"),
+    "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, flow_aggregation="min"),
+    "relocate-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, flow_aggregation="min"),
 }
 """D4RL tasks, by pattern; the first match wins. FQL's alpha for the adroit datasets ranges from 3,000 to 30,000 from
 dataset to dataset; here it is one number per task."""
@@ -114,5 +111,4 @@ def task_settings(name: str) -> TaskSettings:
                 return settings
     beginnings = [beginning for beginning in _NEAREST if name.startswith(beginning)]
     nearest = _NEAREST[max(beginnings, key=len)] if beginnings else _DEFAULT
-    size = 2 if name.startswith("pointmaze") else _PUBLISHED[nearest].action_size
-    return dataclasses.replace(_PUBLISHED[nearest], borrowed_from=nearest, action_size=size)
+    return dataclasses.replace(_PUBLISHED[nearest], borrowed_from=nearest)

@@ -7,6 +7,7 @@ import jax
 
 from ..agent import AgentConfig, task_settings
 from ..data import Task
+from ..data.chunks import chunk_rows
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
@@ -36,7 +37,7 @@ def first_screen(
         f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
-        **({"chunks": chunks(config)} if config.chunk > 1 else {}),
+        **({"chunks": chunks(config, task)} if config.chunk > 1 else {}),
         "parts": parts_in_words(config),
         **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
@@ -49,7 +50,11 @@ def first_screen(
     }
 
 
-def chunks(config: AgentConfig) -> str:
-    """What a chunk is, in words."""
-    executed = config.chunk if config.execute is None else config.execute
-    return f"{config.chunk} actions chosen together, {'all' if executed == config.chunk else executed} of them executed"
+def chunks(config: AgentConfig, task: Task) -> str:
+    """What a chunk is, and how many the data has, in words."""
+    executed = config.chunk if config.execute in (None, config.chunk) else config.execute
+    windows = len(chunk_rows(task.train, config.chunk)[0])
+    return (
+        f"{config.chunk} actions chosen together, {'all' if executed == config.chunk else executed} of them executed; "
+        f"{windows:,} in the data"
+    )

@@ -34,7 +34,9 @@ def chunked(data: Batch, length: int, *, discount: float) -> Batch:
     first, _ = chunk_rows(data, length)
     returns = n_step_returns(data, length, discount=discount)[first]
     actions = np.stack([np.asarray(data.action)[first + step] for step in range(length)], axis=1)
-    return dataclasses.replace(returns, action=actions.reshape(len(first), -1))
+    last = np.append(np.diff(first), 2) > 1  # no window starts one row later
+    extras = {**returns.extras, "trajectory_end": last.astype(np.float32)}
+    return dataclasses.replace(returns, action=actions.reshape(len(first), -1), extras=extras)
 
 
 def chunk_rows(data: Batch, length: int) -> tuple[np.ndarray, np.ndarray]:

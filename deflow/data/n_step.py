@@ -45,7 +45,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         reward=total.astype(np.float32),
         mask=(factor * mask[last]).astype(np.float32),
         next_observation=np.asarray(data.next_observation)[last],
-        extras={**data.extras, RETURNS: np.full(len(data), steps)},
+        extras={**data.extras, RETURNS: np.full(len(data), steps, np.float32)},
     )
 
 

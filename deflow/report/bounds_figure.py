@@ -40,6 +40,7 @@ def bounds_figure(found: BoundMap, path: str | os.PathLike[str]) -> Path:
     _panel(below, found, "value", PURPLE, (-math.inf, math.inf))
     above.set_ylabel("return (undiscounted)" if by_return else "success rate")
     below.set_ylabel("value of the refined actions,\nby the critic")
+    below.ticklabel_format(axis="y", useOffset=False)
     if not by_return:
         above.set_ylim(-0.03, 1.03)
     first = found.files[0]
