@@ -94,7 +94,7 @@ class AgentConfig(eqx.Module):
         if self.chunk > 1 and self.n_step > 1:
             raise ValueError(
                 f"A chunk of {self.chunk} actions has the rewards of its own steps, so it needs 1-step returns, got "
-                f"{self.n_step}-step ones (an algorithm such as deflow-best has them): add --n-step 1, or n_step=1."
+                f"{self.n_step}-step ones (an algorithm such as deflow-best has them): set n_step to 1."
             )
         if not 0 < self.flow_weight < math.inf:
             raise ValueError(f"flow_weight must be positive and finite, got {self.flow_weight}.")

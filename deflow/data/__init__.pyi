@@ -1,3 +1,4 @@
+from .chunks import chunked as chunked
 from .collection import Collected as Collected
 from .collection import collect as collect
 from .n_step import n_step_returns as n_step_returns

@@ -6,6 +6,7 @@ from .host import HostReplay
 from .placement import (
     Placement,
     check_capacity,
+    check_choices,
     choose_placement,
     extras_bytes,
     free_memory,
@@ -23,6 +24,7 @@ __all__ = [
     "Placement",
     "Sampling",
     "check_capacity",
+    "check_choices",
     "choose_placement",
     "extras_bytes",
     "free_memory",

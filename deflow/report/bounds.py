@@ -27,7 +27,7 @@ CAPTION = (
 
 CAPTION_BEST = (
     "The best is chosen by the episodes that it is measured with, so its number is "
-    "optimistic: evaluate it again, with another --seed."
+    "optimistic: evaluate it again, on other episodes."
 )
 
 COLUMNS = ("bound", "seed", "step", "success", "return", "value", "size", "multiplier", "stopped", "run")

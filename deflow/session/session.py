@@ -198,8 +198,11 @@ class Session:
             if at is None:
                 remedy = f"there is no checkpoint, so {anew}"
             else:
-                resumed = resume_command(self._continued_by or self.group.runs[seed], "--on-nonfinite rollback")
-                remedy = f"the last intact checkpoint is of step {at:,}. Go on with {resumed}, or {anew}"
+                run = self._continued_by or self.group.runs[seed]
+                remedy = (
+                    f"the last intact checkpoint is of step {at:,}. Go on with "
+                    f"{resume_command(run, '--on-nonfinite rollback')}, or {anew}"
+                )
             sentence = f"Seed {self._seeds[seed]} stopped: {fault}; {remedy}"
             if self._continued_by or len(self.group.stopped) == len(self._seeds):
                 raise FloatingPointError(sentence)
