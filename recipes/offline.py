@@ -190,7 +190,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
             evaluator.check(interrupt)
             if behaviours is not None:
                 start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
-            with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task)) as session:
+            with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task, config)) as session:
                 state = session.begin(start)
                 proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
                 train(options, task, session, state, proposals)
@@ -232,9 +232,9 @@ def schedule(options: Offline) -> Schedule:
     return Schedule(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Schedule)})
 
 
-def held_out(task: deflow.Task) -> HeldOutLoss | None:
+def held_out(task: deflow.Task, config: deflow.AgentConfig) -> HeldOutLoss | None:
     """The flow's loss on the task's validation data, if there is any."""
-    return None if task.validation is None else HeldOutLoss(task.validation)
+    return None if task.validation is None else HeldOutLoss(task.validation, chunk=config.chunk)
 
 
 def learn_behaviour(
@@ -252,7 +252,9 @@ def learn_behaviour(
         own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))
-        with Session(group, schedule(own), evaluator, interrupt, held_out=held_out(task), continued_by=run) as session:
+        with Session(
+            group, schedule(own), evaluator, interrupt, held_out=held_out(task, config), continued_by=run
+        ) as session:
             train(own, task, session, session.begin(alone), phase="behaviour")
         if session.interrupted:
             sys.exit(interrupt.code)

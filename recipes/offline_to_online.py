@@ -21,7 +21,7 @@ import tyro
 import deflow
 from deflow import cli, replay
 from deflow.agent import resolve_bound_with_reason, restore_agent
-from deflow.behaviour.replay import proposed_columns
+from deflow.behaviour.replay import proposals_bytes
 from deflow.session import Session, TrainingState, capture, resume
 from deflow.workers import Interrupt, graceful_interrupts
 
@@ -158,7 +158,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
         if options.from_:
             facts |= cli.carried_facts(options, behaviours, taken)
-        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task)})
+        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task, behaviours)})
         if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
             start, step = taken or cli.learned(options, config, task, start), options.steps
             cli.take_over_logs(options, group)
@@ -167,7 +167,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             if behaviours is not None and not options.from_:
                 start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
             with Session(
-                group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task)
+                group, offline.schedule(options), evaluator, interrupt, held_out=offline.held_out(task, config)
             ) as session:
                 state = session.begin(start, step)
                 last = options.steps + options.online_steps
@@ -231,13 +231,14 @@ def interact(
         )
 
 
-def online_facts(options: OfflineToOnline, task: deflow.Task) -> dict[str, str]:
+def online_facts(options: OfflineToOnline, task: deflow.Task, behaviours: cli.Behaviours | None) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
     seeds, slots, rows = len(options.seeds), min(options.online_steps, options.capacity), len(task.train)
     further = 0
-    if options.proposals:
-        columns = proposed_columns(options.proposals, task.spec.action_size)
-        further = seeds * slots * replay.extras_bytes(columns)
+    if options.proposals and behaviours is not None:
+        states = len(behaviours.runs) * len(deflow.behaviour.States.of(task.train))
+        size = task.spec.action_size
+        further = proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
     size = f"{(replay.replay_bytes(task.spec, rows + seeds * slots) + further) / 1e9:.2f} GB"
     placement = f"on the {options.placement}"
     if options.placement == "auto":

@@ -200,7 +200,7 @@ def test_the_held_out_loss_is_that_of_windows():
     batch = data()
     agent = Learner.create(config(chunk=3), SPEC, batch, key=KEY).agent
     expected = agent.flow_loss(chunked(batch, 3, discount=0.99).on_device(), key=jax.random.key(0))
-    np.testing.assert_allclose(HeldOutLoss(batch)(agent), expected, rtol=1e-5)
+    np.testing.assert_allclose(HeldOutLoss(batch, chunk=3)(agent), expected, rtol=1e-5)
 
 
 # --- how they are executed

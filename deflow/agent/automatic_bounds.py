@@ -16,9 +16,8 @@ import numpy as np
 
 from ..data import Task
 from ..data.action_variance import task_action_variance
-from ..data.chunks import chunked
 from ..trust_regions import registry
-from ..types import Context, build
+from ..types import build
 from .configuration import AgentConfig
 
 _STATES = 1_000  # evenly spaced rows of the data that a size is averaged over
@@ -61,14 +60,13 @@ def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
             "be computed: give the trust region's bound as a number."
         )
     choice = with_placeholder_bound(config).trust_region
-    sizes = dataclasses.replace(task.spec, action_size=config.chunk * task.spec.action_size)
-    data = chunked(task.train, config.chunk, discount=config.discount)
-    region = build(choice, Context(sizes, data, config.encoder, config.solver, config.discount), key=jax.random.key(0))
+    context = config.context(task.spec, task.train)
+    region = build(choice, context, key=jax.random.key(0))
     rows = np.linspace(0, len(task.train) - 1, min(len(task.train), _STATES)).astype(int)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), sizes.action_size))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), context.spec.action_size))
     displacements = jnp.asarray(math.sqrt(square) * signs, jnp.float32)
-    moved = jax.jit(jax.vmap(region.size))(displacements, jnp.asarray(task.train.observation[rows]))
-    return float(f"{float(np.mean(moved)):.4g}")
+    sizes = jax.jit(jax.vmap(region.size))(displacements, jnp.asarray(task.train.observation[rows]))
+    return float(f"{float(np.mean(sizes)):.4g}")
 
 
 def variance_factor(task: str) -> float:

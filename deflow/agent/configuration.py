@@ -108,9 +108,7 @@ class AgentConfig(eqx.Module):
             ValueError: If the parts do not fit together, which is found by tracing one update, before any work; or if a
                 part is fitted to the data and there is none.
         """
-        chunks = None if data is None else chunked(data, self.chunk, discount=self.discount)
-        sizes = dataclasses.replace(spec, action_size=self.chunk * spec.action_size)
-        context = Context(spec=sizes, data=chunks, encoder=self.encoder, solver=self.solver, discount=self.discount)
+        context = self.context(spec, data)
 
         def part(name: str) -> Any:
             choice = getattr(self, name)
@@ -151,6 +149,12 @@ class AgentConfig(eqx.Module):
             ValueError: If the parts do not fit together.
         """
         self.build(spec, self.placeholder_data(spec), key=jax.random.key(0))
+
+    def context(self, spec: Spec, data: Batch | None) -> Context:
+        """What the parts are built with: of an agent with chunks, its own action size, and the data in chunks."""
+        chunks = None if data is None else chunked(data, self.chunk, discount=self.discount)
+        sizes = dataclasses.replace(spec, action_size=self.chunk * spec.action_size)
+        return Context(spec=sizes, data=chunks, encoder=self.encoder, solver=self.solver, discount=self.discount)
 
     def placeholder_data(self, spec: Spec) -> Batch:
         """Transitions of zeros, to build an agent whose arrays are about to be filled, or its outline alone."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ..agent import Agent
+from ..data.chunks import chunked
 from ..types import Batch
 
 ROWS = 4096
@@ -20,16 +21,15 @@ class HeldOutLoss:
     Two values differ by what the field learned in between and not by what was drawn.
     """
 
-    def __init__(self, validation: Batch):
-        self._validation, self._batches = validation, dict[int, Batch]()
+    def __init__(self, validation: Batch, *, chunk: int = 1):
+        """`chunk` is the agents' own."""
+        data = chunked(validation, chunk, discount=1.0)  # rewards do not count
+        rows = np.random.default_rng(0).permutation(len(data))[:ROWS]
+        self._batch = data[np.sort(rows)].on_device()
 
     def __call__(self, agent: Agent) -> float:
         """The loss of an agent of one seed."""
-        if agent.chunk not in self._batches:
-            data = agent.with_returns(self._validation) if agent.chunk > 1 else self._validation
-            rows = np.random.default_rng(0).permutation(len(data))[:ROWS]
-            self._batches[agent.chunk] = data[np.sort(rows)].on_device()
-        return float(_loss(agent, self._batches[agent.chunk], jax.random.key(0)))
+        return float(_loss(agent, self._batch, jax.random.key(0)))
 
 
 @eqx.filter_jit

@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Agent
 from ..replay import AbstractReplay, AbstractSource, HostReplay, Placement, Sampling, make_replay
-from ..replay.placement import check_capacity, check_choices, choose_placement, extras_bytes
+from ..replay.placement import choose_placement, extras_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import Drawn, Mixture
 from ..types import Batch, BatchProposals
@@ -63,23 +63,23 @@ class ProposedReplay(AbstractReplay):
             ValueError: If the proposals are of another flow or of other data, or too few; if the capacity is smaller
                 than the dataset.
         """
-        check_choices("ProposedReplay", sampling, placement)
-        check_capacity(len(data), capacity, sampling)
         _check_seeds(agent, seeds)
         self._proposals = for_seeds(proposals, seeds)
+        self._keys = jnp.stack([self._of(seed).key for seed in range(seeds or 1)])
         self._states = States.of(data)
         self._flow, self.n_step, self.seeds = flow_alone(agent), agent.n_step, seeds
         for seed in range(seeds or 1):
             self._of(seed).check(_seed(agent, seed, seeds), self._states)
-        extras = proposed_columns(self._of(0).count, agent.action_size)
+        count, tables = self._of(0).count, len(self._proposals)
         if placement == "auto":
             online = min(steps, capacity) * (seeds or 1)
-            further = online * extras_bytes(extras) + sum(one.actions.nbytes for one in self._proposals)
+            further = proposals_bytes(count, agent.action_size, states=tables * len(self._states), online=online)
             placement = choose_placement(len(data), agent.spec, online, further=further)
+        extras = proposed_columns(count, agent.action_size)
         settings = {"steps": steps, "capacity": capacity, "sampling": sampling, "placement": placement}
         self.transitions = make_replay(agent.with_returns(data), agent.spec, seeds=seeds, extras=extras, **settings)
         """Where the transitions themselves are kept."""
-        self.rows, self.ring, self.dataset = len(data), self.transitions.ring, self.transitions.dataset
+        self.rows, self.ring = len(data), self.transitions.ring
         self.capacity, self.sampling = capacity, sampling
         first, last = agent.rows(data)
         self._here, self._following = self._states.here[first], self._states.following[last]
@@ -127,8 +127,7 @@ class ProposedReplay(AbstractReplay):
     def refresh(self, agent: Agent, *, progress: bool = True) -> None:
         """Draw all proposals again, from the flow of this agent; of several seeds, its arrays have an axis for them."""
         agents = [_seed(agent, seed, self.seeds) for seed in range(self.seeds or 1)]
-        keys = [self._of(seed).key for seed in range(len(agents))]
-        count, states = self._of(0).count, []
+        keys, count, states = list(self._keys), self._of(0).count, []
         self._proposals = [
             draw_proposals(one, self._states.data, count, key=key, progress=progress)
             for one, key in zip(agents, keys, strict=True)
@@ -182,8 +181,7 @@ class ProposedReplay(AbstractReplay):
         count, observations, places = self._of(0).count, jnp.asarray(observations), jnp.asarray(numbers)
         if self.seeds is None:
             return np.asarray(solve(self._flow, observations[0], places, count, self._of(0).key))[None]
-        keys = jnp.stack([self._of(seed).key for seed in range(self.seeds)])
-        return np.asarray(_solve_together(self._flow, observations, places, count, keys))
+        return np.asarray(_solve_together(self._flow, observations, places, count, self._keys))
 
     def _gathered(self, seed: int, numbers: np.ndarray) -> BatchProposals:
         """The proposals of the transitions that a seed's updates draw, (updates, size)."""
@@ -219,6 +217,11 @@ def _check_seeds(agent: Agent, seeds: int | None) -> None:
         raise ValueError(
             f"The agent's arrays do not have the axis of seeds={seeds}: give learner.agent with seeds=learner.seeds."
         )
+
+
+def proposals_bytes(count: int, action_size: int, *, states: int, online: int) -> int:
+    """Bytes of `count` proposals for each of so many states, and of what so many online transitions have more of."""
+    return 4 * states * count * action_size + online * extras_bytes(proposed_columns(count, action_size))
 
 
 def proposed_columns(count: int, action_size: int) -> Extras:

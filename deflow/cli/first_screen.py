@@ -5,9 +5,8 @@ from typing import Any
 
 import jax
 
-from ..agent import AgentConfig, task_settings
+from ..agent import Agent, AgentConfig, task_settings
 from ..data import Task
-from ..data.chunks import chunk_rows
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
@@ -37,7 +36,7 @@ def first_screen(
         f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
-        **({"chunks": chunks(config, task)} if config.chunk > 1 else {}),
+        **({"chunks": chunks(learner.agent, task)} if config.chunk > 1 else {}),
         "parts": parts_in_words(config),
         **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
@@ -50,11 +49,8 @@ def first_screen(
     }
 
 
-def chunks(config: AgentConfig, task: Task) -> str:
+def chunks(agent: Agent, task: Task) -> str:
     """What a chunk is, and how many the data has, in words."""
-    executed = config.chunk if config.execute in (None, config.chunk) else config.execute
-    windows = len(chunk_rows(task.train, config.chunk)[0])
-    return (
-        f"{config.chunk} actions chosen together, {'all' if executed == config.chunk else executed} of them executed; "
-        f"{windows:,} in the data"
-    )
+    executed = "all" if agent.execute == agent.chunk else agent.execute
+    windows = len(agent.rows(task.train)[0])
+    return f"{agent.chunk} actions chosen together, {executed} of them executed; {windows:,} in the data"

@@ -6,7 +6,6 @@ from .host import HostReplay
 from .placement import (
     Placement,
     check_capacity,
-    check_choices,
     choose_placement,
     extras_bytes,
     free_memory,
@@ -24,7 +23,6 @@ __all__ = [
     "Placement",
     "Sampling",
     "check_capacity",
-    "check_choices",
     "choose_placement",
     "extras_bytes",
     "free_memory",

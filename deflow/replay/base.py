@@ -19,9 +19,6 @@ from .sampling import AbstractSource, Sampling, Window, draw
 class AbstractReplay(abc.ABC):
     """The dataset and a ring of online transitions; `seeds` is None for one learner without an axis for seeds."""
 
-    dataset: Batch
-    """The dataset's columns that losses read, where they are drawn."""
-
     def __init__(
         self,
         dataset: Batch,

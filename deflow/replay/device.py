@@ -16,7 +16,7 @@ class DeviceReplay(AbstractReplay):
 
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)
-        self.dataset = dataset.on_device()
+        self._dataset = dataset.on_device()
         self._online = self._to_device()
 
     def insert(self, transitions: Batch) -> None:
@@ -26,7 +26,7 @@ class DeviceReplay(AbstractReplay):
         self._online = _write(self._online, transitions, places)
 
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
-        return Mixture(self.dataset, self._online, self.window(self.inserted + expected), self.sampling)
+        return Mixture(self._dataset, self._online, self.window(self.inserted + expected), self.sampling)
 
     def restore(self, states: list[Batch], inserted: int) -> None:
         self.ring.restore(states, inserted)

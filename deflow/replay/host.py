@@ -15,7 +15,7 @@ class HostReplay(AbstractReplay):
 
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)
-        self.dataset = Batch(
+        self._dataset = Batch(
             dataset.observation, dataset.action, dataset.reward, dataset.mask, dataset.next_observation
         )
 
@@ -40,9 +40,9 @@ class HostReplay(AbstractReplay):
 
     def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
         is_online = numbers >= self.rows
-        batch = self.dataset[np.where(is_online, 0, numbers)]
+        batch = self._dataset[np.where(is_online, 0, numbers)]
         if is_online.any():
-            online = self.ring.rows[seed][numbers[is_online] - self.rows]
+            slots = numbers[is_online] - self.rows
             for name in COLUMNS:
-                getattr(batch, name)[is_online] = getattr(online, name)
+                getattr(batch, name)[is_online] = getattr(self.ring.rows, name)[seed, slots]
         return batch

@@ -39,7 +39,8 @@ def make_replay(
     Raises:
         ValueError: If the capacity is smaller than the dataset.
     """
-    check_choices("make_replay", sampling, placement)
+    check_number("make_replay", "sampling", sampling, Sampling)
+    check_number("make_replay", "placement", placement, Placement)
     check_capacity(len(dataset), capacity, sampling)
     if capacity < 1 or steps < 1:
         raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
@@ -49,12 +50,6 @@ def make_replay(
         placement = choose_placement(len(dataset), spec, slots * (seeds or 1), further=further)
     kind = DeviceReplay if placement == "device" else HostReplay
     return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, extras=extras)
-
-
-def check_choices(owner: str, sampling: str, placement: str) -> None:
-    """Raises a `ValueError` for a word that is none of the choices."""
-    check_number(owner, "sampling", sampling, Sampling)
-    check_number(owner, "placement", placement, Placement)
 
 
 def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:

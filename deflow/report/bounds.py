@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,7 @@ from ..errors import ReportError
 from .comparison import RETURN, SUCCESS
 from .reading import RunFiles, read_runs, shared_behaviours
 from .statistics import Estimate, mean
-from .table import estimate_text
+from .table import estimate_text, narrow_table
 
 CAPTION = (
     "Brackets: 95% intervals over seeds (Student's). The value is the critic's, of the "
@@ -134,15 +133,9 @@ class BoundMap:
     def table(self) -> Table:
         """The table for the terminal, without the notes: `rich.print(bound_map.table())`."""
         first, marks = self.files[0], self.marks()
-        table = Table(
-            title=Text(f"{first.algorithm} on {first.environment}, {self.steps:,} updates, by the bound"),
-            caption=Text("\n".join([CAPTION, *[CAPTION_BEST][: self.best is not None]])),
-            box=SIMPLE_HEAD,
-            title_justify="left",
-            caption_justify="left",
-            show_edge=False,
-            pad_edge=False,
-            collapse_padding=True,
+        table = narrow_table(
+            f"{first.algorithm} on {first.environment}, {self.steps:,} updates, by the bound",
+            "\n".join([CAPTION, *[CAPTION_BEST][: self.best is not None]]),
         )
         for heading in ("bound", "", "seeds", "success", "return", "value", "size", "multi-\nplier"):
             table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)

@@ -92,6 +92,20 @@ def result_rows(runs: Iterable[str | os.PathLike[str]]) -> list[ResultRow]:
     return rows
 
 
+def narrow_table(title: str, caption: str) -> Table:
+    """A table for the terminal, without columns yet, that wastes no space."""
+    return Table(
+        title=Text(title),
+        caption=Text(caption),
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+
+
 def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     """The rows as a table for the terminal: `rich.print(results_table(runs))`."""
     runs = list(runs)
@@ -100,17 +114,7 @@ def results_table(runs: Iterable[str | os.PathLike[str]]) -> Table:
     one_kind = len({(row.environment, row.algorithm) for row in rows}) == 1
     first = 2 if one_kind else 0
     title = f"{rows[0].algorithm} on {rows[0].environment}" if one_kind else "Results"
-    table = Table(
-        title=Text(title),
-        caption=Text(_caption(headings, runs)),
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        # Two phases of a million steps each, seeds and means fit 80 columns.
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = narrow_table(title, _caption(headings, runs))  # two phases of a million steps each fit 80 columns
     for heading in headings[first:]:
         narrow = heading.replace(" ", "\n")
         table.add_column(narrow, justify="left" if heading in COLUMNS[:3] else "right", no_wrap=True)
