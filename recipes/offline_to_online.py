@@ -133,11 +133,6 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Offline as in offline.py, then online from there."""
     began = time.perf_counter()
-    if config.chunk > 1:
-        raise ValueError(
-            f"Chunks of {config.chunk} actions are trained offline only: choose an algorithm without chunks, or use "
-            "offline.py."
-        )
     if options.refresh_every and not options.proposals:
         raise ValueError(
             "--refresh-every draws proposals again, and this training has none: train from --proposals K, without "
@@ -158,7 +153,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
         if options.from_:
             facts |= cli.carried_facts(options, behaviours, taken)
-        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, task, behaviours)})
+        cli.print_facts("DeFlow, offline to online", {**facts, **online_facts(options, config, task, behaviours)})
         if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
             start, step = taken or cli.learned(options, config, task, start), options.steps
             cli.take_over_logs(options, group)
@@ -192,9 +187,10 @@ def interact(
     settings = {"steps": options.online_steps, "capacity": options.capacity, "sampling": options.sampling}
     settings |= {"seeds": seeds, "placement": options.placement}
     if proposals is None:
-        transitions = deflow.make_replay(agent.with_returns(task.train), task.spec, **settings)
+        chunks = replay.Chunks(agent.chunk, agent.discount, options.environments)
+        transitions = deflow.make_replay(agent.with_returns(task.train), task.spec, chunks=chunks, **settings)
     else:
-        transitions = deflow.ProposedReplay(agent, task.train, proposals, **settings)
+        transitions = deflow.ProposedReplay(agent, task.train, proposals, environments=options.environments, **settings)
     with deflow.Actors(task, seeds=options.seeds, environments=options.environments, interrupt=interrupt) as actors:
         nothing = capture(transitions, actors)
 
@@ -231,13 +227,15 @@ def interact(
         )
 
 
-def online_facts(options: OfflineToOnline, task: deflow.Task, behaviours: cli.Behaviours | None) -> dict[str, str]:
+def online_facts(
+    options: OfflineToOnline, config: deflow.AgentConfig, task: deflow.Task, behaviours: cli.Behaviours | None
+) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
     seeds, slots, rows = len(options.seeds), min(options.online_steps, options.capacity), len(task.train)
     further = 0
     if options.proposals and behaviours is not None:
         states = len(behaviours.runs) * len(deflow.behaviour.States.of(task.train))
-        size = task.spec.action_size
+        size = config.chunk * task.spec.action_size
         further = proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
     size = f"{(replay.replay_bytes(task.spec, rows + seeds * slots) + further) / 1e9:.2f} GB"
     placement = f"on the {options.placement}"

@@ -2,6 +2,7 @@
 
     python tests/kill_and_resume.py --kills 20
     python tests/kill_and_resume.py --kills 20 --proposals 1024
+    python tests/kill_and_resume.py --kills 20 --algorithm deflow-chunked
 
 The training is tiny but real: OGBench's physics, spawned workers, asynchronous checkpoints. Without `--proposals` it is
 `recipes/offline_to_online.py` with its two phases; with it, `recipes/offline.py` with its three: the behaviour, its
@@ -43,11 +44,11 @@ Progress = tuple[str, int]
 class Training:
     """One training, as often as it takes: begun by the recipe, continued by `recipes/resume.py`."""
 
-    def __init__(self, output: Path, proposals: int, arguments: list[str], environment: dict[str, str]):
-        self.output = output
+    def __init__(self, output: Path, algorithm: str, proposals: int, arguments: list[str], environment: dict[str, str]):
+        self.output, self.algorithm = output, algorithm
         self.staged = proposals > 0
         more = ["--proposals", proposals, "--field-steps", FIELD] if self.staged else ["--online-steps", ONLINE]
-        self._arguments = [*arguments, *map(str, more)]
+        self._arguments = [algorithm, *arguments, *map(str, more)]
         self._environment = environment
         output.mkdir(parents=True, exist_ok=True)
         self._log = open(output / "log.txt", "a")  # noqa: SIM115 - as long as the training
@@ -55,7 +56,7 @@ class Training:
     @property
     def runs(self) -> list[Path]:
         """The directories of its runs, by seed."""
-        return self._runs("deflow")
+        return self._runs(self.algorithm)
 
     @property
     def behaviours(self) -> list[Path]:
@@ -202,15 +203,22 @@ def files_of_proposals(run: Path) -> dict[str, str]:
 
 
 def main(
-    kills: int, seeds: list[int], seed: int, directory: Path, environment: dict[str, str], proposals: int = 0
+    kills: int,
+    seeds: list[int],
+    seed: int,
+    directory: Path,
+    environment: dict[str, str],
+    *,
+    algorithm: str = "deflow",
+    proposals: int = 0,
 ) -> list[str]:
     """Everything; returns one line per kill. Raises `AssertionError` where the ends differ."""
     generator = random.Random(seed)
     environment = {"DATA_DIR": str(directory / "data"), "COLUMNS": "120", **environment}
     arguments = [*map(str, ARGUMENTS), "--seeds", *map(str, seeds), "--data-dir", environment["DATA_DIR"]]
-    whole = Training(directory / "whole", proposals, arguments, environment)
+    whole = Training(directory / "whole", algorithm, proposals, arguments, environment)
     whole.finish()
-    killed = Training(directory / "killed", proposals, arguments, environment)
+    killed = Training(directory / "killed", algorithm, proposals, arguments, environment)
     lines = []
     for number, target in enumerate(moments(kills, whole.phases, generator)):
         lines.append(kill(killed, target, number % 2 == 1, generator))
@@ -235,8 +243,10 @@ if __name__ == "__main__":
     parser.add_argument(
         "--proposals", type=int, default=0, help="proposals for a state (default: 0, a flow that learns)"
     )
+    parser.add_argument("--algorithm", default="deflow", help="what is trained (default: deflow)")
     parser.add_argument("--directory", type=Path, help="where all runs are kept (default: a temporary directory)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = options.directory or Path(temporary)
-        main(options.kills, options.seeds, options.seed, directory, dict(os.environ), options.proposals)
+        more = {"algorithm": options.algorithm, "proposals": options.proposals}
+        main(options.kills, options.seeds, options.seed, directory, dict(os.environ), **more)

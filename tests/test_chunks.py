@@ -246,12 +246,3 @@ def test_the_actions_of_a_chunk_are_executed_one_after_another(length):
     expected = sum(0.01 * at + 0.1 * (step - at) for step, at in enumerate(asked))
     np.testing.assert_allclose(result.returns, [expected] * 2, rtol=1e-5)
     assert math.isclose(expected, 0.21 if length == 1 else 0.03 * 3 + 0.06 + 2 * 0.3, rel_tol=1e-6)
-
-
-def test_online_training_refuses_chunks():
-    batch = data()
-    learner = Learner.create(config(), SPEC, batch, key=KEY)
-    with deflow.Actors(Echoing(), seeds=[0]) as actors:
-        rounds = deflow.train_online(learner, deflow.make_replay(batch, SPEC, steps=3), actors, steps=3, key=KEY)
-        with pytest.raises(ValueError, match="chooses chunks of 5 actions, and those are trained offline only"):
-            next(rounds)

@@ -345,9 +345,11 @@ def test_chunks_of_actions(data_dir, tmp_path):
     finished(recipe("evaluate", path, "--episodes", 1, "--workers", 1))
     other = ["deflow", *TINY, *CRITIC, *REFINER, "--behaviour", behaviour, *where]
     assert "makes chunks of 3 action(s), and this agent's are of 1" in refused(recipe("offline", *other))
-    online = ["--from", path, *ONLINE, "--workers", 1, "--output-dir", tmp_path]
-    assert "trained offline only" in refused(recipe("offline_to_online", *online))
-    assert "trained offline only" in refused(recipe("offline_to_online", "qc", *where))
+    with interrupted_at(51):  # one action of a chunk still waits
+        outcome = recipe("offline_to_online", "--from", path, *ONLINE, "--workers", 1, "--output-dir", tmp_path / "on")
+    assert outcome.returncode == 130, outcome.stderr
+    (online,) = runs_of(tmp_path / "on", "deflow-chunked")
+    finished(recipe("resume", online))
 
 
 # --- online

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ..agent import Agent
-from ..replay import AbstractReplay, AbstractSource, HostReplay, Placement, Sampling, make_replay
+from ..replay import AbstractReplay, AbstractSource, Chunks, HostReplay, Placement, Sampling, make_replay
 from ..replay.placement import choose_placement, extras_bytes
 from ..replay.ring import Extras
-from ..replay.sampling import Drawn, Mixture
+from ..replay.sampling import AbstractMixture, Drawn
 from ..types import Batch, BatchProposals
 from .proposals import (
     Proposals,
@@ -45,6 +45,7 @@ class ProposedReplay(AbstractReplay):
         *,
         seeds: int | None = None,
         steps: int,
+        environments: int = 1,
         capacity: int = 2_000_000,
         sampling: Sampling = "uniform",
         placement: Placement = "auto",
@@ -53,10 +54,11 @@ class ProposedReplay(AbstractReplay):
 
         Args:
             agent: The agent to be trained, `learner.agent`; of several seeds, its arrays have an axis for them.
-            data: N transitions as they were loaded, such as `task.train`. n-step returns are added here.
+            data: N transitions as they were loaded, such as `task.train`. n-step returns or chunks are made here.
             proposals: What `draw_proposals` drew for the data from the agent's flow: one that all seeds share, or one
                 for each.
             seeds: `learner.seeds`.
+            environments: Those of each seed, which matters to an agent with chunks.
             steps, capacity, sampling, placement: As for `make_replay`.
 
         Raises:
@@ -77,9 +79,11 @@ class ProposedReplay(AbstractReplay):
             placement = choose_placement(len(data), agent.spec, online, further=further)
         extras = proposed_columns(count, agent.action_size)
         settings = {"steps": steps, "capacity": capacity, "sampling": sampling, "placement": placement}
+        settings["chunks"] = Chunks(agent.chunk, agent.discount, environments)
         self.transitions = make_replay(agent.with_returns(data), agent.spec, seeds=seeds, extras=extras, **settings)
         """Where the transitions themselves are kept."""
-        self.rows, self.ring = len(data), self.transitions.ring
+        self.rows, self.ring = self.transitions.rows, self.transitions.ring
+        self.windows, self.chunks = self.transitions.windows, self.transitions.chunks
         self.capacity, self.sampling = capacity, sampling
         first, last = agent.rows(data)
         self._here, self._following = self._states.here[first], self._states.following[last]
@@ -93,6 +97,11 @@ class ProposedReplay(AbstractReplay):
         """
         for seed, agent in enumerate(agents):
             self._of(seed).check(agent, self._states)
+            if agent.chunk != self.chunks.length:
+                raise ValueError(
+                    f"The replay was made for an agent with chunks of {self.chunks.length}, and this one's are of "
+                    f"{agent.chunk}: make the replay with the agent that is trained."
+                )
             if agent.n_step != self.n_step:
                 raise ValueError(
                     f"The replay was made for an agent of {self.n_step}-step returns, and this one's are of "
@@ -100,11 +109,12 @@ class ProposedReplay(AbstractReplay):
                 )
 
     def insert(self, transitions: Batch) -> None:
-        self.transitions.insert(dataclasses.replace(transitions, extras=self._made(transitions)))
+        extras = {**transitions.extras, **self._made(transitions)}
+        self.transitions.insert(dataclasses.replace(transitions, extras=extras))
 
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
         source = self.transitions.source(size, keys, expected=expected)
-        if isinstance(source, Mixture):
+        if isinstance(source, AbstractMixture):
             return ProposedMixture(source, *self._on_device)
         assert isinstance(source, Drawn)
         assert isinstance(self.transitions, HostReplay)
@@ -187,9 +197,9 @@ class ProposedReplay(AbstractReplay):
         """The proposals of the transitions that a seed's updates draw, (updates, size)."""
         (updates, size), proposals, online = numbers.shape, self._of(seed), self.ring.rows.extras
         is_online = numbers >= self.rows
-        row, slot = np.where(is_online, 0, numbers), np.where(is_online, numbers - self.rows, 0)[is_online]
+        row, slots = np.where(is_online, 0, numbers), self.slots(seed, numbers[is_online] - self.rows)
         actions, states = [], []
-        for table, which in ((self._here, ""), (self._following, "next_")):
+        for table, which, slot in ((self._here, "", slots[:, 0]), (self._following, "next_", slots[:, -1])):
             number = table[row]
             found = np.asarray(proposals.actions[number])
             found[is_online] = online[f"{which}proposals"][seed, slot]

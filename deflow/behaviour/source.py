@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..agent import Agent
 from ..replay import AbstractSource, Placement
 from ..replay.placement import SHARE, free_memory
-from ..replay.sampling import Drawn, Mixture, choose
+from ..replay.sampling import AbstractMixture, Drawn, choose
 from ..types import Batch, BatchProposals
 from .proposals import Proposals
 from .states import States
@@ -51,7 +51,7 @@ class ProposedDataset(AbstractSource):
 class ProposedMixture(AbstractSource):
     """The dataset and online transitions, and the proposals of both, on the device."""
 
-    transitions: Mixture
+    transitions: AbstractMixture
     here: Int[Array, " transitions"]
     following: Int[Array, " transitions"]
     actions: Float[Array, "*seeds states proposals action"]
@@ -59,13 +59,13 @@ class ProposedMixture(AbstractSource):
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
         drawn = self.transitions.numbers(size, key=key)
-        is_online, row, slot = self.transitions.places(drawn)
+        is_online, row, first, last = self.transitions.places(drawn)
         online, places = self.transitions.online.extras, jnp.arange(size)
-        number = choose(is_online, jnp.asarray(online["number"])[slot], self.here[row])
-        following = choose(is_online, jnp.asarray(online["next_number"])[slot], self.following[row])
+        number = choose(is_online, jnp.asarray(online["number"])[first], self.here[row])
+        following = choose(is_online, jnp.asarray(online["next_number"])[last], self.following[row])
         actions = [
-            choose(is_online, jnp.asarray(online["proposals"])[slot], self.actions[self.here[row]]),
-            choose(is_online, jnp.asarray(online["next_proposals"])[slot], self.actions[self.following[row]]),
+            choose(is_online, jnp.asarray(online["proposals"])[first], self.actions[self.here[row]]),
+            choose(is_online, jnp.asarray(online["next_proposals"])[last], self.actions[self.following[row]]),
         ]
         proposals = BatchProposals(jnp.concatenate(actions), self.key, places, number, size + places, following)
         return dataclasses.replace(self.transitions.rows(drawn), proposals=proposals)

@@ -10,6 +10,7 @@ import numpy as np
 from ..environments import EnvironmentLike
 from ..errors import InteractionError
 from .player import Outcome, Ready
+from .queue import ActionQueue
 from .worker_group import Group
 
 
@@ -96,6 +97,8 @@ class Actors:
             )
         self._shape = (len(seeds), environments)
         self._sent: np.ndarray | None = None
+        self.queue = ActionQueue(*self._shape)
+        """Actions that were chosen together and are still to be sent, which end with the episode."""
         self._group = Group(environment, seeds=seeds, environments=environments, interrupt=interrupt, patience=patience)
 
     @property
@@ -136,15 +139,18 @@ class Actors:
         for actor, one, outcome in zip(self._group.actors, self._flat(action), outcomes, strict=True):
             actor.note(one, ended=outcome.terminated or outcome.truncated)
         self._observation, *columns = map(self._grid, zip(*outcomes, strict=True))
-        return Step(before, action, *columns)
+        step = Step(before, action, *columns)
+        self.queue.clear(step.terminated | step.truncated)
+        return step
 
     def restart(self) -> None:
         """End all running episodes and begin the next ones."""
         self._play([(actor.episode + 1, ()) for actor in self._group.actors])
+        self.queue.clear()
 
     def state(self) -> dict[str, np.ndarray]:
-        """The running episodes: `episode` and `length` (S, E), `actions` (S, E, longest, A) padded with zeros, and the
-        resulting `observation`."""
+        """The running episodes: `episode` and `length` (S, E), `actions` (S, E, longest, A) padded with zeros, the
+        resulting `observation`, and what waits in the `queue`."""
         self._check_idle()
         actors = self._group.actors
         actions = np.zeros((len(actors), max(len(a.actions) for a in actors), self._ready.action_size), np.float32)
@@ -156,13 +162,15 @@ class Actors:
             "length": self._grid([np.int64(len(actor.actions)) for actor in actors]),
             "actions": self._grid(actions),
             "observation": self._observation.copy(),
+            **self.queue.state(),
         }
 
     def ended(self) -> dict[str, np.ndarray]:
         """The state as if all running episodes ended here: for environments that cannot restart any more."""
         state = self.state()
         nothing = np.zeros_like(state["length"])
-        return {**state, "episode": state["episode"] + 1, "length": nothing, "actions": state["actions"][:, :, :0]}
+        ended = {"episode": state["episode"] + 1, "length": nothing, "actions": state["actions"][:, :, :0]}
+        return {**state, **ended, **({"left": nothing} if "left" in state else {})}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from a `state`, padded or not: all running episodes are replayed, in parallel.
@@ -186,6 +194,7 @@ class Actors:
             )
         rows = zip(state["episode"].flat, lengths.flat, self._flat(actions), strict=True)
         self._play([(int(episode), np.asarray(row[:length])) for episode, length, row in rows])
+        self.queue.restore(state)
         for actor, got, wanted in zip(
             self._group.actors, self._flat(self._observation), self._flat(saved), strict=True
         ):

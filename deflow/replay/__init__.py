@@ -13,10 +13,12 @@ from .placement import (
     replay_bytes,
 )
 from .sampling import AbstractSource, Dataset, Sampling
+from .windows import Chunks
 
 __all__ = [
     "AbstractReplay",
     "AbstractSource",
+    "Chunks",
     "Dataset",
     "DeviceReplay",
     "HostReplay",

@@ -5,6 +5,7 @@ each new transition replaces the oldest. (They are stored separately, so that se
 """
 
 import abc
+import dataclasses
 import functools
 
 import jax
@@ -13,7 +14,8 @@ from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
 from .ring import Extras, Ring
-from .sampling import AbstractSource, Sampling, Window, draw
+from .sampling import AbstractSource, Drawable, Sampling, draw
+from .windows import WINDOW_COLUMNS, Chunks, Windows
 
 
 class AbstractReplay(abc.ABC):
@@ -28,11 +30,16 @@ class AbstractReplay(abc.ABC):
         slots: int,
         capacity: int,
         sampling: Sampling,
+        chunks: Chunks = Chunks(),
         extras: Extras | None = None,
     ):
         self.rows = len(dataset)
         """Number of transitions in the dataset."""
-        self.ring = Ring(spec, seeds=seeds or 1, slots=slots, extras=extras)
+        further = {**(extras or {}), **(WINDOW_COLUMNS if chunks.length > 1 else {})}
+        self.ring = Ring(spec, seeds=seeds or 1, slots=slots, extras=further)
+        self.windows = Windows(self.ring, chunks) if chunks.length > 1 else None
+        """The windows of the ring, of a replay for an agent with chunks."""
+        self.chunks = chunks
         self.capacity = capacity
         self.sampling: Sampling = sampling
         self.seeds = seeds
@@ -61,21 +68,51 @@ class AbstractReplay(abc.ABC):
         """Online transitions inserted so far, per seed."""
         return self.ring.inserted
 
-    def window(self, inserted: int) -> Window:
-        """What can be drawn after this many online transitions were inserted."""
-        filled = min(inserted, self.ring.slots)
+    @property
+    def ready(self) -> bool:
+        """Whether there are transitions to draw: of windows, `balanced` needs one to be complete."""
+        drawable = self.drawable(self.inserted)
+        dataset = 0 if self.sampling == "balanced" else self.rows - drawable.oldest
+        return bool(np.all(dataset + drawable.filled > 0))
+
+    def drawable(self, inserted: int) -> Drawable:
+        """What can be drawn after this many online transitions were inserted; of windows, those that are complete."""
+        filled = np.asarray(min(inserted, self.ring.slots), np.int32)
+        if self.windows is not None:
+            filled = self.windows.filled if self.seeds is not None else np.asarray(self.windows.filled[0])
         lost = 0 if self.sampling == "balanced" else min(max(self.rows + inserted - self.capacity, 0), self.rows)
-        return Window(np.asarray(lost, np.int32), np.asarray(filled, np.int32))
+        return Drawable(np.asarray(lost, np.int32), filled)
+
+    def _restored(self, states: list[Batch], inserted: int) -> None:
+        """Restores the ring and finds its windows."""
+        self.ring.restore(states, inserted)
+        if self.windows is not None:
+            self.windows.restore()
+
+    def slots(self, seed: int, entries: np.ndarray) -> Int[np.ndarray, "entries steps"]:
+        """The online slots of a seed's drawn entries: of single transitions one each, of windows h."""
+        return entries[:, None] if self.windows is None else self.windows.slots(seed, entries)
+
+    def _kept(self, transitions: Batch) -> tuple[Batch, np.ndarray]:
+        """New transitions with the ring's further columns, after they were inserted there, and their slots."""
+        if self.windows is not None:
+            transitions = self.windows.counted(transitions)
+        further = {name: transitions.extras[name] for name in self.ring.rows.extras}
+        transitions = dataclasses.replace(transitions, extras=further)
+        return transitions, self.ring.insert(transitions)
 
     def waits(self, size: int, keys: Key[Array, " rounds updates *seeds"], inserted: int, new: int) -> np.ndarray:
         """For each of the next rounds, each inserting `new` transitions: whether its updates draw one of these.
 
-        If not, the updates can run before the round's transitions are inserted. Shape (rounds,).
+        If not, the updates can run before the round's transitions are inserted. Shape (rounds,). Windows are drawn
+        only once a round has ended, so that nothing ever waits for them.
         """
         rounds, updates = keys.shape[:2]
+        if self.windows is not None:
+            return np.zeros(rounds, bool)
         after = inserted + new * np.arange(rounds)
-        windows = jax.tree.map(lambda *leaves: np.stack(leaves), *(self.window(int(n) + new) for n in after))
-        per_update = jax.tree.map(lambda leaf: np.repeat(leaf, updates), windows)
+        drawables = jax.tree.map(lambda *leaves: np.stack(leaves), *(self.drawable(int(n) + new) for n in after))
+        per_update = jax.tree.map(lambda leaf: np.repeat(leaf, updates), drawables)
         flat = keys.reshape(rounds * updates, *keys.shape[2:])
         numbers = np.asarray(drawn_numbers(size, self.rows, per_update, self.sampling, flat)).reshape(rounds, -1)
         fresh = np.stack([self.rows + self.ring.places(new, after=int(n)) for n in after])
@@ -84,10 +121,11 @@ class AbstractReplay(abc.ABC):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def drawn_numbers(
-    size: int, rows: int, windows: Window, sampling: Sampling, keys: Key[Array, " updates *seeds"]
+    size: int, rows: int, drawable: Drawable, sampling: Sampling, keys: Key[Array, " updates *seeds"]
 ) -> Int[Array, "updates *seeds {size}"]:
-    """The numbers that updates draw (see `draw`), each with its window and its keys."""
-    one = lambda window, key: draw(size, rows, window, sampling, key=key)  # noqa: E731
-    if keys.ndim == 2:
-        return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(windows, keys)
-    return jax.vmap(one)(windows, keys)
+    """The numbers that updates draw (see `draw`), each with what it can draw and its keys."""
+    one = lambda drawable, key: draw(size, rows, drawable, sampling, key=key)  # noqa: E731
+    if keys.ndim == 1:
+        return jax.vmap(one)(drawable, keys)
+    own = jax.tree.map(lambda leaf: None if leaf.ndim == 1 else 0, drawable)  # whether each seed has its own
+    return jax.vmap(jax.vmap(one, in_axes=(own, 0)))(drawable, keys)

@@ -1,14 +1,16 @@
 """Replay on the device."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
 from .base import AbstractReplay
-from .sampling import AbstractSource, Mixture
+from .sampling import AbstractSource, Mixture, WindowMixture
 
 
 class DeviceReplay(AbstractReplay):
@@ -17,24 +19,35 @@ class DeviceReplay(AbstractReplay):
     def __init__(self, dataset: Batch, spec: Spec, **settings):
         super().__init__(dataset, spec, **settings)
         self._dataset = dataset.on_device()
-        self._online = self._to_device()
+        self._online, self._starts = self._on_device()
 
     def insert(self, transitions: Batch) -> None:
-        places = self.ring.insert(transitions)
-        if self.seeds is None:
-            transitions = transitions[0]
-        self._online = _write(self._online, transitions, places)
+        transitions, places = self._kept(transitions)
+        self._online = _write(self._online, self._own(transitions), places)
+        if self.windows is not None:
+            written, firsts = self.windows.add(places)
+            self._starts = _note(self._starts, self._own(written), firsts)
 
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
-        return Mixture(self._dataset, self._online, self.window(self.inserted + expected), self.sampling)
+        drawable = self.drawable(self.inserted + expected)
+        if self.windows is None:
+            return Mixture(self._dataset, self._online, drawable, self.sampling)
+        oldest = self._own(self.windows.oldest)
+        more = {"sampling": self.sampling, "chunks": self.windows.chunks}
+        return WindowMixture(self._dataset, self._online, drawable, starts=self._starts, first=oldest, **more)
 
     def restore(self, states: list[Batch], inserted: int) -> None:
-        self.ring.restore(states, inserted)
-        self._online = self._to_device()
+        self._restored(states, inserted)
+        self._online, self._starts = self._on_device()
 
-    def _to_device(self) -> Batch:
-        rows = self.ring.rows if self.seeds is not None else self.ring.rows[0]
-        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), rows)  # a donated buffer must be its own
+    def _on_device(self) -> tuple[Batch, Array]:
+        """The ring, and where its windows start. A donated buffer must be its own, so they are copies."""
+        starts = np.zeros((self.seeds or 1, 0), np.int32) if self.windows is None else self.windows.starts
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self._own((self.ring.rows, starts)))
+
+    def _own(self, tree: Any) -> Any:
+        """The arrays (S, ...), without the first axis if there are no seeds."""
+        return tree if self.seeds is not None else jax.tree.map(lambda leaf: np.asarray(leaf[0]), tree)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -46,3 +59,13 @@ def _write(online: Batch, transitions: Batch, places: Int[Array, " new"]) -> Bat
         return slots.at[places].set(new) if axis == 0 else slots.at[:, places].set(new)
 
     return jax.tree.map(write, online, transitions)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _note(
+    starts: Int[Array, "*seeds slots"], places: Int[Array, "*seeds new"], firsts: Int[Array, " new"]
+) -> Int[Array, "*seeds slots"]:
+    """The slots in which windows start, with new ones in these places, of which those beyond the last are left out."""
+    if starts.ndim == 1:
+        return starts.at[places].set(firsts, mode="drop")
+    return jax.vmap(lambda own, places: own.at[places].set(firsts, mode="drop"))(starts, places)

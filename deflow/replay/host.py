@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from ..data.chunks import windows_of
 from ..types import Batch, Spec
 from .base import AbstractReplay, drawn_numbers
 from .ring import COLUMNS
@@ -20,7 +21,9 @@ class HostReplay(AbstractReplay):
         )
 
     def insert(self, transitions: Batch) -> None:
-        self.ring.insert(transitions)
+        _, places = self._kept(transitions)
+        if self.windows is not None:
+            self.windows.add(places)
 
     def source(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> AbstractSource:
         numbers = self.numbers(size, keys, expected=expected)
@@ -31,18 +34,20 @@ class HostReplay(AbstractReplay):
 
     def numbers(self, size: int, keys: Key[Array, " updates *seeds"], *, expected: int = 0) -> np.ndarray:
         """What the next updates draw, see `draw`: shape (updates, size), or (updates, seeds, size)."""
-        window = self.window(self.inserted + expected)
-        repeated = jax.tree.map(lambda leaf: np.repeat(leaf, len(keys)), window)
+        drawable = self.drawable(self.inserted + expected)
+        repeated = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(keys), axis=0), drawable)
         return np.asarray(drawn_numbers(size, self.rows, repeated, self.sampling, keys))
 
     def restore(self, states: list[Batch], inserted: int) -> None:
-        self.ring.restore(states, inserted)
+        self._restored(states, inserted)
 
     def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
         is_online = numbers >= self.rows
         batch = self._dataset[np.where(is_online, 0, numbers)]
         if is_online.any():
-            slots = numbers[is_online] - self.rows
+            slots = self.slots(seed, numbers[is_online] - self.rows)
+            own = jax.tree.map(lambda column: column[seed], self.ring.rows)
+            found = windows_of(own, slots, discount=self.chunks.discount)
             for name in COLUMNS:
-                getattr(batch, name)[is_online] = getattr(self.ring.rows, name)[seed, slots]
+                getattr(batch, name)[is_online] = getattr(found, name)
         return batch

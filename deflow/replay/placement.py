@@ -13,6 +13,7 @@ from .device import DeviceReplay
 from .host import HostReplay
 from .ring import Extras
 from .sampling import Sampling
+from .windows import Chunks
 
 Placement = Literal["auto", "device", "host"]
 """auto: on the device if they fit."""
@@ -30,26 +31,42 @@ def make_replay(
     capacity: int = 2_000_000,
     sampling: Sampling = "uniform",
     placement: Placement = "auto",
+    chunks: Chunks = Chunks(),
     extras: Extras | None = None,
 ) -> AbstractReplay:
     """A replay for at most `steps` online transitions per seed; on the device if it fits, or as `placement` says.
 
-    `extras` are further columns of the online transitions, which `insert` expects.
+    For an agent with chunks, `chunks` says what its transitions are made of: the dataset has been through
+    `agent.with_returns`, and online ones are cut when they are drawn. `extras` are further columns of the online
+    transitions, which `insert` expects.
 
     Raises:
-        ValueError: If the capacity is smaller than the dataset.
+        ValueError: If the capacity is smaller than the dataset, or than a chunk of every environment; if the dataset's
+            actions are not those of chunks.
     """
     check_number("make_replay", "sampling", sampling, Sampling)
     check_number("make_replay", "placement", placement, Placement)
     check_capacity(len(dataset), capacity, sampling)
     if capacity < 1 or steps < 1:
         raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
+    if dataset.action.shape[-1] != chunks.length * spec.action_size:
+        raise ValueError(
+            f"Actions must have {chunks.length} x {spec.action_size} numbers (chunk x action size), and the dataset's "
+            f"have {dataset.action.shape[-1]}: give agent.with_returns(task.train), and "
+            "chunks=deflow.replay.Chunks(agent.chunk, agent.discount)."
+        )
+    if capacity < chunks.length * chunks.environments:
+        raise ValueError(
+            f"A ring of {capacity} transitions has no room for a chunk of {chunks.length} in each of "
+            f"{chunks.environments} environment(s): raise the capacity."
+        )
     slots = min(steps, capacity)
     if placement == "auto":
         further = slots * (seeds or 1) * extras_bytes(extras)
         placement = choose_placement(len(dataset), spec, slots * (seeds or 1), further=further)
+    more = {"chunks": chunks, "extras": extras}
     kind = DeviceReplay if placement == "device" else HostReplay
-    return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, extras=extras)
+    return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, **more)
 
 
 def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from ..data.chunks import windows_of
 from ..types import Batch
+from .windows import Chunks, window_slots
 
 Sampling = Literal["uniform", "balanced"]
 """uniform: dataset and online transitions are one ring with equally likely slots; balanced: half of each batch from the
@@ -44,17 +46,17 @@ class Dataset(AbstractSource):
         return None
 
 
-class Window(eqx.Module):
-    """Which transitions can be drawn: rows of the dataset from `oldest` on, and the first `filled` online slots."""
+class Drawable(eqx.Module):
+    """What can be drawn: rows of the dataset from `oldest` on, and the first `filled` of what is online."""
 
-    oldest: Int[Array | np.ndarray, "*windows"]
-    filled: Int[Array | np.ndarray, "*windows"]
+    oldest: Int[Array | np.ndarray, "*times"]
+    filled: Int[Array | np.ndarray, "*times_and_seeds"]
 
 
-def draw(size: int, rows: int, window: Window, sampling: Sampling, *, key: Key[Array, ""]) -> Int[Array, " size"]:
-    """`size` numbers: row k of the dataset's N = `rows` is k, online slot k is N + k.
+def draw(size: int, rows: int, drawable: Drawable, sampling: Sampling, *, key: Key[Array, ""]) -> Int[Array, " size"]:
+    """`size` numbers: row k of the dataset's N = `rows` is k, online transition (or window of them) k is N + k.
 
-    `balanced`: the first half is from the dataset, the second from the online slots (at least one must be filled).
+    `balanced`: the first half is from the dataset, the second from what is online (there must be at least one).
     """
     if sampling == "balanced":
         half = size // 2
@@ -62,49 +64,110 @@ def draw(size: int, rows: int, window: Window, sampling: Sampling, *, key: Key[A
         return jnp.concatenate(
             [
                 jax.random.randint(old, (half,), 0, rows),
-                rows + jax.random.randint(new, (size - half,), 0, window.filled),
+                rows + jax.random.randint(new, (size - half,), 0, drawable.filled),
             ]
         )
     # The ring's slots in order of age: what is left of the dataset, then the online ones.
-    left = rows - window.oldest
-    place = jax.random.randint(key, (size,), 0, left + window.filled)
-    return jnp.where(place < left, window.oldest + place, rows + place - left)
+    left = rows - drawable.oldest
+    place = jax.random.randint(key, (size,), 0, left + drawable.filled)
+    return jnp.where(place < left, drawable.oldest + place, rows + place - left)
 
 
-class Mixture(AbstractSource):
+class Places(NamedTuple):
+    """Where drawn transitions are; 0 in place of a row or slots that a transition does not have."""
+
+    is_online: Bool[Array, " size"]
+    row: Int[Array, " size"]
+    """Rows of the dataset."""
+    first: Int[Array, " size"]
+    """Online slots, of windows those of their first transitions."""
+    last: Int[Array, " size"]
+    """Online slots, of windows those of their last transitions."""
+
+
+class AbstractMixture(AbstractSource):
     """The dataset and online transitions, both on the device."""
 
-    dataset: Batch
-    online: Batch
-    window: Window
-    sampling: Sampling = eqx.field(static=True)
+    dataset: eqx.AbstractVar[Batch]
+    online: eqx.AbstractVar[Batch]
+    """The ring, with its further columns."""
+    drawable: eqx.AbstractVar[Drawable]
+    sampling: eqx.AbstractVar[Sampling]
+
+    @abc.abstractmethod
+    def rows(self, numbers: Int[Array, " size"]) -> Batch:
+        """The transitions of these numbers, without extras."""
+
+    @abc.abstractmethod
+    def places(self, numbers: Int[Array, " size"]) -> Places:
+        """Where the transitions of these numbers are."""
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
         return self.rows(self.numbers(size, key=key))
 
     def numbers(self, size: int, *, key: Key[Array, ""]) -> Int[Array, " size"]:
         """What is drawn with this key, see `draw`."""
-        return draw(size, len(self.dataset), self.window, self.sampling, key=key)
+        return draw(size, len(self.dataset), self.drawable, self.sampling, key=key)
+
+
+class Mixture(AbstractMixture):
+    """The dataset and single online transitions."""
+
+    dataset: Batch
+    online: Batch
+    drawable: Drawable
+    sampling: Sampling = eqx.field(static=True)
 
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
-        """The transitions of these numbers, without extras."""
-        is_online, row, slot = self.places(numbers)
+        is_online, row, slot, _ = self.places(numbers)
         new = dataclasses.replace(self.online, extras={})[slot]
         return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
 
-    def places(
-        self, numbers: Int[Array, " size"]
-    ) -> tuple[Bool[Array, " size"], Int[Array, " size"], Int[Array, " size"]]:
-        """Whether each is an online transition, its row in the dataset, and its online slot; 0 for the other one."""
+    def places(self, numbers: Int[Array, " size"]) -> Places:
         rows = len(self.dataset)
         is_online = numbers >= rows
-        return is_online, jnp.where(is_online, 0, numbers), jnp.where(is_online, numbers - rows, 0)
+        slot = jnp.where(is_online, numbers - rows, 0)
+        return Places(is_online, jnp.where(is_online, 0, numbers), slot, slot)
 
     @property
     def axes(self) -> "Mixture":
         """Each seed has its own online transitions."""
-        parts, structure = jax.tree.flatten(self, is_leaf=lambda node: node is not self)
-        return jax.tree.unflatten(structure, [0 if part is self.online else None for part in parts])
+        return _own(self, self.online)
+
+
+class WindowMixture(AbstractMixture):
+    """The dataset in chunks, and windows of online transitions."""
+
+    dataset: Batch
+    online: Batch
+    drawable: Drawable
+    """Of windows, how many each seed has."""
+    starts: Int[Array, "*seeds slots"]
+    """The slots in which windows start, see `Windows`."""
+    first: Int[Array | np.ndarray, "*seeds"]
+    """Place of the oldest window in `starts`."""
+    sampling: Sampling = eqx.field(static=True)
+    chunks: Chunks = eqx.field(static=True)
+
+    def rows(self, numbers: Int[Array, " size"]) -> Batch:
+        is_online, row, first, _ = self.places(numbers)
+        new = windows_of(self.online, self._slots(first), discount=self.chunks.discount)
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+
+    def places(self, numbers: Int[Array, " size"]) -> Places:
+        rows = len(self.dataset)
+        is_online = numbers >= rows
+        window = jnp.where(is_online, numbers - rows, 0)
+        slots = self._slots(self.starts[(self.first + window) % len(self.starts)])
+        return Places(is_online, jnp.where(is_online, 0, numbers), slots[:, 0], slots[:, -1])
+
+    def _slots(self, first: Int[Array, " size"]) -> Int[Array, "size steps"]:
+        return jnp.asarray(window_slots(first, len(self.starts), self.chunks))
+
+    @property
+    def axes(self) -> "WindowMixture":
+        """Each seed has its own online transitions and its own windows."""
+        return _own(self, (self.online, self.drawable.filled, self.starts, self.first))
 
 
 class Drawn(AbstractSource):
@@ -124,3 +187,9 @@ class Drawn(AbstractSource):
 def choose(first: Bool[Array, " size"], one: Array, other: Array) -> Array:
     """Rows of `one` where `first` is true, and of `other` elsewhere."""
     return jnp.where(first.reshape(first.shape + (1,) * (one.ndim - 1)), one, other)
+
+
+def _own(source: AbstractSource, parts: Any) -> Any:
+    """The axes of a source: 0 for the arrays in these parts of it, None for those that the seeds share."""
+    own = {id(leaf) for leaf in jax.tree.leaves(parts)}
+    return jax.tree.map(lambda leaf: 0 if id(leaf) in own else None, source)

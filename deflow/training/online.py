@@ -13,7 +13,7 @@ from ..agent import Agent
 from ..behaviour import ProposedReplay
 from ..interaction import Actors, Step
 from ..keys import check_key, named_key
-from ..replay import AbstractReplay, AbstractSource
+from ..replay import AbstractReplay, AbstractSource, Chunks
 from ..types import Batch, check_number
 from .learner import Learner
 from .offline import warn_of_no_steps
@@ -44,6 +44,9 @@ def train_online(
     per round, in which each of a seed's E environments makes one step and the learner `updates_per_step * E` updates.
 
     The agent acts as in evaluation, without further noise; for the first `warmup` steps actions are uniform instead.
+    An agent with chunks is asked again when an environment has executed those that it chose, or its episode has ended.
+    Its updates draw the windows that were complete before their round.
+
     Updates begin after `update_after` steps. The number of steps made is the number of transitions in `replay`, so an
     interrupted loop can continue. With `overlap`, a round's updates run while its environments step, unless they draw a
     transition that is still being made; the result is the same, bit for bit. Metrics are means over the round's updates
@@ -75,10 +78,12 @@ def train_online(
         warn_of_no_steps("environment steps", replay.inserted, steps)
     while replay.inserted < steps:
         made = replay.inserted
-        actors.send(_actions(learner, actors.observation, key, made, warmup))
-        learns = made + environments > update_after
+        if actors.queue.empty.any():
+            actors.queue.fill(_actions(learner, actors.observation, key, made, warmup))
+        actors.send(actors.queue.take())
+        learns = made + environments > update_after and (replay.windows is None or replay.ready)
         metrics = {}
-        at_once = overlap and learns and not plan.waits(done)
+        at_once = learns and (replay.windows is not None or (overlap and not plan.waits(done)))
         if at_once:
             source = replay.source(batch_size, plan.keys(done), expected=environments)
             metrics = _learn(updates, source, per_round, key)
@@ -117,6 +122,7 @@ def step_batch(step: Step) -> Batch:
         reward=step.reward.astype(np.float32),
         mask=1.0 - step.terminated.astype(np.float32),
         next_observation=step.next_observation,
+        extras={"trajectory_end": (step.terminated | step.truncated).astype(np.float32)},
     )
 
 
@@ -151,7 +157,8 @@ class _Plan:
 def _actions(
     learner: Learner, observation: np.ndarray, key: Key[Array, "*seeds"], made: int, warmup: int
 ) -> np.ndarray:
-    """The next actions, shape (S, E, A); 0 for a seed whose parameters are not finite, which its loss reveals too."""
+    """The next actions, shape (S, E, A), or of an agent with chunks (S, E, execute, A); 0 for a seed whose parameters
+    are not finite, which its loss reveals too."""
     explore = jnp.asarray(made < warmup)
     if learner.seeds is None:
         action = _act(learner.agent, jnp.asarray(observation[0]), explore, jnp.asarray(made), key)[None]
@@ -163,7 +170,7 @@ def _actions(
 
 def _act_one(
     agent: Agent, observation: Array, explore: Array, made: Int[Array, ""], key: Key[Array, ""]
-) -> Float[Array, "environments action"]:
+) -> Float[Array, "environments *steps action"]:
     keys = jax.random.split(jax.random.fold_in(named_key(key, "acting"), made), len(observation))
     actions = jax.vmap(lambda observation, key: agent(observation, key=key))(observation, keys)
     uniform = jax.random.uniform(named_key(keys[0], "warm-up"), actions.shape, minval=-1.0, maxval=1.0)
@@ -203,10 +210,11 @@ def _check(
         check_number("train_online", name, value, int)
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
-    if learner.agent.chunk > 1:
+    agent, wanted = learner.agent, Chunks(learner.agent.chunk, learner.agent.discount, actors.observation.shape[1])
+    if replay.chunks.length != agent.chunk or (agent.chunk > 1 and replay.chunks != wanted):
         raise ValueError(
-            f"The agent chooses chunks of {learner.agent.chunk} actions, and those are trained offline only: go online "
-            "with an agent of chunk=1."
+            f"The replay was made with {replay.chunks}, and this agent in these environments needs {wanted}: give that "
+            "to deflow.make_replay as chunks, or the environments to deflow.ProposedReplay."
         )
     seeds, shape = learner.seeds or 1, actors.observation.shape
     if key.shape != learner.step.shape:
