@@ -12,6 +12,7 @@ import dataclasses
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -60,6 +61,9 @@ class Benchmark:
     sizes: bool = False
     """Also measure training from 1 and 32 proposals for each state of 100,000 and 1,000,000 transitions."""
 
+    levers: bool = False
+    """Also measure what more candidates, chunks of actions and pessimistic ensembles cost, from proposals."""
+
     output: Path | None = None
     """File for the JSON, which is also printed."""
 
@@ -75,6 +79,22 @@ GRID = ((1, 100_000), (32, 100_000), (1, 1_000_000), (32, 1_000_000))
 """Numbers of proposals and of transitions over which the cost of an update should not change."""
 
 
+LEVERS: dict[str, dict[str, Any]] = {
+    "4 candidates in the target": {"target_candidates": 4},
+    "16 candidates in the target": {"target_candidates": 16},
+    "32 candidates in the target": {"target_candidates": 32},
+    "10 members, mean - 0.5 std": {"members": 10, "aggregation": "mean-std"},
+    "chunks of 5": {"chunk": 5},
+    "chunks of 5, 32 candidates in the target": {"chunk": 5, "target_candidates": 32},
+}
+"""What an agent from 32 proposals can have more of."""
+
+PLAIN_LEVER = "deflow from 32 proposals"
+
+CANDIDATES = (4, 16, 32)
+"""Candidates in acting."""
+
+
 def main(options: Benchmark) -> None:
     """Measure, and print what was measured."""
     data = random_data(options.rows)
@@ -88,6 +108,10 @@ def main(options: Benchmark) -> None:
     turns["proposals fql"] = fused_turn(options, data, algorithm="fql", proposals=16)
     for count, rows in GRID if options.sizes else ():
         turns[f"{count} proposals, {rows:,} rows"] = fused_turn(options, random_data(rows), proposals=count)
+    for name, numbers in {PLAIN_LEVER: {}, **LEVERS}.items() if options.levers else ():
+        turns[name] = fused_turn(options, data, proposals=32, **numbers)
+    for count in CANDIDATES if options.levers else ():
+        turns[f"act, best of {count}"] = acting_turn(options, data, 1, candidates=count)
     for size in (1, 1000):
         turns[f"plain act {size}"] = plain_acting_turn(options, data, size)
         turns[f"act {size}"] = acting_turn(options, data, size)
@@ -164,6 +188,14 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
                 "ratio_to_plain": ratio(f"act {size}", f"plain act {size}"),
             }
             for size in (1, 1000)
+        },
+        "levers": {
+            "times_as_long_as_deflow_from_proposals": {
+                name: round(ratio(PLAIN_LEVER, name), 2) for name in LEVERS if name in measured
+            },
+            "milliseconds_for_an_action": {
+                name: round(1e3 / rates[name], 3) for name in measured if name.startswith("act, best of")
+            },
         },
         "gflop_per_update": round(work, 2),
         "float32_product_gflop_per_second": rates["product"],

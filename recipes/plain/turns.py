@@ -1,5 +1,6 @@
 """The variants that `benchmark.py` compares. Each is a turn: it runs for a while and returns its rate."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,8 @@ def random_data(rows: int) -> deflow.Batch:
     observation = generator.normal(size=(rows + 1, SPEC.observation_size)).astype(np.float32)
     action = generator.uniform(-1, 1, size=(rows, SPEC.action_size)).astype(np.float32)
     ones = np.ones(rows, np.float32)
-    return deflow.Batch(observation[:-1], action, -ones, ones, observation[1:])
+    ends = (np.arange(rows) == rows - 1).astype(np.float32)
+    return deflow.Batch(observation[:-1], action, -ones, ones, observation[1:], {"trajectory_end": ends})
 
 
 def product_turn(options: Any) -> Turn:
@@ -58,12 +60,12 @@ def fused_turn(
     seeds: int | None = None,
     frozen: bool = False,
     proposals: int = 0,
-    target_candidates: int = 1,
+    **numbers: Any,
 ) -> Turn:
-    """The fused training: everything on the device, many updates per dispatch; with `proposals`, no solve in them."""
+    """The fused training: everything on the device, many updates per dispatch; with `proposals`, no solve in them.
+    `numbers` are fields of the agent's configuration, or of its critic's."""
     key = jax.random.key(0) if seeds is None else jax.random.split(jax.random.key(0), seeds)
-    sizes = {"width": options.width, "depth": options.depth}
-    config = deflow.agent_config(algorithm, **sizes, target_candidates=target_candidates)
+    config = lever_config(options, algorithm, **numbers)
     learner = deflow.Learner.create(config, SPEC, key=key)
     learner = learner.freeze_field() if frozen or proposals else learner
     source = proposed(learner.seed(0).agent, data, proposals) if proposals else Dataset(data.on_device())
@@ -86,15 +88,20 @@ def random_proposals(agent: deflow.Agent, data: deflow.Batch, count: int) -> def
     """Proposals that no flow has made: speed does not depend on their values."""
     states = States.of(data)
     generator = np.random.default_rng(1)
-    actions = generator.uniform(-1, 1, size=(len(states), count, SPEC.action_size)).astype(np.float32)
+    actions = generator.uniform(-1, 1, size=(len(states), count, agent.action_size)).astype(np.float32)
     return deflow.Proposals(actions, jax.random.key(0), behaviour_digest(agent), states.digest)
 
 
-def acting_turn(options: Any, data: deflow.Batch, observations: int) -> Turn:
+def lever_config(options: Any, algorithm: deflow.agent.AlgorithmName, **numbers: Any) -> deflow.AgentConfig:
+    """The algorithm at the benchmark's sizes, with these numbers of the agent or of its critic."""
+    config = deflow.agent_config(algorithm, width=options.width, depth=options.depth)
+    of_critic = {name: numbers.pop(name) for name in tuple(numbers) if hasattr(config.critic, name)}
+    return dataclasses.replace(config, critic=dataclasses.replace(config.critic, **of_critic), **numbers)
+
+
+def acting_turn(options: Any, data: deflow.Batch, observations: int, **numbers: Any) -> Turn:
     """Actions of a policy for one observation or a batch, as a user calls it: calls per second."""
-    agent = deflow.Learner.create(
-        deflow.agent_config(width=options.width, depth=options.depth), SPEC, key=jax.random.key(0)
-    ).agent
+    agent = deflow.Learner.create(lever_config(options, "deflow", **numbers), SPEC, key=jax.random.key(0)).agent
     asked, key = data.observation[0] if observations == 1 else data.observation[:observations], jax.random.key(0)
 
     def run() -> None:
