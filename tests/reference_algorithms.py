@@ -149,6 +149,49 @@ def bfn(live, held, batch, noise, s):
     return total(found, s)
 
 
+def deflow_pessimistic(live, held, batch, noise, s):
+    """DeFlow whose target takes the members' mean minus half of their standard deviation."""
+    next_action = act(held, batch[4], noise["next"][:, 0, 0], s["steps"])
+    found = {
+        **temporal_difference(live, held, batch, next_action, s),
+        "flow_loss": flow_matching(live, batch, noise),
+        **climb(live, held, batch[0], noise, s),
+    }
+    return total(found, s)
+
+
+def deflow_chunked(live, held, batch, noise, s):
+    """DeFlow on windows."""
+    return deflow_pessimistic(live, held, windows(batch, s), noise, s)
+
+
+def qc(live, held, batch, noise, s):
+    """The flow's best window of several, in the target."""
+    return bfn(live, held, windows(batch, s), noise, s)
+
+
+def qc_fql(live, held, batch, noise, s):
+    """FQL on windows."""
+    return fql(live, held, windows(batch, s), noise, s)
+
+
+def windows(batch, s):
+    """Each row with the next h - 1 of its trajectory, if it has so many: the actions one after another, the discounted
+    rewards, the h-th power of the discount but for the one that every target has."""
+    o, a, r, mask, o2 = batch
+    found = []
+    for row in range(len(o) - s["chunk"] + 1):
+        rows = range(row, row + s["chunk"])
+        if any(s["terminal"][step] for step in rows[:-1]):
+            continue
+        reward = factor = 0.0
+        for step in reversed(rows):
+            reward = r[step] + s["discount"] * mask[step] * reward
+            factor = mask[step] * (1.0 if step == rows[-1] else s["discount"] * factor)
+        found.append((o[row], np.concatenate([a[step] for step in rows]), reward, factor, o2[rows[-1]]))
+    return [np.stack(column) for column in zip(*found, strict=True)]
+
+
 def deflow_best(live, held, batch, noise, s):
     """DeFlow with a critic that classifies n of the data's rewards and the value that follows them."""
     o, a, _, _, o2 = batch

@@ -43,6 +43,7 @@ OWN = TaskSettings(0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, flow_
 """Settings in which every number is a task's own."""
 
 ENSEMBLE = critics.EnsembleCriticConfig(members=2, aggregation="min", target_rate=0.005, width=512, depth=4)
+PESSIMISTIC = dataclasses.replace(ENSEMBLE, members=10, aggregation="mean-std", deviations=0.5)
 RESIDUAL = refiners.ResidualRefinerConfig(width=512, depth=4)
 NOTHING = (refiners.NoRefiner(), regions.NoTrustRegion(), constraints.NoConstraint())
 CATEGORICAL = critics.CategoricalCriticConfig(
@@ -58,6 +59,7 @@ ROWS = {
     "deflow": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
     "deflow-best": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), CATEGORICAL),
     "deflow-flow-critic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), FLOW_CRITIC),
+    "deflow-pessimistic": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), PESSIMISTIC),
     "deflow-projected": (RESIDUAL, regions.MeanSquare(0.02), constraints.Projection(), ENSEMBLE),
     "deflow-chunked": (RESIDUAL, regions.MeanSquare(0.02), constraints.DualConstraintConfig(1.0, 1.0), ENSEMBLE),
     "fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(7.0), ENSEMBLE),

@@ -33,6 +33,12 @@ SETTINGS = {
         "aggregation": "min", "bound": 0.02, "n_step": 2, "terminal": (0, 0, 1, 0, 0, 1), "rewards": REWARDS
     },
     "deflow-projected": {"aggregation": "min", "bound": 0.32},
+    "deflow-pessimistic": {"aggregation": "mean-std", "bound": 0.02, "members": 3},
+    "deflow-chunked": {"aggregation": "min", "bound": 0.02, "chunk": 2, "terminal": (0, 0, 1, 0, 0, 1)},
+    "qc": {
+        "aggregation": "min", "candidates": 2, "target_candidates": 5, "chunk": 3, "terminal": (0, 0, 0, 0, 1, 1)
+    },
+    "qc-fql": {"aggregation": "min", "alpha": 10.0, "bound": 0.02, "chunk": 2, "terminal": (0, 0, 1, 0, 0, 1)},
     "deflow-flow-critic": {
         "aggregation": "min", "bound": 0.02, "critic_steps": 3, "noises": 3, "start": 0.1, "rewards": REWARDS
     },
@@ -44,13 +50,14 @@ def make(name) -> Agent:
     """The row with tiny networks and these numbers, all its arrays moved at random (but not the range of rewards)."""
     s = SETTINGS[name]
     config = agent_config(name, width=4, depth=1, solver=solvers.Euler(steps=STEPS), discount=DISCOUNT)
-    numbers = {key: s[key] for key in ("flow_weight", "candidates", "target_candidates", "n_step") if key in s}
-    critic = {"aggregation": s["aggregation"]} if "aggregation" in s else {}
+    wanted = ("flow_weight", "candidates", "target_candidates", "n_step", "chunk")
+    numbers = {key: s[key] for key in wanted if key in s}
+    critic = {key: s[key] for key in ("aggregation", "members") if key in s}
     if name == "deflow-flow-critic":
         critic |= {"steps": s["critic_steps"], "noises": s["noises"]}
     if "rewards" in s:
         critic |= {"reward_min": REWARDS[0], "reward_max": REWARDS[1]}
-    if name == "fql":
+    if "alpha" in s:
         numbers["constraint"] = constraints.Penalty(s["alpha"])
     if "bound" in s:
         numbers["trust_region"] = dataclasses.replace(config.trust_region, bound=s["bound"])
@@ -62,9 +69,11 @@ def make(name) -> Agent:
     return eqx.tree_at(lambda agent: agent.critic.rewards, moved, agent.critic.rewards)
 
 
-def columns():
-    """The batch, its rewards in the range that the flow critic covers: two trajectories of three transitions."""
-    batch, terminal = example_data(SPEC, B), np.asarray(SETTINGS["deflow-best"]["terminal"], np.float32)
+def columns(name="deflow-best"):
+    """The batch, its rewards in the range that the flow critic covers: two trajectories, as a rule of three
+    transitions."""
+    terminal = np.asarray(SETTINGS[name].get("terminal", (0, 0, 1, 0, 0, 1)), np.float32)
+    batch = example_data(SPEC, B)
     reward = np.clip(batch.reward, *REWARDS).astype(np.float32)
     return dataclasses.replace(batch, reward=reward, extras={"trajectory_end": terminal})
 
@@ -75,18 +84,18 @@ def doubles():
     return [np.asarray(column, np.float64) for column in read]
 
 
-def noise(agent):
-    """What the loss draws: the keys' names are part of its definition."""
-    flow, critic = named_key(KEY, "flow matching"), named_key(KEY, "critic")
-    following = (B, agent.critic.next_actions, agent.target_candidates, A)
+def noise(agent, rows=B):
+    """What the loss draws for so many transitions: the keys' names are part of its definition."""
+    flow, critic, size = named_key(KEY, "flow matching"), named_key(KEY, "critic"), agent.action_size
+    following = (rows, agent.critic.next_actions, agent.target_candidates, size)
     drawn = {
-        "noise": jax.random.normal(named_key(KEY, "noise"), (B, A)),
+        "noise": jax.random.normal(named_key(KEY, "noise"), (rows, size)),
         "next": jax.random.normal(named_key(KEY, "next noise"), following),
-        "start": jax.random.normal(named_key(flow, "noise"), (B, A)),
-        "time": jax.random.uniform(named_key(flow, "time"), (B,)),
+        "start": jax.random.normal(named_key(flow, "noise"), (rows, size)),
+        "time": jax.random.uniform(named_key(flow, "time"), (rows,)),
     }
     own = {"starts": "start", "next starts": "next start", "times": "time"}  # a flow critic's, per transition
-    keys, count = jax.random.split(critic, B), agent.critic.next_actions
+    keys, count = jax.random.split(critic, rows), agent.critic.next_actions
     for ours, name in own.items():
         drawn[ours] = jax.vmap(lambda key, name=name: jax.random.uniform(named_key(key, name), (count,)))(keys)
     return {name: np.asarray(array, np.float64) for name, array in drawn.items()}
@@ -104,14 +113,14 @@ def test_loss_and_gradient(name):
     FBRAC's, or the critic that a refiner climbs would show, and so would one that is missing.
     """
     agent = make(name)
-    batch = agent.with_returns(columns()).on_device()
+    batch = agent.with_returns(columns(name)).on_device()
     moving, rest = eqx.partition(agent, trainable(agent))
 
     def loss(moving):
         return eqx.combine(moving, rest).loss(batch, key=KEY)
 
     (total, metrics), slope = jax.jit(jax.value_and_grad(loss, has_aux=True))(moving)
-    live, drawn = reference_algorithms.parameters(agent), noise(agent)
+    live, drawn = reference_algorithms.parameters(agent), noise(agent, len(batch))
     held, s = copy.deepcopy(live), settings(name)
     of_row = getattr(reference_algorithms, name.replace("-", "_"))
 

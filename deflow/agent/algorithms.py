@@ -47,6 +47,13 @@ def deflow_projected(settings: TaskSettings) -> AgentConfig:
     return dataclasses.replace(deflow(settings), constraint=constraints.Projection())
 
 
+def deflow_pessimistic(settings: TaskSettings) -> AgentConfig:
+    """DeFlow with ten critics, of which the target takes the mean minus half a standard deviation (as in QAM,
+    arXiv 2601.14234)."""
+    critic = critics.EnsembleCriticConfig(members=10, aggregation="mean-std", deviations=0.5)
+    return dataclasses.replace(deflow(settings), critic=critic)
+
+
 def fql(settings: TaskSettings) -> AgentConfig:
     """A one-step policy, distilled from the flow with a fixed weight (FQL, arXiv 2502.02538)."""
     return dataclasses.replace(
@@ -108,6 +115,7 @@ ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
     "deflow-best": deflow_best,
     "deflow-flow-critic": deflow_flow_critic,
     "deflow-projected": deflow_projected,
+    "deflow-pessimistic": deflow_pessimistic,
     "deflow-chunked": deflow_chunked,
     "fql": fql,
     "fbrac": fbrac,
@@ -194,13 +202,15 @@ def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
 
 
 def row_of(config: AgentConfig) -> str:
-    """The algorithm's name: of the row with the same refiner, trust region, constraint and critic and the same numbers
-    of candidates and steps, whatever else differs; `custom` if there is none."""
+    """The algorithm's name: of the row with the same refiner, trust region, constraint and critic, the same numbers of
+    candidates and steps and the same choice for or against mean-std, whatever else differs; `custom` if there is
+    none."""
 
     def signature(config: AgentConfig) -> tuple[Any, ...]:
         parts = (config.refiner, config.trust_region, config.constraint, config.critic)
         numbers = (config.n_step, config.chunk, config.candidates, config.target_candidates, config.normalize_value)
-        return (*(type(part) for part in parts), *numbers)
+        pessimistic = getattr(config.critic, "aggregation", None) == "mean-std"
+        return (*(type(part) for part in parts), *numbers, pessimistic)
 
     settings = task_settings("")
     return next((name for name, row in ALGORITHMS.items() if signature(row(settings)) == signature(config)), "custom")

@@ -12,6 +12,7 @@ AlgorithmName = Literal[
     "deflow-best",
     "deflow-flow-critic",
     "deflow-projected",
+    "deflow-pessimistic",
     "deflow-chunked",
     "fql",
     "fbrac",
