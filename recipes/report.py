@@ -1,7 +1,8 @@
 """Compare runs: one table of all algorithms over their seeds, and one picture of their learning curves.
 
     python recipes/report.py runs/cube-single-play-singletask-task2-v0/*/seed*
-    python recipes/report.py runs
+    python recipes/report.py runs --archive docs/results
+    python recipes/report.py docs/results
 
 Writes report.md and report.png. Runs with different settings or lengths are never averaged together.
 """
@@ -26,10 +27,14 @@ class Report:
     """Options of the recipe."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories, or folders that contain some."""
+    """Run directories, or folders that contain some; or files that --archive wrote."""
 
     output: Path = Path(".")
     """Folder for report.md and report.png."""
+
+    archive: Path | None = None
+    """Folder for a small CSV of each group of seeds: every evaluation, the settings, the command, the commit. It serves
+    reports in place of the runs."""
 
     metric: str | None = None
     """Column of eval.csv to compare (default: evaluation/success, or the return if no run reports success)."""
@@ -38,6 +43,7 @@ class Report:
 def main(options: Report) -> None:
     """Finds the runs, compares them, writes the report and prints it."""
     runs = report.read_runs(report.find_runs(options.runs))
+    archived = report.write_archive(runs, options.archive) if options.archive else []
     comparison = report.compare(runs, options.metric)
     page, picture = options.output / "report.md", options.output / "report.png"
     command = shlex.join(["python", "recipes/report.py", *sys.argv[1:]])
@@ -53,6 +59,8 @@ def main(options: Report) -> None:
     report.comparison_figure(comparison, picture)
     cli.show(comparison.table())
     cli.say(*comparison.notes, f"Table: {page}", f"Picture: {picture}")
+    if archived:
+        cli.say(f"Archive: {len(archived)} file(s) in {options.archive}")
 
 
 if __name__ == "__main__":

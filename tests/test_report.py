@@ -13,7 +13,8 @@ import rich.console
 from deflow.errors import ReportError
 from deflow.report import interquartile_mean, learning_curve, mean, result_rows, results_markdown, results_table
 from deflow.report.curves import MOST_POINTS, evaluation_curve, training_curve
-from deflow.report.reading import read_run, read_runs
+from deflow.report.finding import read_runs
+from deflow.report.reading import read_run
 from deflow.runs import Run
 
 # --- statistics

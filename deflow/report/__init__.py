@@ -1,12 +1,14 @@
 """Reports, made from the files of runs: statistics over seeds, pictures of learning curves, tables of results."""
 
+from .archive import write_archive
 from .bounds import BoundLine, BoundMap, BoundSeed, map_bounds
 from .bounds_figure import bounds_figure
 from .comparison import Comparison, ComparisonLine, compare
 from .comparison_figure import comparison_figure
 from .figure import learning_curve
+from .finding import find_runs, read_runs
 from .landscape import Landscape, Slice, landscape_figure
-from .reading import RunFiles, find_runs, read_runs
+from .reading import RunFiles
 from .statistics import Estimate, interquartile_mean, mean
 from .table import ResultRow, result_rows, results_markdown, results_table
 
@@ -34,4 +36,5 @@ __all__ = [
     "result_rows",
     "results_markdown",
     "results_table",
+    "write_archive",
 ]

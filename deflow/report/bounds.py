@@ -15,7 +15,8 @@ from rich.text import Text
 
 from ..errors import ReportError
 from .comparison import RETURN, SUCCESS
-from .reading import RunFiles, read_runs, shared_behaviours
+from .finding import read_runs
+from .reading import RunFiles, shared_behaviours
 from .statistics import Estimate, mean
 from .table import estimate_text, narrow_table
 

@@ -11,8 +11,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..errors import ReportError
 from .drawing import dress
+from .finding import read_runs
 from .panels import Panel, losses_panel, outcome_panel, price_panel, size_panel
-from .reading import RunFiles, read_runs
+from .reading import RunFiles
 
 
 def learning_curve(runs: Iterable[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:

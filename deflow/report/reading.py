@@ -66,40 +66,6 @@ class RunFiles:
         )
 
 
-def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[RunFiles]:
-    """The runs in these directories, by task, algorithm and seed.
-
-    Raises:
-        ReportError: If a directory is not a run, or there is none.
-    """
-    runs = [read_run(path) for path in paths]
-    if not runs:
-        raise ReportError("There is no run to report on; give at least one run directory.")
-    return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
-
-
-def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The run directories in and below these folders, each once.
-
-    Raises:
-        ReportError: If a folder has no run.
-    """
-    found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        below: list[Path] = []
-        for folder, names, files in os.walk(path):
-            if "config.json" in files:
-                below.append(Path(folder))
-                names.clear()  # what is in a run is no other run
-            names.sort()
-        if not below:
-            what = "There is no run in it or below it" if path.is_dir() else "There is no such folder"
-            raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
-        for run in below:
-            found.setdefault(run.resolve(), run)
-    return list(found.values())
-
-
 def read_run(path: str | os.PathLike[str]) -> RunFiles:
     """The run in a directory.
 

@@ -11,7 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from .reading import RunFiles, read_runs, shared_behaviours
+from .finding import read_runs
+from .reading import RunFiles, shared_behaviours
 from .statistics import Estimate, mean
 
 BEFORE = "before online"

@@ -1,0 +1,150 @@
+"""Results that outlive their runs: evaluations and settings in small CSV files, which reports read like runs."""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ReportError
+from .labels import TRAINED_WITH
+from .reading import RunFiles
+
+FIRST = "# deflow results, version 1: "
+"""How such a file begins; what the runs have in common follows as JSON."""
+
+OPTIONS = (
+    *("seeds", "budget", "steps", "online_steps", "eval_every", "episodes", "proposals"),
+    *("field_steps", "field_learning_rate", *TRAINED_WITH),
+)
+"""The options of a recipe that are kept: those that change what comes out."""
+
+PLACES = ("--data-dir", "--output-dir", "--output", "--resume")
+"""Flags of a command that say where something lies, which nobody else's machine has."""
+
+
+def write_archive(runs: Sequence[RunFiles], folder: Path) -> list[Path]:
+    """One file for all seeds that were trained together, with every row of their eval.csv. What it writes again is the
+    same, as long as the runs are. Runs without an evaluation, and what is archived already, are left out.
+
+    Raises:
+        ReportError: If a file cannot be written.
+    """
+    groups: dict[Path, list[RunFiles]] = {}
+    for run in (run for run in runs if run.path.is_dir() and len(run.evaluation["step"])):
+        time = run.path.name.partition("-")[2]
+        name = f"{run.environment}-{run.algorithm}-{time or run.path.stem}.csv".replace("/", "_")
+        groups.setdefault(folder / name, []).append(run)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, group in groups.items():
+            path.write_text(_text(sorted(group, key=lambda run: run.seed)), encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"Cannot write to {folder}: {error.strerror or error}; choose another --archive.") from error
+    return list(groups)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file was written by `write_archive`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return path.suffix == ".csv" and file.readline().startswith(FIRST[: FIRST.index("version")])
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def read_archive(path: Path) -> list[RunFiles]:
+    """The runs of such a file.
+
+    Raises:
+        ReportError: If it is damaged, or of a later version of deflow.
+    """
+    first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    if not first.startswith(FIRST):  # is_archive knows the name alone
+        raise ReportError(f"{path} was written by a later version of deflow ({first[:40]}...): upgrade deflow.")
+    try:
+        known = json.loads(first.removeprefix(FIRST))
+        names, *lines = list(csv.reader(io.StringIO(rest)))
+        rows = np.array([[float(cell or "nan") for cell in line] for line in lines]).reshape(len(lines), len(names))
+        columns = dict(zip(names, rows.T, strict=True))
+        found = []
+        for seed in known["seeds"]:
+            own = columns["seed"] == seed
+            table = {name: column[own] for name, column in columns.items() if name != "seed"}
+            table["step"] = table["step"].astype(int)
+            about = known["environment"], known["algorithm"], int(seed), known["online_from"]
+            empty = {"step": np.zeros(0, int)}
+            found.append(RunFiles(path, *about, empty, table, known["config"], known["commit"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path} is damaged ({error}): take it from the repository again.") from error
+    return found
+
+
+def _text(runs: list[RunFiles]) -> str:
+    first = runs[0]
+    machine = _machine(first.path)
+    known = {
+        "environment": first.environment,
+        "algorithm": first.algorithm,
+        "seeds": [run.seed for run in runs],
+        "online_from": first.online_from,
+        "commit": first.commit,
+        "command": portable_command(str(machine.get("command", ""))),
+        "devices": machine.get("devices"),
+        "versions": machine.get("versions"),
+        "config": _portable(first.config),
+    }
+    names = list(dict.fromkeys(name for run in runs for name in run.evaluation if name != "step"))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seed", "step", *names])
+    for run in runs:
+        for row, step in enumerate(run.evaluation["step"]):
+            cells = [run.evaluation[name][row] if name in run.evaluation else np.nan for name in names]
+            writer.writerow([run.seed, step, *("" if np.isnan(cell) else f"{cell:.6g}" for cell in cells)])
+    return f"{FIRST}{json.dumps(known)}\n{text.getvalue()}"
+
+
+def portable_command(command: str) -> str:
+    """The command as somebody else would type it in a checkout: without places of this machine."""
+    words, kept = shlex.split(command), []
+    skips = False
+    for word in words:
+        if skips or word in PLACES:
+            skips = not skips
+        elif "recipes/" in word and word.endswith(".py"):
+            kept.append(word[word.rindex("recipes/") :])
+        else:
+            kept.append("python" if Path(word).name.startswith("python") else _short(word))
+    return shlex.join(kept)
+
+
+def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides about a run's result and its label, without places of this machine."""
+    kept: dict[str, Any] = {name: config[name] for name in ("agent", "environment", "learning_rate") if name in config}
+    if data := config.get("data"):
+        kept["data"] = {name: value for name, value in data.items() if not name.endswith("path")}
+    if (behaviour := config.get("behaviour")) is not None:
+        kept["behaviour"] = {"own": behaviour.get("own"), "runs": _shortened(behaviour.get("runs", ()))}
+    options = config.get("options") or {}
+    return {**kept, "options": {name: options[name] for name in OPTIONS if name in options}}
+
+
+def _shortened(paths: Iterable[str]) -> list[str]:
+    return [_short(path) for path in paths]
+
+
+def _short(word: str) -> str:
+    """The last three folders of an absolute path: those of a run are its task, its algorithm and its name."""
+    return "/".join(Path(word).parts[-3:]).lstrip("/") if Path(word).is_absolute() else word
+
+
+def _machine(run: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((run / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}  # the numbers are none the worse

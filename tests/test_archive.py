@@ -1,0 +1,83 @@
+"""Archives of results: reports from them are those of the runs, and they name no place of the machine."""
+
+import json
+
+import pytest
+from test_comparison import agent, make_run
+
+from deflow.errors import ReportError
+from deflow.report import compare, comparison_figure, find_runs, read_runs, write_archive
+from deflow.report.archive import portable_command
+
+
+def described(path, **more):
+    """A run that says where it lies and how it was made."""
+    where = str(path / "..")
+    command = (
+        f"/opt/env/bin/python3 {where}/recipes/offline.py fql --seeds 1 --data-dir {where} --behaviour {where}/a/b/c"
+    )
+    file = path / "environment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "command": command, "versions": {"jax": "1"}}))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two algorithms, one of them in two settings, with a behaviour that two seeds share."""
+    flow = str(tmp_path / "cube-v0" / "flow-bc" / "seed0-5")
+    data = {"source": "collected", "rows": 10, "sha256": "abc", "path": str(tmp_path), "validation_path": str(tmp_path)}
+    shared = {"behaviour": {"own": False, "runs": [flow]}, "data": data, "options": {"proposals": 8, "seeds": [1, 2]}}
+    shared["options"]["output_dir"] = str(tmp_path)
+    made = [make_run(tmp_path / "one", seed, [0.1, seed / 7], **shared) for seed in (1, 2)]
+    made.append(make_run(tmp_path / "one", 1, [0.5], parts=agent(critic={"members": 10})))
+    made.append(make_run(tmp_path / "one", 3, [0.25, float("nan")], algorithm="fql", online_from=100))
+    return [described(path) for path in made]
+
+
+def test_a_report_from_an_archive_is_that_of_the_runs(runs, tmp_path):
+    of_runs = compare(read_runs(runs))
+    files = write_archive(read_runs(runs), tmp_path / "results")
+    assert all(file.stat().st_size < 4000 for file in files)
+    kept = read_runs(find_runs([tmp_path / "results"]))
+    of_archive = compare(kept)
+    for one, other in zip(of_archive.lines, of_runs.lines, strict=True):
+        assert (one.task, one.label, one.steps) == (other.task, other.label, other.steps)
+        numbers = [(*line.mean, *line.iqm, line.returns) for line in (one, other)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-5, nan_ok=True)
+    assert [run.online_from for run in kept] == [run.online_from for run in read_runs(runs)]
+    assert [run.commit for run in kept] == [run.commit for run in read_runs(runs)]
+    assert any(
+        "Seeds 1 and 2 of deflow on cube-v0 share the flow of cube-v0/flow-bc/seed0-5" in s for s in of_archive.notes
+    )
+    comparison_figure(of_archive, tmp_path / "picture.png")
+    assert find_runs([files[0]]) == [files[0]]
+    assert not write_archive(kept, tmp_path / "again"), "what is archived already stays where it is"
+
+
+def test_an_archive_names_no_place_of_the_machine(runs, tmp_path):
+    for file in write_archive(read_runs(runs), tmp_path / "results"):
+        text = file.read_text()
+        assert str(tmp_path) not in text
+        assert "/opt" not in text
+        assert '"versions": {"jax": "1"}' in text
+
+
+def test_the_command_is_what_somebody_else_would_type():
+    flags = "--data-dir /data --seeds 1 2 --behaviour /r/env/flow-bc/seed1"
+    command = f"/usr/bin/python3.11 /home/me/deflow/recipes/offline.py fql {flags}"
+    assert portable_command(command) == "python recipes/offline.py fql --seeds 1 2 --behaviour env/flow-bc/seed1"
+
+
+def test_what_is_damaged_or_too_new_is_refused(runs, tmp_path):
+    (file, *_) = write_archive(read_runs(runs), tmp_path / "results")
+    text = file.read_text()
+    file.write_text(text.replace("version 1", "version 2"))
+    with pytest.raises(ReportError, match="was written by a later version of deflow"):
+        read_runs([file])
+    file.write_text(text[: len(text) // 2])
+    with pytest.raises(ReportError, match="is damaged"):
+        read_runs([file])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.csv").write_text("step\n1\n")
+    with pytest.raises(ReportError, match="There is no run in it"):
+        find_runs([tmp_path / "other"])
