@@ -74,6 +74,7 @@ def main(options: ActionVariance) -> None:
             f"trust-region:{name}": f"--trust-region.bound {suggested_bound(asked, task, found.value):g}"
             for name, member in deflow.trust_regions.registry.items()
             if "bound" in {field.name for field in dataclasses.fields(member)}
+            and not issubclass(member, deflow.trust_regions.AbstractFlowRegion)  # it measures no displacements
             for asked in [dataclasses.replace(config, trust_region=member(bound="auto"))]
         },
     )

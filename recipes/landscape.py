@@ -128,12 +128,12 @@ def best_row(agent: deflow.Agent, data: deflow.Batch, options: Landscape) -> int
     def gain(observation):
         proposals, actions = agent.proposals_and_actions(observation, 16, key=jax.random.key(options.seed))
         values = jax.vmap(lambda action: agent.critic.value(observation, action))
-        sizes = jax.vmap(lambda displacement: agent.trust_region.size(displacement, observation))
+        sizes = jax.vmap(lambda displacement: region_of(agent).size(displacement, observation))
         return jnp.mean(values(actions) - values(proposals)), jnp.mean(sizes(actions - proposals))
 
     found = jax.jit(lambda states: jax.lax.map(gain, states, batch_size=32))(jnp.asarray(data.observation[rows]))
     gains, sizes = map(np.asarray, found)
-    inside = sizes <= agent.trust_region.limit
+    inside = sizes <= region_of(agent).limit
     return int(rows[np.argmax(np.where(inside, gains, -np.inf) if inside.any() else gains)])
 
 
@@ -146,7 +146,7 @@ def explain(
     """Proposals, actions, values and sizes as arrays."""
     noise = jax.random.key(options.seed)
     values = eqx.filter_jit(jax.vmap(lambda action: agent.critic.value(observation, action)))
-    sizes = eqx.filter_jit(jax.vmap(lambda displacement: agent.trust_region.size(displacement, observation)))
+    sizes = eqx.filter_jit(jax.vmap(lambda displacement: region_of(agent).size(displacement, observation)))
     made = eqx.filter_jit(agent.proposals_and_actions)(observation, options.proposals, key=noise)
     proposals, actions = map(np.asarray, made)
     moves = actions - proposals
@@ -181,10 +181,17 @@ def explain(
         close_up=shown(*window),
         sizes=np.asarray(sizes(displacements)).reshape(GRID, GRID),
         size=mean_size,
-        bound=float(agent.trust_region.limit),
+        bound=float(region_of(agent).limit),
         data_action=data_action,
         best=int(np.argmax(scores(actions[: agent.candidates]))) if agent.candidates > 1 else None,
     )
+
+
+def region_of(agent: deflow.Agent) -> deflow.trust_regions.AbstractTrustRegion:
+    """The region around a proposal. Where the flow measures each action with its noise, there is none to draw."""
+    region = agent.trust_region
+    drawn = isinstance(region, deflow.trust_regions.AbstractTrustRegion)
+    return region if drawn else deflow.trust_regions.NoTrustRegion()
 
 
 def most_moved(moves: np.ndarray) -> tuple[int, int]:
@@ -195,11 +202,12 @@ def most_moved(moves: np.ndarray) -> tuple[int, int]:
 
 def region_reach(agent: deflow.Agent, sizes, columns: list[int]) -> float:
     """How far the trust region reaches along either of the two dimensions, at most 1."""
-    if not np.isfinite(agent.trust_region.limit):
+    limit = region_of(agent).limit
+    if not np.isfinite(limit):
         return 0.0
     radii = np.geomspace(1e-3, 1.0, 200, dtype=np.float32)
     axes = np.eye(agent.action_size, dtype=np.float32)[columns]
-    inside = [np.asarray(sizes(radii[:, None] * axis)) <= agent.trust_region.limit for axis in axes]
+    inside = [np.asarray(sizes(radii[:, None] * axis)) <= limit for axis in axes]
     return float(radii[np.any(inside, axis=0)].max(initial=0.0))
 
 

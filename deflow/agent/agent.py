@@ -15,24 +15,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
-from ..critics.base import AbstractCritic
+from ..critics.base import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic
 from ..data.chunks import chunk_rows, chunked
 from ..data.n_step import last_rows, n_step_returns
 from ..fields.base import AbstractField
 from ..keys import named_key
 from ..refiners.base import (
     AbstractDirectRefiner,
+    AbstractLearnedRefiner,
     AbstractRefiner,
     AbstractThroughSolverRefiner,
     Inquiry,
 )
 from ..solvers.base import AbstractSolver
-from ..trust_regions.base import AbstractTrustRegion
+from ..trust_regions.base import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 from .acting import act
+from .measuring import origins, projected, shaped, size_of
 from .proposing import Proposed, chosen, held, solved
 from .summary import summary
 
@@ -48,7 +50,7 @@ class Agent(eqx.Module):
     field: AbstractField
     solver: AbstractSolver
     refiner: AbstractRefiner
-    trust_region: AbstractTrustRegion
+    trust_region: AbstractTrustRegion | AbstractFlowRegion
     constraint: AbstractConstraint
     critic: AbstractCritic
     spec: Spec
@@ -93,7 +95,7 @@ class Agent(eqx.Module):
         noises = jax.random.normal(key, (self.candidates, self.action_size))
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises) if self.acting_solves else None
-        action = self._choose(observation, noises, proposals)
+        action, _ = self._choose(observation, noises, proposals)
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 
     @property
@@ -130,7 +132,7 @@ class Agent(eqx.Module):
         if not self.field_frozen:
             terms["flow_loss"] = self.flow_loss(batch, key=named_key(key, "flow matching"))
             total = total + self.flow_weight * terms["flow_loss"]
-        refiner_loss, refiner_metrics = self._refiner_loss(batch, proposed)
+        refiner_loss, refiner_metrics = self._refiner_loss(batch, proposed, key=named_key(key, "refiner"))
         total = total + refiner_loss
         return total, {"loss": total, **terms, **critic_metrics, **refiner_metrics}
 
@@ -159,22 +161,23 @@ class Agent(eqx.Module):
 
     def propose(self, features: Features, noise: Action) -> Action:
         """clip(ODE(v, noise), -1, 1)."""
-        point = self.solver(lambda time, action: self._velocity(features, action, time), noise)
-        return jnp.clip(_shaped(point, noise.shape, self.solver, "proposal"), -1.0, 1.0)
+        point = self.solver(lambda time, action: self.velocity(features, action, time), noise)
+        return jnp.clip(shaped(point, noise.shape, self.solver, "proposal"), -1.0, 1.0)
 
-    def _velocity(self, features: Features, action: Action, time: Scalar) -> Action:
-        return _shaped(self.field(features, action, time), action.shape, self.field, "velocity")
+    def velocity(self, features: Features, action: Action, time: Scalar) -> Action:
+        """v(o, a, t), for the observation that the field encoded."""
+        return shaped(self.field(features, action, time), action.shape, self.field, "velocity")
 
     def _displace(self, observation: Observation, noise: Action, proposal: Action) -> Action:
         """The displacement that is executed and that the loss sees."""
         critic = held(self.critic)
         inquiry = Inquiry(
             value=lambda action: critic.value(observation, jnp.clip(action, -1.0, 1.0)),
-            size=lambda displacement: self.trust_region.size(displacement, observation),
-            project=lambda displacement: self.trust_region.project(displacement, observation),
+            size=lambda move: size_of(self, observation, noise, proposal + move, move, jnp.asarray(0.5)),
+            project=lambda move: projected(self, observation, move),
         )
         displacement = self.refiner(observation, noise, proposal, inquiry)
-        displacement = _shaped(displacement, noise.shape, self.refiner, "displacement")
+        displacement = shaped(displacement, noise.shape, self.refiner, "displacement")
         return self.constraint.restrict(displacement, inquiry.project)
 
     def _execute(self, observation: Observation, noise: Action, proposal: Action | None) -> Action:
@@ -189,13 +192,14 @@ class Agent(eqx.Module):
         observation: Observation,
         noises: Float[Array, "candidates action"],
         proposals: Float[Array, "candidates action"] | None,
-    ) -> Action:
-        """Among the actions that could be executed, the one with the highest score from the critic."""
+    ) -> tuple[Action, Int[Array, ""]]:
+        """Among the actions that could be executed, the one with the highest score from the critic, and which it is."""
         actions = jax.vmap(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
         if len(noises) == 1:
-            return actions[0]
+            return actions[0], jnp.zeros((), jnp.int32)
         scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)
-        return actions[jnp.argmax(scores)]
+        best = jnp.argmax(scores)
+        return actions[best], best
 
     def proposals_and_actions(
         self, observation: Observation, count: int, *, key: Key[Array, ""]
@@ -216,15 +220,21 @@ class Agent(eqx.Module):
     def _critic_loss(
         self, batch: Batch, proposed: Proposed, *, key: Key[Array, ""]
     ) -> tuple[Scalar, dict[str, Scalar]]:
-        """The critic's loss, given the policy's actions at s'."""
-        choose = jax.vmap(jax.vmap(held(self)._choose, in_axes=(None, 0, 0)))
+        """The critic's loss, given the policy's actions at s', and how they were made if it asks."""
+        critic = self.critic
+        next_actions = jnp.zeros((len(batch), 0, self.action_size))
+        which = jnp.zeros((len(batch), 0), jnp.int32)
         if proposed.next_noise.size > 0:
-            next_actions = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
-        else:
-            next_actions = jnp.zeros((len(batch), 0, self.action_size))
+            choose = jax.vmap(jax.vmap(held(self)._choose, in_axes=(None, 0, 0)))
+            next_actions, which = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
         keys = jax.random.split(key, len(batch))
-        losses, metrics = jax.vmap(lambda *row: self.critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
-        return jnp.mean(losses), jax.tree.map(jnp.mean, metrics)
+        if isinstance(critic, AbstractInquiringCritic):
+            origin = origins(self, batch, proposed, next_actions, which, key=named_key(key, "region time"))
+            losses = jax.vmap(lambda *row: critic.inquiring_loss(*row[:3], key=row[3]))
+            found, metrics = losses(batch, next_actions, origin, keys)
+        else:
+            found, metrics = jax.vmap(lambda *row: critic.loss(*row[:2], key=row[2]))(batch, next_actions, keys)
+        return jnp.mean(found), jax.tree.map(jnp.mean, metrics)
 
     def flow_loss(self, batch: Batch, *, key: Key[Array, ""]) -> Scalar:
         """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data
@@ -235,37 +245,37 @@ class Agent(eqx.Module):
 
         def error(observation, action, start, time):
             point = (1.0 - time) * start + time * action
-            return self._velocity(self.field.encode(observation), point, time) - (action - start)
+            return self.velocity(self.field.encode(observation), point, time) - (action - start)
 
         return jnp.mean(jnp.square(jax.vmap(error)(batch.observation, batch.action, start, time)))
 
-    def _refiner_loss(self, batch: Batch, proposed: Proposed) -> tuple[Scalar, Metrics]:
+    def _refiner_loss(self, batch: Batch, proposed: Proposed, *, key: Key[Array, ""]) -> tuple[Scalar, Metrics]:
         """-mean q / mean |q|, plus the constraint on the batch mean of the size (arXiv 2601.10471, equation 3).
 
         Zero if nothing is refined.
         """
-        if proposed.proposal is None:
+        if not isinstance(self.refiner, AbstractLearnedRefiner):
             return jnp.zeros(()), {}
         critic = held(self.critic)
+        # Without a proposal the displacement is the action itself: see `needs_proposals`.
+        proposals = jnp.zeros_like(proposed.noise) if proposed.proposal is None else proposed.proposal
 
-        def refine(observation, noise, proposal):
+        def refine(observation, noise, proposal, time, key):
             displacement = self._displace(observation, noise, proposal)
-            size = _shaped(self.trust_region.size(displacement, observation), (), self.trust_region, "size")
-            return critic.value(observation, jnp.clip(proposal + displacement, -1.0, 1.0)), size
+            size = size_of(self, observation, noise, proposal + displacement, displacement, time)
+            action = jnp.clip(proposal + displacement, -1.0, 1.0)
+            if isinstance(critic, AbstractStochasticCritic):
+                return critic.sample_value(observation, action, key=key), size
+            return critic.value(observation, action), size
 
-        values, sizes = jax.vmap(refine)(batch.observation, proposed.noise, proposed.proposal)
+        times = jax.random.uniform(named_key(key, "region time"), (len(batch),))
+        keys = jax.random.split(named_key(key, "value"), len(batch))
+        values, sizes = jax.vmap(refine)(batch.observation, proposed.noise, proposals, times, keys)
         value, size = jnp.mean(values), jnp.mean(sizes)
         scale = jnp.maximum(jnp.mean(jnp.abs(values)), _SMALLEST_SCALE) if self.normalize_value else 1.0
         limit = self.trust_region.limit
-        constraint_loss = _shaped(self.constraint.loss(size, limit), (), self.constraint, "loss")
+        constraint_loss = shaped(self.constraint.loss(size, limit), (), self.constraint, "loss")
         loss = -value / jax.lax.stop_gradient(scale) + constraint_loss
         bound = {"bound": jnp.asarray(limit)} if math.isfinite(limit) else {}
         multiplier = self.constraint.multiplier()
         return loss, {"refiner_loss": loss, "value": value, "size": size, **bound, "multiplier": multiplier}
-
-
-def _shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Any:
-    """The array, after a check that the part returned the right shape."""
-    if (got := "nothing" if array is None else jnp.shape(array)) != shape:
-        raise ValueError(f"{type(part).__name__} must return a {what} of shape {shape}, got {got}.")
-    return array

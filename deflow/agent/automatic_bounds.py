@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data import Task
 from ..data.action_variance import task_action_variance
-from ..trust_regions import registry
+from ..trust_regions import AbstractFlowRegion, registry
 from ..types import build
 from .configuration import AgentConfig
 
@@ -62,6 +62,11 @@ def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
     choice = with_placeholder_bound(config).trust_region
     context = config.context(task.spec, task.train)
     region = build(choice, context, key=jax.random.key(0))
+    if isinstance(region, AbstractFlowRegion):
+        raise ValueError(
+            f"The trust region {registry.name_of(choice)} measures no displacements, so neither the data nor another "
+            "region's published bound gives one for it: give the bound as a number."
+        )
     rows = np.linspace(0, len(task.train) - 1, min(len(task.train), _STATES)).astype(int)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(rows), context.spec.action_size))
     displacements = jnp.asarray(math.sqrt(square) * signs, jnp.float32)

@@ -20,6 +20,7 @@ AlgorithmName = Literal[
     "bfn",
     "qc",
     "qc-fql",
+    "fan",
     "flow-bc",
 ]
 """The names in `ALGORITHMS`."""
@@ -28,14 +29,16 @@ EncoderName = Literal["identity"]
 FieldName = Literal["mlp"]
 SolverName = Literal["euler", "midpoint", "heun", "ralston", "bosh3", "dopri5", "tsit5"]
 RefinerName = Literal["residual", "one-step", "through-solver", "value-gradient", "iterated", "none"]
-TrustRegionName = Literal["mean-square", "ball", "box", "ellipsoid", "per-state", "none"]
+TrustRegionName = Literal["mean-square", "ball", "box", "ellipsoid", "per-state", "anchored", "none"]
 ConstraintName = Literal["dual", "pid", "penalty", "projection", "none"]
-CriticName = Literal["ensemble", "categorical", "expectile", "flow", "none"]
+CriticName = Literal["ensemble", "categorical", "expectile", "flow", "noise-conditioned", "none"]
 
 
 Encoder = encoders.AbstractEncoder | encoders.AbstractEncoderConfig
 Refiner = refiners.AbstractRefiner | refiners.AbstractRefinerConfig
-TrustRegion = trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
+TrustRegion = (
+    trust_regions.AbstractTrustRegion | trust_regions.AbstractFlowRegion | trust_regions.AbstractTrustRegionConfig
+)
 Constraint = constraints.AbstractConstraint | constraints.AbstractConstraintConfig
 Critic = critics.AbstractCritic | critics.AbstractCriticConfig
 

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from ..constraints import AbstractHardConstraint, NoConstraint
+from ..critics import AbstractInquiringCritic
 from ..refiners import AbstractLearnedRefiner, AbstractStillRefiner, AbstractThroughSolverRefiner
-from ..trust_regions import AbstractTrustRegion, NoTrustRegion
+from ..trust_regions import AbstractFlowRegion, AbstractTrustRegion, FlowInquiry, NoTrustRegion
 from ..types import Action, Batch, Observation, Scalar
 from .agent import Agent
 from .skeleton import Skeleton, shared
@@ -82,7 +83,7 @@ def _check_displacement(agent: Agent) -> None:
             ("trust region", agent.trust_region, NoTrustRegion),
             ("constraint", agent.constraint, NoConstraint),
         )
-        if not isinstance(part, none)
+        if not isinstance(part, none) and not _measured_for_the_critic(part, agent)
     ]
     if idle:
         raise ValueError(
@@ -95,6 +96,12 @@ def _check_region(agent: Agent) -> None:
     """Check that a constraint has a trust region with a bound, and that a trust region is used."""
     region, constraint = agent.trust_region, agent.constraint
     if not isinstance(constraint, NoConstraint):
+        if isinstance(constraint, AbstractHardConstraint) and isinstance(region, AbstractFlowRegion):
+            raise ValueError(
+                f"The constraint {_name(constraint)} projects, and the trust region {_name(region)}, which asks the "
+                "flow about actions, has no projection: choose a constraint such as 'penalty' or 'dual', or a trust "
+                "region that measures displacements."
+            )
         needs_bound = isinstance(constraint, AbstractHardConstraint) and math.isinf(region.limit)
         if isinstance(region, NoTrustRegion) or needs_bound:
             raise ValueError(
@@ -108,11 +115,17 @@ def _check_region(agent: Agent) -> None:
             )
         return
     still = isinstance(agent.refiner, AbstractStillRefiner | AbstractThroughSolverRefiner)
-    if not (still or isinstance(region, NoTrustRegion) or _is_asked(agent)):
+    idle = not (still or isinstance(region, NoTrustRegion) or isinstance(agent.critic, AbstractInquiringCritic))
+    if idle and not _is_asked(agent):
         raise ValueError(
             f"The trust region {_name(region)} would have no effect: the constraint 'none' does not enforce it, and "
             f"the refiner {_name(agent.refiner)} does not use it. Choose a constraint, or the trust region 'none'."
         )
+
+
+def _measured_for_the_critic(part: Any, agent: Agent) -> bool:
+    """Whether this is a region in which proposals that are not displaced have sizes, and the critic asks for them."""
+    return isinstance(part, AbstractFlowRegion) and isinstance(agent.critic, AbstractInquiringCritic)
 
 
 class _Noted(AbstractTrustRegion):
@@ -134,10 +147,27 @@ class _Noted(AbstractTrustRegion):
         return self.region.project(displacement, observation)
 
 
+class _NotedFlow(AbstractFlowRegion):
+    """The same of a flow region."""
+
+    region: AbstractFlowRegion
+    asked: list[str] = eqx.field(static=True)
+
+    @property
+    def bound(self) -> Any:
+        return self.region.bound
+
+    def size(self, action: Action, observation: Observation, inquiry: FlowInquiry) -> Scalar:
+        self.asked.append("size")
+        return self.region.size(action, observation, inquiry)
+
+
 def _is_asked(agent: Agent) -> bool:
     """Whether acting uses the trust region."""
     asked: list[str] = []
-    noted = eqx.tree_at(lambda tree: tree.trust_region, agent, _Noted(agent.trust_region, asked))
+    region = agent.trust_region
+    noting = _NotedFlow(region, asked) if isinstance(region, AbstractFlowRegion) else _Noted(region, asked)
+    noted = eqx.tree_at(lambda tree: tree.trust_region, agent, noting)
     observation = jnp.zeros(agent.spec.observation_shape, agent.spec.observation_dtype)
     eqx.filter_eval_shape(lambda: noted.act(observation, key=jax.random.key(0)))
     return bool(asked)

@@ -43,8 +43,10 @@ class AgentConfig(eqx.Module):
     refiner: refiners.AbstractRefiner | refiners.AbstractRefinerConfig
     """What moves a proposal toward higher value."""
 
-    trust_region: trust_regions.AbstractTrustRegion | trust_regions.AbstractTrustRegionConfig
-    """How the size of a displacement is measured, and its bound."""
+    trust_region: (
+        trust_regions.AbstractTrustRegion | trust_regions.AbstractFlowRegion | trust_regions.AbstractTrustRegionConfig
+    )
+    """How the size of a displacement, or of an action, is measured, and its bound."""
 
     constraint: constraints.AbstractConstraint | constraints.AbstractConstraintConfig
     """How the size is kept within the bound."""

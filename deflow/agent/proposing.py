@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from ..critics.base import AbstractInquiringCritic
 from ..keys import named_key
-from ..refiners.base import AbstractLearnedRefiner
+from ..refiners.base import AbstractDirectRefiner, AbstractLearnedRefiner
+from ..trust_regions.base import AbstractTrustRegion
 from ..types import Batch, BatchProposals, proposal_noise
 
 if TYPE_CHECKING:
@@ -54,9 +56,16 @@ def chosen(agent: "Agent", drawn: BatchProposals, *, key: Key[Array, ""]) -> Pro
 
 
 def needs_proposals(agent: "Agent") -> tuple[bool, bool]:
-    """Whether the loss needs proposals at s, and whether it needs them at s'."""
+    """Whether the loss needs proposals at s, and whether it needs them at s'.
+
+    What needs one is a displacement: a refiner's that starts from the proposal, or a trust region's that measures it.
+    """
     count = agent.critic.next_actions * agent.target_candidates
-    return isinstance(agent.refiner, AbstractLearnedRefiner), count > 0 and agent.acting_solves
+    measures = isinstance(agent.trust_region, AbstractTrustRegion)
+    direct = isinstance(agent.refiner, AbstractDirectRefiner)
+    at_state = isinstance(agent.refiner, AbstractLearnedRefiner) and (measures or not direct)
+    measured = measures and isinstance(agent.critic, AbstractInquiringCritic)
+    return at_state, count > 0 and (agent.acting_solves or measured)
 
 
 def held(tree: Any) -> Any:

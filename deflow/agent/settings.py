@@ -38,13 +38,23 @@ class TaskSettings:
     flow_batch_size: int = 256
     """Transitions per update with a flow critic."""
 
+    fan_weight: float = 100.0
+    """FAN's alpha_1 (arXiv 2605.01663): the factor of the action's size. Published for cube, scene, puzzle and
+    antsoccer; mazes have antsoccer's, adroit has manipulation's."""
+
+    fan_penalty: float = 3.0
+    """FAN's alpha_2: what the critic's target subtracts for the next action's size. As for alpha_1; cube-triple has
+    cube-double's."""
+
     borrowed_from: str | None = None
     """The nearest published family, if the task itself has no published settings."""
 
 
-_ANT: dict[str, Any] = {"fql_weight": 10.0}
-_HUMANOID: dict[str, Any] = {"fql_weight": 30.0}
+_FAN_NAVIGATION: dict[str, Any] = {"fan_weight": 10.0, "fan_penalty": 0.1}
+_ANT: dict[str, Any] = {"fql_weight": 10.0, **_FAN_NAVIGATION}
+_HUMANOID: dict[str, Any] = {"fql_weight": 30.0, **_FAN_NAVIGATION}
 _CUBE: dict[str, Any] = {"flow_depth": 2}
+_CUBE_DOUBLE: dict[str, Any] = {"reward_min": -2.0, "fan_penalty": 0.0, **_CUBE}
 _PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
 
 _PUBLISHED = {
@@ -56,12 +66,12 @@ _PUBLISHED = {
     "humanoidmaze-large-navigate": TaskSettings(0.995, "mean", 0.001, 1_000_000, **_HUMANOID, flow_batch_size=512),
     "antsoccer-arena-navigate": TaskSettings(0.995, "mean", 0.01, 1_000_000, **_ANT),
     "cube-single-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, **_CUBE),
-    "cube-double-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, **_CUBE, reward_min=-2.0),
+    "cube-double-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, **_CUBE_DOUBLE),
     "scene-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, reward_min=-5.0),
     "puzzle-3x3-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-9.0),
     "puzzle-4x4-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-16.0),
     "visual-cube-single-play": TaskSettings(0.99, "mean", 0.001, 500_000, **_CUBE),
-    "visual-cube-double-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -2.0, **_CUBE),
+    "visual-cube-double-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, **_CUBE_DOUBLE),
     "visual-scene-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -5.0),
     "visual-puzzle-3x3-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -9.0),
     "visual-puzzle-4x4-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -16.0),
@@ -69,8 +79,8 @@ _PUBLISHED = {
 """OGBench tasks, by the part of their name before `-singletask`."""
 
 _PUBLISHED_D4RL = {
-    "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0),
-    "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0),
+    "antmaze-large-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 3.0, **_FAN_NAVIGATION),
+    "antmaze-*-v[0-9]": TaskSettings(0.99, "mean", 0.015, 500_000, 10.0, **_FAN_NAVIGATION),
     "pen-*-v[0-9]": TaskSettings(0.99, "min", 0.01, 500_000, 10_000.0, flow_aggregation="min"),
     "door-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, flow_aggregation="min"),
     "hammer-*-v[0-9]": TaskSettings(0.99, "min", 0.001, 500_000, 30_000.0, flow_aggregation="min"),

@@ -16,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..constraints import AbstractHardConstraint
-from ..critics import AbstractCritic
+from ..critics import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic, Origin
 from ..fields import AbstractField
 from ..refiners import AbstractDirectRefiner, AbstractLearnedRefiner, AbstractRefiner, Inquiry
 from ..solvers import AbstractSolver, AbstractStochasticSolver
-from ..trust_regions import AbstractTrustRegion
+from ..trust_regions import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Spec, trainable
 from .checks import built, check, check_array, check_batched, check_close, check_gradients, has_nonzero, layout
 from .example import SPEC, example_data
+from .flow_regions import check_flow_region
 
 
 def check_encoder(encoder: Any, *, spec: Spec = SPEC) -> None:
@@ -128,10 +129,13 @@ def check_refiner(refiner: Any, *, spec: Spec = SPEC) -> None:
 
 def check_trust_region(region: Any, *, action_size: int = 3, spec: Spec | None = None) -> None:
     """size >= 0 and size(0) = 0; a projection lies inside, leaves what is inside, changes nothing the second time and
-    is the nearest point (Euclidean distance); gradients are finite everywhere, also at 0."""
+    is the nearest point (Euclidean distance); gradients are finite everywhere, also at 0. (Of a region that asks the
+    flow: see `flow_regions.check_flow_region`.)"""
     spec = spec or Spec((3,), action_size)
     part, data = built(region, spec), example_data(spec)
-    check(part, isinstance(part, AbstractTrustRegion), "it must build an AbstractTrustRegion")
+    if isinstance(part, AbstractFlowRegion):
+        return check_flow_region(part, spec=spec)
+    check(part, isinstance(part, AbstractTrustRegion), "it must build an AbstractTrustRegion or an AbstractFlowRegion")
     check(part, part.limit > 0, f"the bound must be positive, got {part.limit}")
     observation = jnp.asarray(data.observation[0])
     size = jax.jit(jax.vmap(lambda displacement: part.size(displacement, observation)))
@@ -229,7 +233,8 @@ def _check_slopes(part: Any, bound: float) -> None:
 
 def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
     """Values, scores and losses are finite scalars, or the critic has no value (`ValueError`); no gradient flows into
-    the next actions or what is `Fixed`; `advance` changes only what is `Fixed` and preserves every shape."""
+    the next actions, their sizes or what is `Fixed`; two keys give two samples of a stochastic value; `advance` changes
+    only what is `Fixed` and preserves every shape."""
     part, data = built(critic, spec), example_data(spec)
     check(part, isinstance(part, AbstractCritic), "what a critic's configuration builds must be an AbstractCritic")
     transition, key = jax.tree.map(jnp.asarray, data[0]), jax.random.key(3)
@@ -239,22 +244,36 @@ def check_critic(critic: Any, *, spec: Spec = SPEC) -> None:
         except ValueError:
             continue
         check_array(part, what, number, ())
+    if isinstance(part, AbstractStochasticCritic):
+        keys = jax.random.split(key)
+        one, other = (part.sample_value(transition.observation, transition.action, key=each) for each in keys)
+        check_array(part, "sampled value", one, ())
+        check(part, one != other, "two keys must give two values; derive from AbstractCritic if it draws nothing")
     following = jax.random.uniform(key, (part.next_actions, spec.action_size), minval=-1.0)
-    loss, metrics = part.loss(transition, following, key=key)
+    noises, sizes = jax.random.normal(key, following.shape), jnp.full(part.next_actions, 0.5)
+
+    def outcome(part: Any, following: Any, sizes: Any) -> Any:
+        if isinstance(part, AbstractInquiringCritic):
+            return part.inquiring_loss(transition, following, Origin(noises, sizes), key=key)
+        return part.loss(transition, following, key=key)
+
+    loss, metrics = outcome(part, following, sizes)
     check_array(part, "loss", loss, ())
     for name, metric in metrics.items():
         check_array(part, f"metric {name}", metric, ())
 
-    def total(part: Any, following: Any) -> Any:
-        return part.loss(transition, following, key=key)[0]
+    def total(part: Any, made: Any) -> Any:
+        return outcome(part, *made)[0]
 
-    check_gradients(part, total, following)
+    check_gradients(part, total, (following, sizes))
     arrays, rest = eqx.partition(part, eqx.is_inexact_array)
-    gradients = jax.grad(lambda arrays, following: total(eqx.combine(arrays, rest), following), argnums=(0, 1))
-    own, into = jax.jit(gradients)(arrays, following)
+    gradients = jax.grad(lambda arrays, made: total(eqx.combine(arrays, rest), made), argnums=(0, 1))
+    own, into = jax.jit(gradients)(arrays, (following, sizes))
     held = eqx.filter(own, jax.tree.map(lambda moves: not moves, trainable(own)))
     check(
-        part, not has_nonzero(into), "the loss has a gradient in the next actions: stop it where they become the target"
+        part,
+        not has_nonzero(into),
+        "the loss has a gradient in the next actions or their sizes: stop it where they become the target",
     )
     check(part, not has_nonzero(held), "the loss has a gradient in what is Fixed: stop it")
     after = part.advance()

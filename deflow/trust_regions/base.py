@@ -11,9 +11,13 @@ A complete member:
 
         def project(self, displacement, observation):
             return optax.projections.projection_l1_ball(displacement, self.limit)
+
+A region that asks the flow about the action itself, instead of measuring a displacement from a proposal, derives from
+`AbstractFlowRegion`: `anchored.py` is one.
 """
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
@@ -25,8 +29,8 @@ Bound = float | Literal["auto"]
 """The largest size inside, or `auto`: a number to be computed from the data (`deflow.resolve_bound`)."""
 
 
-class AbstractTrustRegion(AbstractPart):
-    """A shape around the proposal. Inside are the displacements whose size is at most the bound."""
+class AbstractRegion(AbstractPart):
+    """What all trust regions have: a bound on the size of what is inside. Derive from one of the two kinds below."""
 
     if TYPE_CHECKING:  # for type checkers no argument of those that have none, such as NoTrustRegion()
         bound: Bound = eqx.field(init=False)
@@ -48,6 +52,10 @@ class AbstractTrustRegion(AbstractPart):
             )
         return self.bound
 
+
+class AbstractTrustRegion(AbstractRegion):
+    """A shape around the proposal. Inside are the displacements whose size is at most the bound."""
+
     @abc.abstractmethod
     def size(self, displacement: Action, observation: Observation) -> Scalar:
         """The size of the displacement: at least 0, and 0 for the zero displacement."""
@@ -57,12 +65,36 @@ class AbstractTrustRegion(AbstractPart):
         """The nearest displacement inside."""
 
 
+class FlowInquiry(eqx.Module):
+    """What a flow region can ask about one action."""
+
+    noise: Action
+    """The noise that the action was made from."""
+
+    velocity: Callable[[Action, Scalar], Action]
+    """The flow's velocity at a point and a time, for the observation, with the field's parameters fixed."""
+
+    time: Scalar
+    """A time in [0, 1]: in a loss drawn uniformly for each sample, and 1/2 where a refiner asks."""
+
+
+class AbstractFlowRegion(AbstractRegion):
+    """A region of actions, measured by the flow itself: it needs no proposal, hence no ODE solve, and no projection.
+
+    The size of the flow's own proposals need not be 0. Hard constraints, and refiners that project, are refused.
+    """
+
+    @abc.abstractmethod
+    def size(self, action: Action, observation: Observation, inquiry: FlowInquiry) -> Scalar:
+        """The size of an action: at least 0."""
+
+
 class AbstractTrustRegionConfig(AbstractConfig):
     """The frozen configuration of a trust region with arrays, such as prototypes fitted to the data."""
 
 
-registry: Registry[AbstractTrustRegion | AbstractTrustRegionConfig] = Registry(
-    "trust region", "trust_regions", (AbstractTrustRegion, AbstractTrustRegionConfig)
+registry: Registry[AbstractTrustRegion | AbstractFlowRegion | AbstractTrustRegionConfig] = Registry(
+    "trust region", "trust_regions", (AbstractTrustRegion, AbstractFlowRegion, AbstractTrustRegionConfig)
 )
 """The trust regions, by name."""
 register = registry.register

@@ -41,6 +41,8 @@ def regions(actions: np.ndarray) -> dict[str, trust_regions.AbstractTrustRegion]
     found = {}
     for name, member in sorted(trust_regions.registry.items(), key=lambda item: (item[0] == "none", item[0])):
         region = build(member(), context, key=jax.random.key(0))
+        if not isinstance(region, trust_regions.AbstractTrustRegion):
+            continue  # it measures actions, not moves
         if name != "none":
             bound = float(jnp.mean(jax.vmap(lambda move, region=region: region.size(move, STATE))(moves)))
             region = dataclasses.replace(region, bound=bound)
