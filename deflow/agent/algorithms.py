@@ -105,6 +105,18 @@ def qc_fql(settings: TaskSettings) -> AgentConfig:
     return dataclasses.replace(fql(settings), constraint=constraints.Penalty(100.0), chunk=5)
 
 
+def fan(settings: TaskSettings) -> AgentConfig:
+    """A one-step policy held near the flow without ever solving it, and a critic that sees its noise
+    (FAN, arXiv 2605.01663)."""
+    return dataclasses.replace(
+        fql(settings),
+        trust_region=trust_regions.Anchored(),
+        constraint=constraints.Penalty(settings.fan_weight),
+        critic=critics.NoiseConditionedCriticConfig(penalty=settings.fan_penalty),
+        discount=0.995,
+    )
+
+
 def flow_bc(settings: TaskSettings) -> AgentConfig:
     """The behaviour flow alone: it imitates the data without using rewards (arXiv 2502.02538, baseline)."""
     return dataclasses.replace(_bare(settings), critic=critics.NoCritic())
@@ -123,6 +135,7 @@ ALGORITHMS: dict[AlgorithmName, Callable[[TaskSettings], AgentConfig]] = {
     "bfn": bfn,
     "qc": qc,
     "qc-fql": qc_fql,
+    "fan": fan,
     "flow-bc": flow_bc,
 }
 """Name -> function from a task's settings to the algorithm's parts, at the paper's sizes."""
