@@ -21,7 +21,8 @@ from jaxtyping import install_import_hook
 
 CHECKED = (
     "agent.agent agent.automatic_bounds agent.configuration agent.measuring agent.serialization agent.settings "
-    "constraints critics data.n_step encoders fields keys networks refiners replay solvers testing training trust_regions types"
+    "constraints critics data.n_step encoders fields keys networks refiners replay solvers testing training "
+    "trust_regions types"
 )
 """Where arrays have shapes. The rest refuses what a user gets wrong by itself, and its tests give it such things."""
 

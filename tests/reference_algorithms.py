@@ -1,6 +1,6 @@
 """The losses of the other rows of the table in NumPy, in float64, from the papers' formulas: FQL, FBRAC and IFQL
-(arXiv 2502.02538), best of N (arXiv 2507.07969), floq (arXiv 2509.06863), and DeFlow with projected moves or with a
-categorical critic (arXiv 2403.03950) of n-step returns.
+(arXiv 2502.02538), best of N (arXiv 2507.07969), floq (arXiv 2509.06863), FAN (arXiv 2605.01663), and DeFlow with
+projected moves or with a categorical critic (arXiv 2403.03950) of n-step returns.
 
 As in `reference`, no code is shared with deflow: arrays are read out of an agent, and the same noise is given to both.
 What stands behind a stop_gradient is computed from `held`, which equals `live` except while a slope is measured.
@@ -31,6 +31,8 @@ def parameters(agent):
         found["velocities"] = members(critic.velocities)
     if hasattr(critic, "state_value"):
         found["state_value"] = arrays(critic.state_value.network)
+    if hasattr(critic, "upper"):
+        found["upper"] = members(critic.upper)
     if hasattr(critic, "target") and critic.target.value.network.layers[0].weight is not None:
         found["target"] = members(critic.target.value)
     return found
@@ -136,6 +138,45 @@ def ifql(live, held, batch, noise, s):
         "flow_loss": flow_matching(live, batch, noise),
     }
     return total(found, s)
+
+
+def fan(live, held, batch, noise, s):
+    """No solve: actions are held by v on the straight path from their noise, and Q is told the noise that made a'."""
+    o, a, r, mask, o2 = batch
+    z2 = noise["next"][:, 0, 0]
+    a2 = clip(mlp(held["refiner"], join(o2, z2)))
+    off = anchor(held["field"], o2, a2, z2, noise["next region time"][:, :1])
+    penalty = s["penalty"] * (off**2).sum(-1)
+    y = r + s["discount"] * mask * (values(held["upper"], o2, a2).mean(0) - penalty)
+    q = values(live["critic"], o, join(a, z2))
+    upper = values(live["upper"], o, a)
+    gap = values(held["target"], o, join(a, noise["of data"])).mean(0) - upper
+    upper_loss = (np.where(gap >= 0, s["expectile"], 1 - s["expectile"]) * gap**2).mean()
+
+    mu = mlp(live["refiner"], join(o, noise["noise"]))
+    size = (anchor(held["field"], o, mu, noise["noise"], noise["region time"][:, None]) ** 2).mean()
+    value = values(held["critic"], o, join(clip(mu), noise["of value"])).mean()
+    value += values(held["upper"], o, clip(mu)).mean()
+    found = {
+        "critic_loss": ((q - y) ** 2).mean() + upper_loss,
+        "critic_value": q.mean(),
+        "critic_target": y.mean(),
+        "critic_penalty": penalty.mean(),
+        "critic_upper_value": upper.mean(),
+        "critic_upper_loss": upper_loss,
+        "flow_loss": flow_matching(live, batch, noise),
+        "refiner_loss": s["alpha"] * size - value,
+        "value": value,
+        "size": size,
+        "bound": s["bound"],
+        "multiplier": s["alpha"],
+    }
+    return total(found, s)
+
+
+def anchor(field, o, a, z, time):
+    """(a - z) - v(o, (1 - t) z + t a, t)."""
+    return (a - z) - mlp(field, join(o, (1 - time) * z + time * a, time))
 
 
 def bfn(live, held, batch, noise, s):

@@ -39,7 +39,10 @@ def test_flow_bc_is_the_flow_alone():
     assert config.critic == critics.NoCritic()
 
 
-OWN = TaskSettings(0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, flow_aggregation="mean-std", flow_depth=3)
+OWN = TaskSettings(
+    0.97, "min", 0.02, 10, fql_weight=7.0, reward_min=-3.0, flow_aggregation="mean-std", flow_depth=3, fan_weight=40.0,
+    fan_penalty=0.7,
+)  # fmt: skip
 """Settings in which every number is a task's own."""
 
 ENSEMBLE = critics.EnsembleCriticConfig(members=2, aggregation="min", target_rate=0.005, width=512, depth=4)
@@ -68,6 +71,14 @@ ROWS = {
     "bfn": (*NOTHING, ENSEMBLE),
     "qc": (*NOTHING, ENSEMBLE),
     "qc-fql": (refiners.OneStepRefinerConfig(512, 4), regions.MeanSquare(0.02), constraints.Penalty(100.0), ENSEMBLE),
+    "fan": (
+        refiners.OneStepRefinerConfig(512, 4),
+        regions.Anchored(),
+        constraints.Penalty(40.0),
+        critics.NoiseConditionedCriticConfig(
+            members=2, aggregation="mean", target_rate=0.005, width=512, depth=4, expectile=0.9, penalty=0.7
+        ),
+    ),
     "flow-bc": (*NOTHING, critics.NoCritic()),
 }
 """Row -> refiner, trust region, constraint, critic."""
@@ -81,8 +92,10 @@ NUMBERS = {
     "deflow-chunked": {"chunk": 5},
     "qc": {"chunk": 5, "candidates": 32, "target_candidates": 32},
     "qc-fql": {"chunk": 5, "normalize_value": False},
+    "fan": {"discount": 0.995, "normalize_value": False},
 }
-"""Row -> what else differs from: rewards of one step, one candidate, a normalised value, flow matching of weight 1."""
+"""Row -> what else differs from: the task's discount, rewards of one step, one candidate, a normalised value, flow
+matching of weight 1."""
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -91,7 +104,7 @@ def test_rows(name):
     config = agent_config(name, settings=OWN)
     assert (config.refiner, config.trust_region, config.constraint, config.critic) == ROWS[name]
     found = {field: getattr(config, field) for field in ("n_step", "chunk", "candidates", "target_candidates")}
-    found |= {"normalize_value": config.normalize_value, "flow_weight": config.flow_weight}
+    found |= {name: getattr(config, name) for name in ("normalize_value", "flow_weight", "discount")}
     usual = {
         "n_step": 1,
         "chunk": 1,
@@ -99,10 +112,10 @@ def test_rows(name):
         "target_candidates": 1,
         "normalize_value": True,
         "flow_weight": 1.0,
+        "discount": 0.97,
     }
     assert found == usual | NUMBERS.get(name, {})
     assert (config.field, config.solver) == (fields.MLPFieldConfig(512, 4), solvers.Euler(steps=10))
-    assert config.discount == 0.97
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -250,6 +263,28 @@ def test_fqls_weight(name):
 @pytest.mark.parametrize("name", ["pen-human-v1", "door-cloned-v1", "hammer-expert-v1", "relocate-human-v1"])
 def test_fqls_weight_for_adroit(name):
     assert 3_000 <= task_settings(name).fql_weight <= 30_000
+
+
+FAN = {
+    "cube-single-play": (100, 3),
+    "cube-double-play": (100, 0),
+    "scene-play": (100, 3),
+    "puzzle-3x3-play": (100, 3),
+    "puzzle-4x4-play": (100, 3),
+    "antsoccer-arena-navigate": (10, 0.1),
+    "visual-cube-double-play": (100, 0),
+    "antmaze-large-navigate": (10, 0.1),
+    "humanoidmaze-medium-navigate": (10, 0.1),
+}
+"""Family -> FAN's two weights (arXiv 2605.01663); the last three have those of the nearest."""
+
+
+@pytest.mark.parametrize("family", FAN)
+def test_fans_weights(family):
+    settings = task_settings(f"{family}-singletask-task1-v0")
+    config = agent_config("fan", settings=settings)
+    assert (config.constraint.weight, config.critic.penalty) == FAN[family]
+    assert agent_config("fql", settings=settings, critic="noise-conditioned").critic.penalty == FAN[family][1]
 
 
 FLOW_CRITICS = {

@@ -28,6 +28,7 @@ SETTINGS = {
     "fql": {"aggregation": "min", "alpha": 10.0, "bound": 0.02},
     "fbrac": {"aggregation": "mean", "flow_weight": 3.0},
     "ifql": {"expectile": 0.9, "candidates": 8},
+    "fan": {"aggregation": "mean", "alpha": 10.0, "bound": 0.02, "penalty": 0.7, "expectile": 0.8},
     "bfn": {"aggregation": "min", "candidates": 2, "target_candidates": 5},
     "deflow-best": {
         "aggregation": "min", "bound": 0.02, "n_step": 2, "terminal": (0, 0, 1, 0, 0, 1), "rewards": REWARDS
@@ -55,6 +56,8 @@ def make(name) -> Agent:
     critic = {key: s[key] for key in ("aggregation", "members") if key in s}
     if name == "deflow-flow-critic":
         critic |= {"steps": s["critic_steps"], "noises": s["noises"]}
+    if name == "fan":
+        critic |= {"penalty": s["penalty"], "expectile": s["expectile"]}
     if "rewards" in s:
         critic |= {"reward_min": REWARDS[0], "reward_max": REWARDS[1]}
     if "alpha" in s:
@@ -94,11 +97,22 @@ def noise(agent, rows=B):
         "start": jax.random.normal(named_key(flow, "noise"), (rows, size)),
         "time": jax.random.uniform(named_key(flow, "time"), (rows,)),
     }
+    refiner, keys = named_key(KEY, "refiner"), jax.random.split(critic, rows)
+    drawn |= {
+        "region time": jax.random.uniform(named_key(refiner, "region time"), (rows,)),
+        "next region time": jax.random.uniform(named_key(critic, "region time"), following[:2]),
+        "of value": normal(jax.random.split(named_key(refiner, "value"), rows), size),
+        "of data": normal(jax.vmap(lambda key: named_key(key, "noise"))(keys), size),
+    }
     own = {"starts": "start", "next starts": "next start", "times": "time"}  # a flow critic's, per transition
-    keys, count = jax.random.split(critic, rows), agent.critic.next_actions
+    count = agent.critic.next_actions
     for ours, name in own.items():
         drawn[ours] = jax.vmap(lambda key, name=name: jax.random.uniform(named_key(key, name), (count,)))(keys)
     return {name: np.asarray(array, np.float64) for name, array in drawn.items()}
+
+
+def normal(keys, size):
+    return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
 
 
 def settings(name):
@@ -133,7 +147,7 @@ def test_loss_and_gradient(name):
     random, step = np.random.default_rng(1), 1e-5
     slopes = jax.tree_util.tree_leaves_with_path(reference_algorithms.parameters(slope))
     arrays = dict(jax.tree_util.tree_leaves_with_path(live))
-    parts = {"field", "refiner", "critic", "velocities", "state_value", "log_alpha"} & set(live)
+    parts = {"field", "refiner", "critic", "velocities", "state_value", "upper", "log_alpha"} & set(live)
     assert {path[0].key for path, _ in slopes} == parts
     for path, along in slopes:
         array, direction = arrays[path], random.standard_normal(along.shape)
@@ -171,19 +185,24 @@ def test_the_cases_are_not_trivial():
     assert np.any((online != other)[counts]), "the target critic would choose otherwise"
     mean = reference_algorithms.best_of(p, o2, z, settings("bfn"), "mean")[1]
     assert np.any((online != mean)[counts]), "and so would another aggregation"
-    agent = make("fql")
-    p = reference_algorithms.parameters(agent)
-    mu = reference.mlp(p["refiner"], reference.join(o, noise(agent)["noise"]))
-    assert 0 < (np.abs(mu) > 1).mean() < 1
+    for name in ("fql", "fan"):
+        agent = make(name)
+        p = reference_algorithms.parameters(agent)
+        mu = reference.mlp(p["refiner"], reference.join(o, noise(agent)["noise"]))
+        assert 0 < (np.abs(mu) > 1).mean() < 1
+    target = reference.values(p["target"], o, reference.join(a, noise(agent)["of data"])).mean(0)
+    gap = target - reference.values(p["upper"], o, a)
+    assert gap.min() < 0 < gap.max()
 
 
-@pytest.mark.parametrize("name", ["fql", "ifql", "deflow-projected"])
+@pytest.mark.parametrize("name", ["fql", "fan", "ifql", "deflow-projected"])
 def test_acting(name):
-    """FQL's is clip(mu(o, z)), whatever the flow would say; IFQL takes the best by the minimum over its members."""
+    """FQL's and FAN's is clip(mu(o, z)), whatever the flow would say; IFQL takes the best by the minimum over its
+    members."""
     agent, s, o = make(name), settings(name), doubles()[0]
     p, keys = reference_algorithms.parameters(agent), jax.random.split(jax.random.key(4), B)
     z = np.stack([np.asarray(jax.random.normal(key, (agent.candidates, A)), np.float64) for key in keys])
-    if name == "fql":
+    if name in ("fql", "fan"):
         expected = reference.clip(reference.mlp(p["refiner"], reference.join(o, z[:, 0])))
         agent = dataclasses.replace(agent, field=jax.tree.map(lambda leaf: leaf * jnp.nan, agent.field))
     elif name == "ifql":

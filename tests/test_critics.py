@@ -23,6 +23,8 @@ from deflow.critics import (
     ExpectileCriticConfig,
     FlowCriticConfig,
     NoCritic,
+    NoiseConditionedCriticConfig,
+    Origin,
     aggregate,
     check_aggregation,
 )
@@ -255,6 +257,40 @@ def test_value_is_the_mean_and_score_the_aggregation(config):
     assert np.all(values.std(0) > 1e-2)
 
 
+# --- noise-conditioned
+
+
+def test_noise_conditioned_by_hand():
+    """Q = (1, 3), its target (5, 2), Z = (4, 3), r = 0.5, discount 0.9; two coordinates of size 0.25 at weight 2."""
+    config = NoiseConditionedCriticConfig(width=4, depth=1, expectile=0.9, penalty=2.0)
+    critic, row = config.build(example_context(), key=jax.random.key(0)), example_data(SPEC, 8).on_device()[1]
+    critic = dataclasses.replace(critic, members=says([1.0, 3.0], critic.members))
+    critic = dataclasses.replace(critic, target=Fixed(says([5.0, 2.0], critic.members)))
+    critic = dataclasses.replace(critic, upper=says([4.0, 3.0], critic.upper))
+    origin = Origin(jnp.ones((1, 2)), jnp.asarray([0.25]))
+    for mask, target in ((1.0, 0.5 + 0.9 * (3.5 - 2 * 2 * 0.25)), (0.0, 0.5)):
+        transition = dataclasses.replace(row, reward=jnp.asarray(0.5), mask=jnp.asarray(mask))
+        loss, metrics = critic.inquiring_loss(transition, jnp.zeros((1, 2)), origin, key=jax.random.key(0))
+        upper_loss = (0.1 * (3.5 - 4) ** 2 + 0.9 * (3.5 - 3) ** 2) / 2
+        assert metrics["critic_target"] == pytest.approx(target)
+        assert metrics["critic_upper_loss"] == pytest.approx(upper_loss)
+        assert loss == pytest.approx(((1 - target) ** 2 + (3 - target) ** 2) / 2 + upper_loss)
+    assert critic.value(row.observation, row.action) == pytest.approx((1 + 3) / 2 + (4 + 3) / 2)
+
+
+def test_values_that_nothing_is_drawn_for_are_those_of_the_noise_0():
+    critic = NoiseConditionedCriticConfig(width=4, depth=1).build(example_context(), key=jax.random.key(0))
+    critic = reference.perturbed(critic)
+    o, a = example_data(SPEC, 4).observation, example_data(SPEC, 4).action
+    networks, upper = (
+        [reference.arrays(part.network, member) for member in range(2)] for part in (critic.members, critic.upper)
+    )
+    sums = [reference.values(networks, o, np.concatenate([a, n * np.ones_like(a)], 1)) for n in (0.0, 1.0)]
+    value = jax.vmap(critic.value)(o, a)
+    np.testing.assert_allclose(value, (sums[0] + reference.values(upper, o, a)).mean(0), rtol=1e-4, atol=1e-5)
+    assert np.all(np.abs(sums[0] - sums[1]).mean(0) > 1e-3)
+
+
 # --- what is refused
 
 
@@ -291,6 +327,9 @@ def test_refuses(values, message):
         (ExpectileCriticConfig, {"expectile": 1.0}, "expectile: expectile must be between 0 and 1, got 1.0"),
         (ExpectileCriticConfig, {"expectile": 0.0}, "expectile: expectile must be between 0 and 1, got 0.0"),
         (ExpectileCriticConfig, {"depth": 0}, "expectile: depth must be at least 1"),
+        (NoiseConditionedCriticConfig, {"expectile": 1.0}, "noise-conditioned: expectile must be between 0 and 1, got"),
+        (NoiseConditionedCriticConfig, {"penalty": -1.0}, "noise-conditioned: penalty must be at least 0 and finite"),
+        (NoiseConditionedCriticConfig, {"members": 0}, "noise-conditioned: members must be at least 1, got 0"),
     ],
 )
 def test_others_refuse(config, values, message):

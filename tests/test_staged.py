@@ -491,6 +491,7 @@ def others(whole, tmp_path_factory):
         ("fbrac --behaviour {good}", "--behaviour has a frozen flow, but the refiner"),
         ("flow-bc --proposals 4", "--proposals leaves nothing to train: this agent is a flow and nothing else"),
         ("ifql --proposals 4", "--proposals would have no effect: neither critic nor refiner asks for proposals"),
+        ("fan --proposals 4", "--proposals would have no effect: neither critic nor refiner asks for proposals"),
         ("deflow-flow-critic --proposals 4", "--proposals must be at least"),
         ("--proposals -1", "--proposals must be at least 0, got -1"),
         ("--proposals 4 --field-steps 0", "--field-steps must be at least 1, got 0"),

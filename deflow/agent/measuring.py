@@ -40,9 +40,8 @@ def projected(agent: "Agent", observation: Observation, displacement: Action) ->
     region = agent.trust_region
     if isinstance(region, AbstractFlowRegion):
         raise ValueError(
-            f"The refiner {type(agent.refiner).__name__!r} projects onto the trust region, and "
-            f"{type(region).__name__!r}, which asks the flow about actions, has no projection: choose another refiner, "
-            "or a trust region that measures displacements."
+            f"The refiner {type(agent.refiner).__name__!r} projects onto the trust region, which asks the flow about "
+            "actions and has no projection: choose another refiner, or a trust region that measures displacements."
         )
     return region.project(displacement, observation)
 
@@ -57,17 +56,19 @@ def origins(
     key: Key[Array, ""],
 ) -> Origin:
     """How the policy made the actions at s', each from the candidate `which`: with a leading axis B, no gradient."""
-    agent = held(agent)
+    agent, times = held(agent), jax.random.uniform(key, which.shape)
 
-    def pick(candidates: Float[Array, "batch next_actions candidates action"]) -> Float[Array, "batch _ action"]:
-        return jnp.take_along_axis(candidates, which[..., None, None], axis=2)[:, :, 0]
+    def one(observation: Any, noise: Action, proposal: Action | None, action: Action, time: Scalar) -> Scalar:
+        # Where there is no proposal, the region is the flow's and asks about the action: see `needs_proposals`.
+        displacement = action if proposal is None else action - proposal
+        return size_of(agent, observation, noise, action, displacement, time)
 
-    noises = pick(proposed.next_noise)
-    # Where there are no proposals, the region is the flow's and asks about the action itself: see `needs_proposals`.
-    moves = actions if proposed.next_proposal is None else actions - pick(proposed.next_proposal)
-    times = jax.random.uniform(key, which.shape)
-    sizes = jax.vmap(lambda *row: jax.vmap(lambda *made: size_of(agent, row[0], *made))(*row[1:]))
-    return Origin(noises, sizes(batch.next_observation, noises, actions, moves, times))
+    def of_row(observation: Any, noises: Any, proposals: Any, actions: Any, which: Any, times: Any) -> Origin:
+        drawn = (noises, proposals)  # (next_actions, candidates, A)
+        made = jax.tree.map(lambda each: jnp.take_along_axis(each, which[:, None, None], axis=1)[:, 0], drawn)
+        return Origin(made[0], jax.vmap(one, in_axes=(None, 0, 0, 0, 0))(observation, *made, actions, times))
+
+    return jax.vmap(of_row)(batch.next_observation, proposed.next_noise, proposed.next_proposal, actions, which, times)
 
 
 def shaped(array: Any, shape: tuple[int, ...], part: object, what: str) -> Any:
