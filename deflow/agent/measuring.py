@@ -65,8 +65,11 @@ def origins(
 
     def of_row(observation: Any, noises: Any, proposals: Any, actions: Any, which: Any, times: Any) -> Origin:
         drawn = (noises, proposals)  # (next_actions, candidates, A)
-        made = jax.tree.map(lambda each: jnp.take_along_axis(each, which[:, None, None], axis=1)[:, 0], drawn)
-        return Origin(made[0], jax.vmap(one, in_axes=(None, 0, 0, 0, 0))(observation, *made, actions, times))
+        noise, proposal = jax.tree.map(
+            lambda each: jnp.take_along_axis(each, which[:, None, None], axis=1)[:, 0], drawn
+        )
+        sizes = jax.vmap(one, in_axes=(None, 0, 0, 0, 0))(observation, noise, proposal, actions, times)
+        return Origin(noise, sizes)
 
     return jax.vmap(of_row)(batch.next_observation, proposed.next_noise, proposed.next_proposal, actions, which, times)
 
