@@ -266,7 +266,9 @@ def test_the_table_of_settings_is_the_codes():
             assert settings.borrowed_from is None
             assert cells == [
                 *(f"{settings.discount}", settings.aggregation, f"{settings.bound}", f"{settings.steps:,}"),
-                *(f"{settings.fql_weight:,.0f}", f"{settings.reward_min:.0f}"),
+                f"{settings.fql_weight:,.0f}",
+                f"{settings.fan_weight:g} / {settings.fan_penalty:g}",
+                f"{settings.reward_min:.0f}",
             ]
 
 
