@@ -23,7 +23,7 @@ OPTIONS = (
 )
 """The options of a recipe that are kept: those that change what comes out."""
 
-PLACES = ("--data-dir", "--output-dir", "--output", "--resume")
+PLACES = ("data-dir", "output-dir", "output", "resume", "archive")
 """Flags of a command that say where something lies, which nobody else's machine has."""
 
 
@@ -44,7 +44,7 @@ def write_archive(runs: Sequence[RunFiles], folder: Path) -> list[Path]:
         for path, group in groups.items():
             path.write_text(_text(sorted(group, key=lambda run: run.seed)), encoding="utf-8")
     except OSError as error:
-        raise ReportError(f"Cannot write to {folder}: {error.strerror or error}; choose another --archive.") from error
+        raise ReportError(f"Cannot write to {folder}: {error.strerror or error}; choose another folder.") from error
     return list(groups)
 
 
@@ -114,7 +114,7 @@ def portable_command(command: str) -> str:
     words, kept = shlex.split(command), []
     skips = False
     for word in words:
-        if skips or word in PLACES:
+        if skips or (word.startswith("--") and word.removeprefix("--") in PLACES):
             skips = not skips
         elif "recipes/" in word and word.endswith(".py"):
             kept.append(word[word.rindex("recipes/") :])
