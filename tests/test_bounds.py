@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import runpy
 import shutil
 import signal
