@@ -1,5 +1,8 @@
 """The size of a displacement, measured by a shape, and the bound on it.
 
+A region that asks the flow about the action itself, instead of measuring a displacement from a proposal, derives from
+`AbstractFlowRegion`: `anchored.py` is one.
+
 A complete member:
 
     @deflow.trust_regions.register("diamond")
@@ -11,9 +14,6 @@ A complete member:
 
         def project(self, displacement, observation):
             return optax.projections.projection_l1_ball(displacement, self.limit)
-
-A region that asks the flow about the action itself, instead of measuring a displacement from a proposal, derives from
-`AbstractFlowRegion`: `anchored.py` is one.
 """
 
 import abc
