@@ -404,7 +404,7 @@ def test_the_site_builds_strictly(tmp_path):
     run(["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"], ROOT, variables)
     agent, parts = ((tmp_path / f"site/api/{page}/index.html").read_text() for page in ("agent", "parts"))
     assert re.search(r"doc-section-title[^>]*>Raises:", agent)
-    for attribute in ("trust_regions.base.AbstractTrustRegion.bound", "critics.base.AbstractCritic.next_actions"):
+    for attribute in ("trust_regions.base.AbstractRegion.bound", "critics.base.AbstractCritic.next_actions"):
         assert f'id="deflow.{attribute}"' in parts  # behind TYPE_CHECKING
 
 

@@ -129,8 +129,10 @@ def check_refiner(refiner: Any, *, spec: Spec = SPEC) -> None:
 
 def check_trust_region(region: Any, *, action_size: int = 3, spec: Spec | None = None) -> None:
     """size >= 0 and size(0) = 0; a projection lies inside, leaves what is inside, changes nothing the second time and
-    is the nearest point (Euclidean distance); gradients are finite everywhere, also at 0. (Of a region that asks the
-    flow: see `flow_regions.check_flow_region`.)"""
+    is the nearest point (Euclidean distance); gradients are finite everywhere, also at 0.
+
+    Of a region that asks the flow: size >= 0, finite and with a finite gradient for actions of any length at any time,
+    the same alone and in a batch; it depends on the velocity."""
     spec = spec or Spec((3,), action_size)
     part, data = built(region, spec), example_data(spec)
     if isinstance(part, AbstractFlowRegion):
