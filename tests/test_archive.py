@@ -81,3 +81,20 @@ def test_what_is_damaged_or_too_new_is_refused(runs, tmp_path):
     (tmp_path / "other" / "x.csv").write_text("step\n1\n")
     with pytest.raises(ReportError, match="There is no run in it"):
         find_runs([tmp_path / "other"])
+
+
+def test_runs_with_other_settings_and_seeds_that_are_gone_are_not_lost(tmp_path):
+    """Two commands in the same second, and a run whose folder was removed since it was archived."""
+    made = [make_run(tmp_path / "a", 0, [0.9], learning_rate=1), make_run(tmp_path / "b", 0, [0.1], learning_rate=2)]
+    assert made[0].name == made[1].name
+    assert len(write_archive(read_runs(made), tmp_path / "results")) == 2
+    assert [line.mean.value for line in compare(read_runs(find_runs([tmp_path / "results"]))).lines] == [0.9, 0.1]
+    folder = tmp_path / "pair" / "cube-v0" / "deflow"
+    pair = [make_run(tmp_path / "pair", seed, [0.5]).rename(folder / f"seed{seed}-now") for seed in (0, 1)]
+    environment = (pair[0] / "environment.json").read_text()
+    (pair[1] / "environment.json").write_text(environment)  # the same commit
+    (file,) = write_archive(read_runs(pair), tmp_path / "kept")
+    before = file.read_text()
+    with pytest.raises(ReportError, match=r"has the seeds \[1\], too, whose runs were not given"):
+        write_archive(read_runs(pair[:1]), tmp_path / "kept")
+    assert file.read_text() == before

@@ -1,6 +1,7 @@
 """Results that outlive their runs: evaluations and settings in small CSV files, which reports read like runs."""
 
 import csv
+import hashlib
 import io
 import json
 import shlex
@@ -37,8 +38,14 @@ def write_archive(runs: Sequence[RunFiles], folder: Path) -> list[Path]:
     groups: dict[Path, list[RunFiles]] = {}
     for run in (run for run in runs if run.path.is_dir() and len(run.evaluation["step"])):
         time = run.path.name.partition("-")[2]
-        name = f"{run.environment}-{run.algorithm}-{time or run.path.stem}.csv".replace("/", "_")
+        settings = json.dumps([_portable(run.config), run.online_from, run.commit], sort_keys=True)
+        digest = hashlib.sha256(f"{settings}{run.path.resolve().parent}".encode()).hexdigest()[:8]
+        name = f"{run.environment}-{run.algorithm}-{time or run.path.stem}-{digest}.csv".replace("/", "_")
         groups.setdefault(folder / name, []).append(run)
+    for path, group in groups.items():
+        kept = {run.seed for run in read_archive(path)} if path.exists() else set()
+        if lost := sorted(kept - {run.seed for run in group}):
+            raise ReportError(f"{path} has the seeds {lost}, too, whose runs were not given: choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, group in groups.items():
@@ -51,8 +58,10 @@ def write_archive(runs: Sequence[RunFiles], folder: Path) -> list[Path]:
 def is_archive(path: Path) -> bool:
     """Whether a file was written by `write_archive`."""
     try:
+        if path.suffix != ".csv" or not path.is_file():
+            return False
         with path.open(encoding="utf-8") as file:
-            return path.suffix == ".csv" and file.readline().startswith(FIRST[: FIRST.index("version")])
+            return file.readline().startswith(FIRST[: FIRST.index("version")])
     except (OSError, UnicodeDecodeError):
         return False
 

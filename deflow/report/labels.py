@@ -9,7 +9,7 @@ from .reading import RunFiles
 
 TRAINED_WITH = (
     *("batch_size", "precision", "environments", "updates_per_step", "warmup", "update_after"),
-    *("sampling", "capacity", "freeze", "schedule"),
+    *("sampling", "capacity", "freeze", "schedule", "refresh_every", "refresh_updates"),
 )
 """Options of a recipe that change the training. (Its length is shown as steps.)"""
 
