@@ -143,6 +143,8 @@ def asked(options: Bounds, facts: Mapping[str, Any]) -> list[float]:
         raise ValueError("--bounds auto: this data gives no bound (recipes/action_variance.py says why); give numbers.")
     if options.bounds:
         return list(dict.fromkeys(automatic if bound == "auto" else float(bound) for bound in options.bounds))
+    if facts["published"] is None:
+        raise ValueError("Nothing is published in the unit of this trust region: give numbers to --bounds.")
     around = {float(f"{factor * facts['published']:.4g}") for factor in FACTORS}
     return sorted(around | ({automatic} if automatic is not None else set()))
 
@@ -266,7 +268,9 @@ def screen(grid: runs.Grid, options: Bounds, facts: Mapping[str, str], bounds: l
     family, automatic = task_settings(options.env).borrowed_from, grid.facts["automatic"]
     borrowed = f" (for {family}: none for this task)" if family else ""
     own = "the data gives none of its own" if automatic is None else f"the data's own {automatic:g}"
-    marks = f"published {grid.facts['published']:g}{borrowed}, {own}"
+    published = grid.facts["published"]
+    known = "none published in this unit" if published is None else f"published {published:g}{borrowed}"
+    marks = f"{known}, {own}"
     return {
         **{name: fact for name, fact in facts.items() if name != "files"},
         "parts": "\n".join(line for line in facts["parts"].splitlines() if not line.startswith("trust region")),

@@ -144,7 +144,8 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     with cli.early_evaluator(options) as evaluator:
         task = offline.load(options, config)
         config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
-        replay.check_capacity(len(task.train), options.capacity, options.sampling)
+        chunks = replay.Chunks(config.chunk, config.discount, options.environments)
+        replay.check_capacity(len(task.train), options.capacity, options.sampling, chunks)
         behaviours = cli.open_behaviours(options, config, task)
         start, step = TrainingState(*offline.fresh_learner(options, config, task)), 0
         taken = cli.learned(options, config, task, start) if options.from_ and options.resume is None else None
@@ -232,11 +233,11 @@ def online_facts(
 ) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
     seeds, slots, rows = len(options.seeds), min(options.online_steps, options.capacity), len(task.train)
-    further = 0
+    further = replay.chunk_bytes(rows, task.spec, config.chunk)
     if options.proposals and behaviours is not None:
         states = len(behaviours.runs) * len(deflow.behaviour.States.of(task.train))
         size = config.chunk * task.spec.action_size
-        further = proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
+        further += proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
     size = f"{(replay.replay_bytes(task.spec, rows + seeds * slots) + further) / 1e9:.2f} GB"
     placement = f"on the {options.placement}"
     if options.placement == "auto":

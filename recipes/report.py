@@ -59,8 +59,8 @@ def main(options: Report) -> None:
     report.comparison_figure(comparison, picture)
     cli.show(comparison.table())
     cli.say(*comparison.notes, f"Table: {page}", f"Picture: {picture}")
-    if archived:
-        cli.say(f"Archive: {len(archived)} file(s) in {options.archive}")
+    if options.archive:
+        cli.say(f"Archive: {cli.counted(len(archived), 'file')} in {options.archive}")
 
 
 if __name__ == "__main__":

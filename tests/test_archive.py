@@ -1,6 +1,7 @@
 """Archives of results: reports from them are those of the runs, and they name no place of the machine."""
 
 import json
+import os
 
 import pytest
 from test_comparison import agent, make_run
@@ -64,8 +65,11 @@ def test_an_archive_names_no_place_of_the_machine(runs, tmp_path):
 
 def test_the_command_is_what_somebody_else_would_type():
     flags = "--data-dir /data --seeds 1 2 --behaviour /r/env/flow-bc/seed1"
+    flags += " --data_dir /home/me --output-dir=/home/me --data /home/me/own.npz --env=Pendulum-v1"
     command = f"/usr/bin/python3.11 /home/me/deflow/recipes/offline.py fql {flags}"
-    assert portable_command(command) == "python recipes/offline.py fql --seeds 1 2 --behaviour env/flow-bc/seed1"
+    assert portable_command(command) == (
+        "python recipes/offline.py fql --seeds 1 2 --behaviour env/flow-bc/seed1 --data own.npz --env=Pendulum-v1"
+    )
 
 
 def test_what_is_damaged_or_too_new_is_refused(runs, tmp_path):
@@ -77,7 +81,17 @@ def test_what_is_damaged_or_too_new_is_refused(runs, tmp_path):
     file.write_text(text[: len(text) // 2])
     with pytest.raises(ReportError, match="is damaged"):
         read_runs([file])
+    for damaged in (text.replace('"config": {', '"config": null, "x": {'), text.replace("\n1,", "\n1,,", 1), ""):
+        file.write_text(damaged)
+        with pytest.raises(ReportError, match="is damaged"):
+            read_runs([file])
+    file.write_bytes(text.encode() + b"\xff")
+    with pytest.raises(ReportError, match="is damaged"):
+        read_runs([file])
+    with pytest.raises(ReportError, match="neither a run's folder nor an archive"):
+        find_runs([__file__])
     (tmp_path / "other").mkdir()
+    os.mkfifo(tmp_path / "other" / "y.csv")
     (tmp_path / "other" / "x.csv").write_text("step\n1\n")
     with pytest.raises(ReportError, match="There is no run in it"):
         find_runs([tmp_path / "other"])
@@ -98,3 +112,6 @@ def test_runs_with_other_settings_and_seeds_that_are_gone_are_not_lost(tmp_path)
     with pytest.raises(ReportError, match=r"has the seeds \[1\], too, whose runs were not given"):
         write_archive(read_runs(pair[:1]), tmp_path / "kept")
     assert file.read_text() == before
+    twins = [make_run(tmp_path / "twins", 0, [0.5]).rename(tmp_path / "twins" / name) for name in ("a-now", "b-now")]
+    with pytest.raises(ReportError, match="the same settings and time, and a seed in common"):
+        write_archive(read_runs(twins), tmp_path / "kept")

@@ -226,6 +226,9 @@ def test_the_default_bounds_surround_the_published_one():
     assert asked(options(bounds=(0.1, "auto", 0.003)), {"published": 0.001, "automatic": 0.003}) == [0.1, 0.003]
     with pytest.raises(ValueError, match="--bounds auto: this data gives no bound"):
         asked(options(bounds=("auto",)), {"published": 0.001, "automatic": None})
+    with pytest.raises(ValueError, match="Nothing is published in the unit of this trust region: give numbers"):
+        asked(options(), {"published": None, "automatic": None})
+    assert asked(options(bounds=(0.1,)), {"published": None, "automatic": None}) == [0.1]
 
 
 # --- refusals
@@ -320,6 +323,7 @@ def test_published_bounds_are_in_the_regions_unit(data_dir):
     for region, expected in (("mean-square", 0.001), ("ball", math.sqrt(5 * 0.001)), ("box", math.sqrt(0.001))):
         config = agent_config("deflow", trust_region=region)
         assert published_bound(config, task) == pytest.approx(expected, rel=1e-3)
+    assert published_bound(agent_config("deflow", trust_region="anchored"), task) is None
 
 
 # --- the table, by hand

@@ -3,11 +3,11 @@
 import dataclasses
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drifting import Drifting
 
 import deflow
 from deflow import (
@@ -213,41 +213,17 @@ DATA = dataclasses.replace(example_data(SPEC, 40), extras={"trajectory_end": (np
 LENGTH = 3
 
 
-class Drift(gymnasium.Env):
-    """A point that goes where the action points, and starts anew after seven steps, or when it has gone far."""
-
-    def __init__(self):
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.at, self.steps = self.np_random.normal(size=2).astype(np.float32), 0
-        return self.at.copy(), {}
-
-    def step(self, action):
-        self.at, self.steps = self.at + np.asarray(action, np.float32), self.steps + 1
-        return self.at.copy(), -1.0, bool(np.abs(self.at).max() > 3), self.steps == 7, {}
-
-
-class Drifting:
-    name = "drift"
-
-    def make(self):
-        return Drift()
-
-
 @pytest.fixture(scope="module")
 def alone():
     """One seed with two environments, and its beginning."""
-    with deflow.Actors(Drifting(), seeds=[3], environments=2) as actors:
+    with deflow.Actors(Drifting(7), seeds=[3], environments=2) as actors:
         yield actors, actors.state()
 
 
 @pytest.fixture(scope="module")
 def together():
     """Two seeds with one environment each, and their beginning."""
-    with deflow.Actors(Drifting(), seeds=[3, 4]) as actors:
+    with deflow.Actors(Drifting(7), seeds=[3, 4]) as actors:
         yield actors, actors.state()
 
 
@@ -341,12 +317,35 @@ def test_what_changes_nothing(together, proposed):
     assert not np.array_equal(ends[0][1].action, ends[0][2].action)
 
 
-def test_balanced_sampling_waits_for_a_whole_window(alone):
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_as_long_as_no_window_is_whole_the_dataset_is_drawn(sampling, placement):
+    """Episodes of two steps hold no window of three, even where they have overwritten the whole dataset in the ring."""
+    made = make_replay(
+        numbered(DATASET, 3), NUMBERED, steps=40, capacity=10, sampling=sampling, placement=placement,
+        chunks=Chunks(3, 0.9),
+    )  # fmt: skip
+    history = History(1, 1)
+    for number in range(30):
+        one = history.step()
+        one.extras["trajectory_end"][...] = number % 2
+        made.insert(one)
+        if number in (0, 5, 29):
+            (batch,) = sampled(made, 500)
+            assert set(np.asarray(batch.observation[:, 0])) == set(-1.0 - np.arange(DATASET))
+            np.testing.assert_array_equal(batch.reward, batch.observation[:, 0])
+
+
+def test_balanced_sampling_learns_from_the_first_round_on(alone):
+    """Also where no window is whole yet; afterwards half of a batch is online."""
     begun = learner()
-    rounds = train(*alone, replay(begun, sampling="balanced"), begun, steps=20)
-    learned = [bool(metrics.get("critic_loss") is not None) for _, _, metrics in rounds]
-    assert learned[: LENGTH + 1] == [False] * LENGTH + [True]
-    assert all(np.isfinite(metrics["critic_loss"]) for _, _, metrics in rounds[LENGTH:])
+    made = replay(begun, sampling="balanced")
+    rounds = train(*alone, made, begun, steps=20)
+    assert all(np.isfinite(metrics["critic_loss"]) for _, _, metrics in rounds)
+    assert int(rounds[-1][1].step) == 20
+    (batch,) = sampled(made, 400)
+    ours = {row.tobytes() for row in np.asarray(DATA.observation)}
+    assert sum(row.tobytes() not in ours for row in np.asarray(batch.observation)) == 200
 
 
 def test_a_replay_of_other_chunks_is_refused(alone):

@@ -3,12 +3,12 @@
 import dataclasses
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from drifting import Drifting
 
 import deflow
 from deflow import Learner, ProposedReplay, agent_config, draw_proposals, solvers, train_online
@@ -26,41 +26,17 @@ SEEDS = [3, 4]
 KEYS = jnp.stack([jax.random.key(seed) for seed in SEEDS])
 
 
-class Drift(gymnasium.Env):
-    """A point that goes where the action points, and starts anew after four steps, or when it has gone far."""
-
-    def __init__(self):
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.at, self.steps = self.np_random.normal(size=2).astype(np.float32), 0
-        return self.at.copy(), {}
-
-    def step(self, action):
-        self.at, self.steps = self.at + np.asarray(action, np.float32), self.steps + 1
-        return self.at.copy(), -1.0, bool(np.abs(self.at).max() > 3), self.steps == 4, {}
-
-
-class Drifting:
-    name = "drift"
-
-    def make(self):
-        return Drift()
-
-
 @pytest.fixture(scope="module")
 def alone():
     """One seed with two environments, and its beginning."""
-    with deflow.Actors(Drifting(), seeds=[3], environments=2) as actors:
+    with deflow.Actors(Drifting(4), seeds=[3], environments=2) as actors:
         yield actors, actors.state()
 
 
 @pytest.fixture(scope="module")
 def together():
     """Two seeds with one environment each, and their beginning."""
-    with deflow.Actors(Drifting(), seeds=SEEDS) as actors:
+    with deflow.Actors(Drifting(4), seeds=SEEDS) as actors:
         yield actors, actors.state()
 
 

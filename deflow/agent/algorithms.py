@@ -215,18 +215,22 @@ def with_settings(part: Any, settings: TaskSettings, *, fresh: bool) -> Any:
 
 
 def row_of(config: AgentConfig) -> str:
-    """The algorithm's name: of the row with the same refiner, trust region, constraint and critic, the same numbers of
-    candidates and steps and the same choice for or against mean-std, whatever else differs; `custom` if there is
-    none."""
+    """The algorithm's name: of the row with the same refiner, trust region, constraint and critic and the same numbers
+    of candidates and steps, whatever else differs; `custom` if there is none. Of two such rows, it is the one with the
+    same choice for or against mean-std."""
 
     def signature(config: AgentConfig) -> tuple[Any, ...]:
         parts = (config.refiner, config.trust_region, config.constraint, config.critic)
         numbers = (config.n_step, config.chunk, config.candidates, config.target_candidates, config.normalize_value)
-        pessimistic = getattr(config.critic, "aggregation", None) == "mean-std"
-        return (*(type(part) for part in parts), *numbers, pessimistic)
+        return (*(type(part) for part in parts), *numbers)
 
-    settings = task_settings("")
-    return next((name for name, row in ALGORITHMS.items() if signature(row(settings)) == signature(config)), "custom")
+    def pessimistic(config: AgentConfig) -> bool:
+        return getattr(config.critic, "aggregation", None) == "mean-std"
+
+    rows = {name: row(task_settings("")) for name, row in ALGORITHMS.items()}
+    found = [name for name, row in rows.items() if signature(row) == signature(config)]
+    chosen = [name for name in found if pessimistic(rows[name]) == pessimistic(config)]
+    return (chosen or found or ["custom"])[0]
 
 
 def resized(part: Any, sizes: dict[str, int], *, given: bool = False) -> Any:

@@ -50,13 +50,17 @@ def check_varied_bound(config: AgentConfig, algorithm: str) -> None:
         )
 
 
-def published_bound(config: AgentConfig, task: Task) -> float:
-    """The bound published for the task or its nearest family, in the unit of the configuration's trust region.
+def published_bound(config: AgentConfig, task: Task) -> float | None:
+    """The bound published for the task or its nearest family, in the unit of the configuration's trust region; None for
+    one that measures no displacements.
 
     The published numbers m are mean squares per dimension. For another shape it is the size of displacements whose
     coordinates are all sqrt(m) or -sqrt(m), as for automatic bounds.
     """
-    return suggested_bound(config, task, task_settings(task.name).bound / variance_factor(task.name))
+    try:
+        return suggested_bound(config, task, task_settings(task.name).bound / variance_factor(task.name))
+    except ValueError:
+        return None
 
 
 def automatic_bound(config: AgentConfig, task: Task, *, workers: int | None = None) -> float | None:

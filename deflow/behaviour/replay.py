@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Agent
 from ..replay import AbstractReplay, AbstractSource, Chunks, HostReplay, Placement, Sampling, make_replay
-from ..replay.placement import choose_placement, extras_bytes
+from ..replay.placement import choose_placement, chunk_bytes, extras_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import AbstractMixture, Drawn
 from ..types import Batch, BatchProposals
@@ -76,6 +76,7 @@ class ProposedReplay(AbstractReplay):
         if placement == "auto":
             online = min(steps, capacity) * (seeds or 1)
             further = proposals_bytes(count, agent.action_size, states=tables * len(self._states), online=online)
+            further += chunk_bytes(len(data), agent.spec, agent.chunk)
             placement = choose_placement(len(data), agent.spec, online, further=further)
         extras = proposed_columns(count, agent.action_size)
         settings = {"steps": steps, "capacity": capacity, "sampling": sampling, "placement": placement}

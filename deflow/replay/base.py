@@ -68,13 +68,6 @@ class AbstractReplay(abc.ABC):
         """Online transitions inserted so far, per seed."""
         return self.ring.inserted
 
-    @property
-    def ready(self) -> bool:
-        """Whether there are transitions to draw: of windows, `balanced` needs one to be complete."""
-        drawable = self.drawable(self.inserted)
-        dataset = 0 if self.sampling == "balanced" else self.rows - drawable.oldest
-        return bool(np.all(dataset + drawable.filled > 0))
-
     def drawable(self, inserted: int) -> Drawable:
         """What can be drawn after this many online transitions were inserted; of windows, those that are complete."""
         filled = np.asarray(min(inserted, self.ring.slots), np.int32)

@@ -46,7 +46,7 @@ def make_replay(
     """
     check_number("make_replay", "sampling", sampling, Sampling)
     check_number("make_replay", "placement", placement, Placement)
-    check_capacity(len(dataset), capacity, sampling)
+    check_capacity(len(dataset), capacity, sampling, chunks)
     if capacity < 1 or steps < 1:
         raise ValueError(f"capacity and steps must be at least 1, got {capacity} and {steps}.")
     if dataset.action.shape[-1] != chunks.length * spec.action_size:
@@ -55,26 +55,26 @@ def make_replay(
             f"have {dataset.action.shape[-1]}: give agent.with_returns(task.train), and "
             "chunks=deflow.replay.Chunks(agent.chunk, agent.discount)."
         )
-    if capacity < chunks.length * chunks.environments:
-        raise ValueError(
-            f"A ring of {capacity} transitions has no room for a chunk of {chunks.length} in each of "
-            f"{chunks.environments} environment(s): raise the capacity."
-        )
     slots = min(steps, capacity)
     if placement == "auto":
-        further = slots * (seeds or 1) * extras_bytes(extras)
+        further = slots * (seeds or 1) * extras_bytes(extras) + chunk_bytes(len(dataset), spec, chunks.length)
         placement = choose_placement(len(dataset), spec, slots * (seeds or 1), further=further)
     more = {"chunks": chunks, "extras": extras}
     kind = DeviceReplay if placement == "device" else HostReplay
     return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, **more)
 
 
-def check_capacity(rows: int, capacity: int, sampling: Sampling) -> None:
+def check_capacity(rows: int, capacity: int, sampling: Sampling, chunks: Chunks = Chunks()) -> None:
     """Check the capacity of a ring that starts with a dataset of this many rows.
 
     Raises:
-        ValueError: If it is smaller than the dataset.
+        ValueError: If it is smaller than the dataset, or than a chunk of every environment.
     """
+    if chunks.length > 1 and capacity < chunks.length * chunks.environments:
+        raise ValueError(
+            f"A ring of {capacity} transitions has no room for a chunk of {chunks.length} in each of "
+            f"{chunks.environments} environment(s): raise the capacity."
+        )
     if sampling == "uniform" and capacity < rows:
         raise ValueError(
             f"The replay's capacity of {capacity:,} transitions is smaller than the dataset's {rows:,}: raise it, or "
@@ -91,6 +91,11 @@ def replay_bytes(spec: Spec, transitions: int) -> int:
 def extras_bytes(extras: Extras | None) -> int:
     """Bytes that one transition's further columns take."""
     return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in (extras or {}).values())
+
+
+def chunk_bytes(rows: int, spec: Spec, length: int) -> int:
+    """Bytes that the dataset's actions take more in chunks of this length."""
+    return 4 * rows * (length - 1) * spec.action_size
 
 
 def choose_placement(rows: int, spec: Spec, online: int, *, further: int = 0) -> Literal["device", "host"]:

@@ -56,21 +56,20 @@ class Drawable(eqx.Module):
 def draw(size: int, rows: int, drawable: Drawable, sampling: Sampling, *, key: Key[Array, ""]) -> Int[Array, " size"]:
     """`size` numbers: row k of the dataset's N = `rows` is k, online transition (or window of them) k is N + k.
 
-    `balanced`: the first half is from the dataset, the second from what is online (there must be at least one).
+    `balanced`: the first half is from the dataset, the second from what is online. As long as nothing is, as no window
+    may be complete, all of it is from the dataset, however old.
     """
+    is_online = drawable.filled > 0
     if sampling == "balanced":
         half = size // 2
         old, new = jax.random.split(key)
-        return jnp.concatenate(
-            [
-                jax.random.randint(old, (half,), 0, rows),
-                rows + jax.random.randint(new, (size - half,), 0, drawable.filled),
-            ]
-        )
+        place = jax.random.randint(new, (size - half,), 0, jnp.where(is_online, drawable.filled, rows))
+        return jnp.concatenate([jax.random.randint(old, (half,), 0, rows), jnp.where(is_online, rows + place, place)])
     # The ring's slots in order of age: what is left of the dataset, then the online ones.
-    left = rows - drawable.oldest
+    oldest = jnp.where(is_online, drawable.oldest, 0)
+    left = rows - oldest
     place = jax.random.randint(key, (size,), 0, left + drawable.filled)
-    return jnp.where(place < left, drawable.oldest + place, rows + place - left)
+    return jnp.where(place < left, oldest + place, rows + place - left)
 
 
 class Places(NamedTuple):

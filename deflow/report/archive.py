@@ -4,8 +4,9 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from .reading import RunFiles
 
 FIRST = "# deflow results, version 1: "
 """How such a file begins; what the runs have in common follows as JSON."""
+
+_NAME = FIRST[: FIRST.index("version")].encode()
 
 OPTIONS = (
     *("seeds", "budget", "steps", "online_steps", "eval_every", "episodes", "proposals"),
@@ -33,23 +36,26 @@ def write_archive(runs: Sequence[RunFiles], folder: Path) -> list[Path]:
     same, as long as the runs are. Runs without an evaluation, and what is archived already, are left out.
 
     Raises:
-        ReportError: If a file cannot be written.
+        ReportError: If a file cannot be written, or has seeds that would be lost; if two runs would be one.
     """
     groups: dict[Path, list[RunFiles]] = {}
     for run in (run for run in runs if run.path.is_dir() and len(run.evaluation["step"])):
-        time = run.path.name.partition("-")[2]
-        settings = json.dumps([_portable(run.config), run.online_from, run.commit], sort_keys=True)
-        digest = hashlib.sha256(f"{settings}{run.path.resolve().parent}".encode()).hexdigest()[:8]
-        name = f"{run.environment}-{run.algorithm}-{time or run.path.stem}-{digest}.csv".replace("/", "_")
-        groups.setdefault(folder / name, []).append(run)
+        groups.setdefault(folder / _file_name(run), []).append(run)
     for path, group in groups.items():
-        kept = {run.seed for run in read_archive(path)} if path.exists() else set()
-        if lost := sorted(kept - {run.seed for run in group}):
+        seeds = [run.seed for run in group]
+        if len(set(seeds)) < len(seeds):
+            raise ReportError(
+                f"{' and '.join(str(run.path) for run in group)} have the same settings and time, and a seed in "
+                "common: archive them one by one, into folders of their own."
+            )
+        if lost := sorted({run.seed for run in read_archive(path)} - set(seeds)) if path.exists() else []:
             raise ReportError(f"{path} has the seeds {lost}, too, whose runs were not given: choose another folder.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for path, group in groups.items():
-            path.write_text(_text(sorted(group, key=lambda run: run.seed)), encoding="utf-8")
+            folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(_text(sorted(group, key=lambda run: run.seed)), encoding="utf-8")
+            part.replace(path)
     except OSError as error:
         raise ReportError(f"Cannot write to {folder}: {error.strerror or error}; choose another folder.") from error
     return list(groups)
@@ -60,9 +66,9 @@ def is_archive(path: Path) -> bool:
     try:
         if path.suffix != ".csv" or not path.is_file():
             return False
-        with path.open(encoding="utf-8") as file:
-            return file.readline().startswith(FIRST[: FIRST.index("version")])
-    except (OSError, UnicodeDecodeError):
+        with path.open("rb") as file:
+            return file.read(len(_NAME)) == _NAME
+    except OSError:
         return False
 
 
@@ -72,14 +78,16 @@ def read_archive(path: Path) -> list[RunFiles]:
     Raises:
         ReportError: If it is damaged, or of a later version of deflow.
     """
-    first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-    if not first.startswith(FIRST):  # is_archive knows the name alone
-        raise ReportError(f"{path} was written by a later version of deflow ({first[:40]}...): upgrade deflow.")
     try:
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        if first.encode().startswith(_NAME) and not first.startswith(FIRST):
+            raise ReportError(f"{path} was written by a later version of deflow ({first[:40]}...): upgrade deflow.")
         known = json.loads(first.removeprefix(FIRST))
         names, *lines = list(csv.reader(io.StringIO(rest)))
         rows = np.array([[float(cell or "nan") for cell in line] for line in lines]).reshape(len(lines), len(names))
         columns = dict(zip(names, rows.T, strict=True))
+        if np.isnan(columns["seed"]).any() or np.isnan(columns["step"]).any():
+            raise ValueError("a row has no seed or no step")
         found = []
         for seed in known["seeds"]:
             own = columns["seed"] == seed
@@ -87,10 +95,20 @@ def read_archive(path: Path) -> list[RunFiles]:
             table["step"] = table["step"].astype(int)
             about = known["environment"], known["algorithm"], int(seed), known["online_from"]
             empty = {"step": np.zeros(0, int)}
-            found.append(RunFiles(path, *about, empty, table, known["config"], known["commit"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{path} is damaged ({error}): take it from the repository again.") from error
+            found.append(RunFiles(path, *about, empty, table, dict(known["config"]), known["commit"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(
+            f"{path} is damaged or cannot be read ({error}): take it from the repository again."
+        ) from error
     return found
+
+
+def _file_name(run: RunFiles) -> str:
+    """The same for seeds that were trained together, and another one for other settings or another folder."""
+    time = run.path.name.partition("-")[2] or run.path.name
+    facts = json.dumps([_portable(run.config), run.online_from, run.commit, str(run.path.resolve().parent)])
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
+    return f"{run.environment}-{run.algorithm}-{time}-{digest}.csv".replace("/", "_")
 
 
 def _text(runs: list[RunFiles]) -> str:
@@ -120,15 +138,18 @@ def _text(runs: list[RunFiles]) -> str:
 
 def portable_command(command: str) -> str:
     """The command as somebody else would type it in a checkout: without places of this machine."""
-    words, kept = shlex.split(command), []
-    skips = False
-    for word in words:
-        if skips or (word.startswith("--") and word.removeprefix("--") in PLACES):
-            skips = not skips
+    kept, skips = [], False
+    for word in shlex.split(command):
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        place = flag.removeprefix("--").replace("_", "-") in PLACES
+        if skips or place:
+            skips = place and not equals
         elif "recipes/" in word and word.endswith(".py"):
             kept.append(word[word.rindex("recipes/") :])
+        elif not kept and Path(word).name.startswith("python"):
+            kept.append("python")
         else:
-            kept.append("python" if Path(word).name.startswith("python") else _short(word))
+            kept.append(f"{flag}{equals}{_short(value)}")
     return shlex.join(kept)
 
 
@@ -138,18 +159,17 @@ def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
     if data := config.get("data"):
         kept["data"] = {name: value for name, value in data.items() if not name.endswith("path")}
     if (behaviour := config.get("behaviour")) is not None:
-        kept["behaviour"] = {"own": behaviour.get("own"), "runs": _shortened(behaviour.get("runs", ()))}
+        kept["behaviour"] = {"own": behaviour.get("own"), "runs": [_short(path) for path in behaviour.get("runs", ())]}
     options = config.get("options") or {}
     return {**kept, "options": {name: options[name] for name in OPTIONS if name in options}}
 
 
-def _shortened(paths: Iterable[str]) -> list[str]:
-    return [_short(path) for path in paths]
-
-
 def _short(word: str) -> str:
-    """The last three folders of an absolute path: those of a run are its task, its algorithm and its name."""
-    return "/".join(Path(word).parts[-3:]).lstrip("/") if Path(word).is_absolute() else word
+    """Of an absolute path, a run's task, algorithm and name, or another file's name."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    return "/".join(path.parts[-3:]) if re.match(r"seed\d+", path.name) else path.name
 
 
 def _machine(run: Path) -> dict[str, Any]:

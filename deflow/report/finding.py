@@ -40,7 +40,10 @@ def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             below += [file for name in sorted(files) if is_archive(file := Path(folder, name))]
             names.sort()
         if not below:
-            what = "There is no run in it or below it" if path.is_dir() else "There is no such folder"
+            what = (
+                "There is no run in it or below it" if path.is_dir() else "It is neither a run's folder nor an archive"
+            )
+            what = what if path.exists() else "There is no such folder"
             raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
         for run in below:
             found.setdefault(run.resolve(), run)

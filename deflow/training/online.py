@@ -81,7 +81,7 @@ def train_online(
         if actors.queue.empty.any():
             actors.queue.fill(_actions(learner, actors.observation, key, made, warmup))
         actors.send(actors.queue.take())
-        learns = made + environments > update_after and (replay.windows is None or replay.ready)
+        learns = made + environments > update_after
         metrics = {}
         at_once = learns and (replay.windows is not None or (overlap and not plan.waits(done)))
         if at_once:
