@@ -7,7 +7,7 @@
         ...
     print(deflow.evaluate(learner.agent, task, episodes=50, seed=0))
 
-Data: `load_task` with `Official`, `Collected` or `UserFile`; `Task`, `Batch`.
+Data: `load_task` with `Official`, `Collected` or `UserData`; `Task`, `Batch`.
 Agents: `agent_config`, `task_settings`, `ALGORITHMS`; `Agent`, `AgentConfig`.
 Training: `Learner`, `train_offline`, `train_online` with `Actors` and `make_replay`.
 Results: `evaluate`, `Evaluator`, `Evaluation`; `create_run`, `load`, `load_learner`, `Run`.

@@ -36,7 +36,7 @@ from .behaviour import draw_proposals as draw_proposals
 from .data import Collected as Collected
 from .data import Official as Official
 from .data import Task as Task
-from .data import UserFile as UserFile
+from .data import UserData as UserData
 from .data import collect as collect
 from .data import load_task as load_task
 from .environments import Environment as Environment

@@ -47,7 +47,7 @@ class ActionVariance:
     """Processes (default: one per core)."""
 
     @property
-    def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
+    def source(self) -> deflow.Official | deflow.Collected | deflow.UserData:
         """The data's source."""
         return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
 

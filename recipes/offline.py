@@ -140,7 +140,7 @@ class Offline:
             raise ValueError(f"--seeds must be different numbers from 0 up, got {' '.join(map(str, self.seeds))}.")
 
     @property
-    def source(self) -> deflow.Official | deflow.Collected | deflow.UserFile:
+    def source(self) -> deflow.Official | deflow.Collected | deflow.UserData:
         """The data's source."""
         return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed, terminals=self.terminals)
 

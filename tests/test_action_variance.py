@@ -17,7 +17,7 @@ import deflow
 from deflow.agent import KINDS, resolve_bound_with_reason, variance_factor, with_placeholder_bound
 from deflow.data import Provenance, Task, neighbours
 from deflow.data.action_variance import EDGES, action_variance, sidecar, task_action_variance
-from deflow.environments import Environment
+from deflow.environments import ActionBounds, Environment
 from deflow.errors import DataError, DataWarning
 from deflow.types import Spec
 
@@ -104,7 +104,7 @@ def task(tmp_path):
     row = np.ones(60, np.float32)
     batch = deflow.Batch(STATES, ACTIONS, row, row, STATES)
     provenance = Provenance("user", "mine", str(tmp_path / "mine.npz"), 60, "0" * 64)
-    return Task(Environment(ENV), Spec((3,), 2), batch, None, provenance)
+    return Task(Environment(ENV), Spec((3,), 2), batch, None, provenance, ActionBounds((-1, -1), (1, 1)))
 
 
 def test_is_kept_beside_the_data_and_a_stale_one_is_made_anew(task):

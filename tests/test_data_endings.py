@@ -4,8 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.data import UserFile, load_task
-from deflow.environments.environment import Adapter, from_unit, to_unit
+from deflow.data import UserData, load_task
+from deflow.environments import Adapter, from_unit, to_unit
 from deflow.errors import DatasetFileError, DataWarning, SpaceError
 
 PENDULUM = "InvertedPendulum-v5"  # falls: terminations; observations of 4 numbers, actions of 1 in [-3, 3]
@@ -32,7 +32,7 @@ def following():
 
 def load(tmp_path, table, **options):
     np.savez(tmp_path / "mine.npz", **table)
-    return load_task(PENDULUM, UserFile(tmp_path / "mine.npz", **options))
+    return load_task(PENDULUM, UserData(tmp_path / "mine.npz", **options))
 
 
 def numbers(column):

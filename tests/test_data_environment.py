@@ -84,7 +84,7 @@ def test_actions_are_rescaled_to_the_environments_bounds():
     for action, torque in [(1.0, 2.0), (-0.5, -1.0), (7.0, 2.0)]:
         made.step(np.asarray([action], np.float32))
         assert made.unwrapped.last_u == pytest.approx(torque)
-    np.testing.assert_allclose(made.to_unit(np.asarray([[-2.0], [1.0]])), [[-1.0], [0.5]])
+    np.testing.assert_allclose(made.bounds.to_unit(np.asarray([[-2.0], [1.0]])), [[-1.0], [0.5]])
     assert Environment("Pendulum-v1").spec() == Spec(observation_shape=(3,), action_size=1, horizon=200)
 
 

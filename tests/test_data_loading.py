@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deflow.data import Collected, Official, UserFile, is_at_hand, load_task
+from deflow.data import Collected, Official, UserData, is_at_hand, load_task
 from deflow.data.relabelling import relabel
 from deflow.environments import Environment, parse_task_name
 from deflow.errors import DataError, DatasetFileError, DataWarning, UnknownTaskError
@@ -27,7 +27,7 @@ def maze_columns(rows=40):
 
 def save(tmp_path, columns, name="mine.npz"):
     np.savez(tmp_path / name, **columns)
-    return UserFile(tmp_path / name)
+    return UserData(tmp_path / name)
 
 
 def test_rows_become_transitions_that_never_cross_a_trajectorys_end(tmp_path):
@@ -76,7 +76,7 @@ def test_any_gymnasium_environment_with_actions_in_its_own_units(tmp_path):
         "terminals": np.asarray([0, 0, 0, 0, 1]),
     }
     validation = save(tmp_path, columns, "more.npz").path
-    task = load_task("Pendulum-v1", UserFile(save(tmp_path, columns).path, validation))
+    task = load_task("Pendulum-v1", UserData(save(tmp_path, columns).path, validation))
     np.testing.assert_allclose(task.train.action[:, 0], [-0.99999, -0.5, 0, 0.5], atol=1e-6)
     assert task.spec.action_size == 1
     assert task.validation is not None
@@ -222,13 +222,13 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
         }
         path.write_bytes(cut[damage])
     with pytest.raises(DatasetFileError, match=r"truncated or damaged|a single array \(npy\)|a text file") as caught:
-        load_task(MAZE, UserFile(path))
+        load_task(MAZE, UserData(path))
     assert "delete" not in str(caught.value)
 
 
 def test_a_path_that_is_not_there_and_a_task_without_files(tmp_path):
-    with pytest.raises(DataError, match=r"The data file .*nothing\.npz does not exist"):
-        UserFile(tmp_path / "nothing.npz")
+    with pytest.raises(DataError, match=r"The data .*nothing\.npz does not exist"):
+        UserData(tmp_path / "nothing.npz")
     with pytest.raises(DataError, match="no dataset to download: use a file of your own"):
         load_task("Pendulum-v1", data_dir=tmp_path)
 

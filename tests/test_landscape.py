@@ -36,7 +36,7 @@ def tasks(tmp_path_factory):
         }
         columns["next_observations"] = columns["observations"] + 0.1
         np.savez(file, **{key: column.astype(np.float32) for key, column in columns.items()})
-        made[name] = deflow.load_task(name, deflow.UserFile(file))
+        made[name] = deflow.load_task(name, deflow.UserData(file))
     return made
 
 

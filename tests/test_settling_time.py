@@ -36,7 +36,7 @@ def run(tmp_path_factory):
         "terminals": np.arange(20) % 10 == 9,
     }
     np.savez(folder / "random.npz", **{key: column.astype(np.float32) for key, column in columns.items()})
-    task = deflow.load_task(TASK, deflow.UserFile(folder / "random.npz"))
+    task = deflow.load_task(TASK, deflow.UserData(folder / "random.npz"))
     config = deflow.agent_config(width=8, depth=1, solver=solvers.Euler(steps=1))
     learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(0))
     run = deflow.create_run(folder, task, config, learner, seed=0)

@@ -26,7 +26,8 @@ def first_screen(
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
     family = task_settings(options.env).borrowed_from
-    limit = "" if task.environment.limited else " (cut off there: the environment has no time limit)"
+    limited = task.environment is None or task.environment.limited
+    limit = "" if limited else " (cut off there: the environment has no time limit)"
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",

@@ -5,9 +5,11 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..errors import DatasetFileError
+from .endings import Terminals
 from .folders import appearing
 
 VERSIONED = ("mujoco", "ogbench", "numpy")
@@ -51,11 +53,20 @@ class Provenance:
     validation_path: str | None = None
     """The validation file it was read from, if there is one."""
 
-    terminals: str | None = None
+    terminals: Terminals | None = None
     """What the user said that a lone column `terminals` means."""
 
     reading: str = ""
     """How the columns that mark the ends of trajectories were read."""
+
+    reader: str = "npz"
+    """The reader's name."""
+
+    columns: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Which of the source's columns the user chose, by field of `deflow.data.readers.Columns`."""
+
+    assumed: Sequence[str] = ()
+    """What the reader decided, one phrase each."""
 
     def to_json(self) -> dict[str, Any]:
         """As a dictionary of strings and numbers."""
@@ -73,7 +84,11 @@ def versions() -> dict[str, Any]:
 
 
 def digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
+    """SHA-256 of a file, as 64 hexadecimal digits; of a folder, that of the names and digests of all its files."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = (f"{file.relative_to(path).as_posix()} {digest(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-import pathlib
 from typing import get_args
 
 from ..errors import DataError
 from .collection import Collected
 from .endings import Terminals
+from .readers import AS_NAMED, Columns, reader_of
 
 OFFICIAL_URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 """OGBench's own address. A mirror: https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main"""
@@ -32,39 +32,42 @@ class Official:
 
 
 @dataclasses.dataclass(frozen=True)
-class UserFile:
-    """Your own npz file, one row per step: observations, actions (in the environment's own units), rewards, optionally
-    next_observations, and columns that say where trajectories end.
+class UserData:
+    """Your own data: a file, a folder or an address that one of the readers knows.
 
-    These are `terminations` and `truncations` (as Gymnasium gives them), `terminals` and `timeouts` (as in D4RL), or
-    `terminals` alone at each trajectory's last row, perhaps with `masks`, 0 at terminations (as in OGBench; then,
-    without next observations, that row only holds the last observation). See `deflow.data.endings`. A file in OGBench's
-    format (with qpos, without rewards) is given the rewards of the task.
+    Its columns and conventions are in `deflow.data.readers` and `deflow.data.endings`. An npz file in OGBench's format
+    (with qpos, without rewards) is given the rewards of the task.
     """
 
     path: str | os.PathLike[str]
-    """The training file."""
+    """The training data: a path, or an address such as `minari:D4RL/pen/human-v2`."""
 
     validation: str | os.PathLike[str] | None = None
-    """The validation file, if there is one."""
+    """The validation data, if there is any."""
 
     terminals: Terminals | None = None
     """What `terminals` (or `dones`) means without a second column: `trajectory-end` or `termination`."""
+
+    reader: str | None = None
+    """The name of the reader; found by the content if not given."""
+
+    columns: Columns = AS_NAMED
+    """Which of its columns are what, where they have other names than the format's own."""
 
     def __post_init__(self) -> None:
         if self.terminals not in (None, *get_args(Terminals)):
             raise DataError(f"terminals must be one of {', '.join(get_args(Terminals))}, got {self.terminals!r}.")
         for path in (self.path, self.validation):
-            if path is not None and not pathlib.Path(path).expanduser().is_file():
-                raise DataError(f"The data file {path} does not exist: check its path.")
+            if path is not None:
+                reader_of(path, self.reader)
 
 
-Source = Official | Collected | UserFile
+Source = Official | Collected | UserData
 """Where a task's data comes from."""
 
 
 def as_source(source: Source | str | os.PathLike[str]) -> Source:
-    """A source unchanged, or a path as the user's own file.
+    """A source unchanged, or a path or an address as the user's own data.
 
     Raises:
         DataError: For anything else, and where there is no such file.
@@ -72,14 +75,24 @@ def as_source(source: Source | str | os.PathLike[str]) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, str | os.PathLike):
-        return UserFile(source)
+        return UserData(source)
     got = f"the class {source.__name__}" if isinstance(source, type) else repr(source)
-    raise DataError(f"The source must be Official(), Collected(...), UserFile(path) or a path, got {got}.")
+    raise DataError(f"The source must be Official(), Collected(...), UserData(path) or a path, got {got}.")
 
 
-def named_source(data: str, *, rows: int, seed: int, terminals: Terminals | None = None) -> Source:
-    """The source for a recipe's `--data`: `official`, `collected` (this many rows, with this seed), or the path of a
-    file, in which a lone column `terminals` has this meaning."""
+def named_source(
+    data: str,
+    *,
+    rows: int,
+    seed: int,
+    terminals: Terminals | None = None,
+    reader: str | None = None,
+    columns: Columns = AS_NAMED,
+) -> Source:
+    """The source for a recipe's `--data`: `official`, `collected` (this many rows, with this seed), or a path or an
+    address, read with the further arguments."""
     if data == "official":
         return Official()
-    return Collected(rows=rows, seed=seed) if data == "collected" else UserFile(data, terminals=terminals)
+    if data == "collected":
+        return Collected(rows=rows, seed=seed)
+    return UserData(data, terminals=terminals, reader=reader, columns=columns)

@@ -3,38 +3,30 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from ..environments import Adapter, Environment, SuccessTiming, spec_of
-from ..errors import DatasetFileError
+from ..environments import ActionBounds, Environment, SuccessTiming, spec_of
+from ..errors import DataError, DatasetFileError
 from ..types import Batch, Spec
 from .collection import Collected, collect, is_collected
-from .endings import FLAGS, Terminals, check_continuity, read_endings
-from .npz import read_columns
 from .official import found_official, official_files
 from .provenance import Provenance, digest, versions
-from .relabelling import STATE_COLUMNS, relabel, state_widths
-from .sources import Official, Source, UserFile, as_source
-from .transitions import kept_rows, make_batch
-from .validation import (
-    check_actions,
-    check_finite,
-    check_flags,
-    check_present,
-    check_shapes,
-    warn_without_success,
-    with_axes,
-)
+from .readers import Columns, Recording, reader_named, reader_of
+from .recorded import Rules, transitions_of
+from .rewards import UNCHANGED, RewardScale
+from .sources import Official, Source, UserData, as_source
+from .validation import recorded_spec, warn_without_success
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """An offline problem. Its arrays are NumPy's, with transitions along the first axis."""
 
-    environment: Environment
-    """How to make the environment."""
+    environment: Environment | None
+    """How to make the environment; None if there is only data."""
 
     spec: Spec
     """Its sizes."""
@@ -48,6 +40,12 @@ class Task:
     provenance: Provenance
     """Where the transitions came from."""
 
+    bounds: ActionBounds
+    """The units of actions outside of deflow."""
+
+    rewards: RewardScale = UNCHANGED
+    """What was done to the recorded rewards, and is done to those of the environment when it is learned from."""
+
     relabelled: bool = False
     """Whether OGBench's rules gave the rewards and masks: then a termination is a solved task."""
 
@@ -60,8 +58,8 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The environment's name."""
-        return self.environment.name
+        """The environment's name, or the data's where there is none."""
+        return self.provenance.dataset if self.environment is None else self.environment.name
 
     @property
     def terminations(self) -> int:
@@ -92,8 +90,8 @@ class Task:
         return f"{self.terminations:,} terminated, {self.truncations:,} truncated (read {self.provenance.reading})"
 
 
-COLUMNS = ("observations", "actions", "rewards", "next_observations", *FLAGS)
-"""The columns that are read, besides the simulator's states."""
+NO_ENVIRONMENT = "none"
+"""The name of a task that consists of data alone."""
 
 
 def load_task(
@@ -105,51 +103,78 @@ def load_task(
     workers: int | None = None,
     progress: bool = True,
     check: Callable[[Spec], None] | None = None,
+    bounds: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
+    rewards: RewardScale = UNCHANGED,
 ) -> Task:
     """Load a task: create its environment, find its data (or download or collect it), and check and label it.
 
     Args:
-        name: An OGBench task name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id.
-        source: `Official()`, `Collected(rows, seed)` (collected now if it is not there), or `UserFile(path)`; a path
-            stands for the latter.
+        name: An OGBench task name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id; `none` where
+            there is data alone.
+        source: `Official()`, `Collected(rows, seed)` (collected now if it is not there), or `UserData(path)`; a path or
+            an address stands for the latter.
         data_dir: The data directory; its layout is in `deflow.data.folders`.
         success_timing: When OGBench judges success while acting; the data's rewards do not depend on it.
         workers: Number of processes of a collection; all cores if not given.
         progress: Whether to show bars.
-        check: Is called with the task's sizes before its data is looked for, to refuse what does not fit them early.
+        check: Is called with the task's sizes, before its data is looked for where an environment has them, to refuse
+            what does not fit them early.
+        bounds: The lowest and the highest action, where there is no environment; otherwise the data's source or its
+            range says.
+        rewards: What to do to the rewards.
 
     Raises:
         DataError: If the task is unknown, its spaces are not supported, a file is damaged or missing, or a folder
             cannot be written.
         CollectionInterrupted: On Ctrl-C during a collection, which the next call continues.
     """
-    environment = Environment(name, success_timing)
     source = as_source(source)
+    if name == NO_ENVIRONMENT:
+        return _data_alone(source, check, bounds, rewards)
+    if bounds is not None:
+        raise DataError(f"{name} has its own action bounds: leave the bounds out.")
+    environment = Environment(name, success_timing)
     made = environment.make()
     try:
+        spec = spec_of(made)
         if check is not None:
-            check(spec_of(made))
+            check(spec)
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
-        meaning = source.terminals if isinstance(source, UserFile) else None
-        batch, reading, relabelled = _read(train, environment, made, meaning)
+        label, meaning = Rules(environment, made), provenance.terminals
+        recordings = _recordings(source, train, validation, provenance)
+        batch, reading, relabelled = transitions_of(train, recordings[0], spec, made.bounds, meaning, rewards, label)
         if relabelled:
             warn_without_success(train, np.asarray(batch.mask), name)
+        held_out = recordings[1] and transitions_of(
+            validation or train, recordings[1], spec, made.bounds, meaning, rewards, label
+        )
+        provenance = dataclasses.replace(provenance, rows=len(batch), reading=reading, assumed=recordings[0].assumed)
         return Task(
-            environment=environment,
-            spec=spec_of(made),
-            train=batch,
-            validation=None if validation is None else _read(validation, environment, made, meaning)[0],
-            provenance=dataclasses.replace(
-                provenance,
-                rows=len(batch),
-                reading=reading,
-                terminals=meaning,
-                validation_path=None if validation is None else str(validation),
-            ),
-            relabelled=relabelled,
+            environment, spec, batch, held_out[0] if held_out else None, provenance, made.bounds, rewards, relabelled
         )
     finally:
         made.close()
+
+
+def _data_alone(
+    source: Source,
+    check: Callable[[Spec], None] | None,
+    bounds: tuple[float | Sequence[float], float | Sequence[float]] | None,
+    rewards: RewardScale,
+) -> Task:
+    """A task without an environment: sizes, bounds and horizon are the data's."""
+    if not isinstance(source, UserData):
+        raise DataError("Without an environment there is no official or collected data: give data of your own.")
+    train, validation, provenance = _user_data(source)
+    recordings, meaning = _recordings(source, train, validation, provenance), provenance.terminals
+    spec = recorded_spec(train, recordings[0].columns, meaning)
+    if check is not None:
+        check(spec)
+    units = _bounds(recordings, spec.action_size, bounds)
+    batch, reading, _ = transitions_of(train, recordings[0], spec, units, meaning, rewards)
+    held_out = recordings[1] and transitions_of(validation or train, recordings[1], spec, units, meaning, rewards)[0]
+    provenance = dataclasses.replace(provenance, rows=len(batch), reading=reading, assumed=recordings[0].assumed)
+    return Task(None, spec, batch, held_out, provenance, units, rewards)
 
 
 def is_at_hand(
@@ -160,9 +185,12 @@ def is_at_hand(
     Raises:
         UnknownTaskError: If nothing has this name.
     """
-    source, task = as_source(source), Environment(name).task
-    if task is None or isinstance(source, UserFile):
-        return isinstance(source, UserFile)
+    source = as_source(source)
+    if name == NO_ENVIRONMENT:
+        return isinstance(source, UserData)
+    task = Environment(name).task
+    if task is None or isinstance(source, UserData):
+        return isinstance(source, UserData)
     try:
         if isinstance(source, Official):
             return found_official(task.dataset, data_dir) is not None
@@ -178,7 +206,7 @@ def _find(
     workers: int | None,
     progress: bool,
 ) -> tuple[pathlib.Path, pathlib.Path | None, Provenance]:
-    """The training file, the validation file, and where they came from."""
+    """The training data, the validation data, and where they came from."""
     task = environment.task
     if isinstance(source, Collected):
         provenance = collect(environment.name, source, data_dir=data_dir, workers=workers, progress=progress)
@@ -190,55 +218,54 @@ def _find(
                     f"{file} is missing or no longer what was collected: delete the folder {file.parent} and "
                     "collect again."
                 )
-        return train, validation, provenance
-    if isinstance(source, UserFile):
-        train = pathlib.Path(source.path).expanduser().absolute()
-        validation = None if source.validation is None else pathlib.Path(source.validation).expanduser().absolute()
-        dataset, kind = train.stem, "user"
-    elif task is not None:
-        train, validation = official_files(environment.name, source, data_dir, progress)
-        dataset, kind = task.dataset, "official"
-    else:
+        return train, validation, dataclasses.replace(provenance, validation_path=str(validation))
+    if isinstance(source, UserData):
+        return _user_data(source)
+    if task is None:
         raise DatasetFileError(
             f"{environment.name} is not an OGBench task, so there is no dataset to download: use a file of your own."
         )
+    train, validation = official_files(environment.name, source, data_dir, progress)
+    return train, validation, _provenance("official", task.dataset, train, validation)
+
+
+def _user_data(source: UserData) -> tuple[pathlib.Path, pathlib.Path | None, Provenance]:
+    """Where the user's data lies, and its provenance."""
+    reader, train = reader_of(source.path, source.reader)
+    validation = None if source.validation is None else reader_of(source.validation, source.reader)[1]
+    provenance = _provenance("user", train.stem, train, validation)
+    columns = {name: getattr(source.columns, name) for name in source.columns.given()}
     return (
         train,
         validation,
-        Provenance(
-            source=kind,
-            dataset=dataset,
-            path=str(train),
-            rows=0,
-            sha256=digest(train),
-            validation_sha256=None if validation is None else digest(validation),
-            **versions(),
-        ),
+        dataclasses.replace(provenance, reader=reader, columns=columns, terminals=source.terminals),
     )
 
 
-def _read(
-    path: pathlib.Path, environment: Environment, made: Adapter, meaning: Terminals | None
-) -> tuple[Batch, str, bool]:
-    """One file's checked transitions, how its ends were read, and whether OGBench's rules labelled it."""
-    columns, spec, task = read_columns(path, COLUMNS), spec_of(made), environment.task
-    relabelled = task is not None and "rewards" not in columns
-    widths = state_widths(made) if relabelled else {}
-    states = read_columns(path, STATE_COLUMNS) if relabelled else {}
-    check_present(path, {**columns, **states}, ("observations", "actions", *(widths or ["rewards"])))
-    columns = with_axes(columns, spec)
-    check_shapes(path, {**columns, **states}, spec, environment.name, widths)
-    check_finite(path, {**columns, **states})
-    check_flags(path, columns)
-    endings = read_endings(path, columns, meaning)
-    check_continuity(path, columns, endings)
-    keep = kept_rows(columns, endings)
-    if not keep.any():
-        raise DatasetFileError(f"{path} has no transitions, since every row ends a trajectory: check where they end.")
-    actions = made.to_unit(columns["actions"])
-    check_actions(path, actions)
-    if task is not None and relabelled:
-        rewards, masks = relabel(task.environment_id, made, {name: states[name][keep] for name in widths})
-        return make_batch(columns, endings, actions, rewards, masks), "OGBench's", True
-    masks = np.ones(len(keep), np.float32) if endings.terminated is None else (~endings.terminated).astype(np.float32)
-    return make_batch(columns, endings, actions, columns["rewards"][keep], masks[keep]), endings.reading, False
+def _provenance(
+    kind: Literal["official", "user"], dataset: str, train: pathlib.Path, validation: pathlib.Path | None
+) -> Provenance:
+    digests = {"sha256": digest(train), "validation_sha256": None if validation is None else digest(validation)}
+    where = {"path": str(train), "validation_path": None if validation is None else str(validation)}
+    return Provenance(source=kind, dataset=dataset, rows=0, **where, **digests, **versions())
+
+
+def _recordings(
+    source: Source, train: pathlib.Path, validation: pathlib.Path | None, provenance: Provenance
+) -> tuple[Recording, Recording | None]:
+    """The rows to train on, and those that are held out: of the validation data, or by the source itself."""
+    reader = reader_named(provenance.reader)
+    columns = source.columns if isinstance(source, UserData) else Columns()
+    first = reader.read(train, columns)
+    return first, first.validation if validation is None else reader.read(validation, columns)
+
+
+def _bounds(recordings: tuple[Recording, Recording | None], size: int, given: tuple[Any, Any] | None) -> ActionBounds:
+    """The action bounds where there is no environment: as given, of the source, or the range of all actions."""
+    if given is not None:
+        return ActionBounds.of(*given, size, "given")
+    if recordings[0].bounds is not None:
+        return ActionBounds.of(*recordings[0].bounds, size, "source")
+    actions = [each.columns["actions"].reshape(-1, size) for each in recordings if each is not None]
+    low = np.min([each.min(0) for each in actions], axis=0)
+    return ActionBounds.of(low, np.max([each.max(0) for each in actions], axis=0), size, "data")

@@ -1,12 +1,13 @@
 """Validation: the checks of a dataset's columns before training."""
 
+import math
 import pathlib
 
 import numpy as np
 
 from ..errors import DatasetFileError, DataWarning, warn
 from ..types import Spec
-from .endings import FLAGS
+from .endings import FLAGS, Terminals, read_endings
 
 LARGEST = 1e9
 """Larger numbers are refused, because their products soon leave float32's range and become NaN."""
@@ -45,10 +46,34 @@ def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarra
     return found
 
 
+def recorded_spec(path: pathlib.Path, columns: dict[str, np.ndarray], terminals: Terminals | None) -> Spec:
+    """The sizes of a problem that is known by its data alone. Its horizon is the longest trajectory.
+
+    Raises:
+        DatasetFileError: If columns are missing, or no trajectory ends.
+    """
+    check_present(path, columns, ("observations", "actions", "rewards"))
+    check_flags(path, columns)
+    ends = np.flatnonzero(read_endings(path, columns, terminals).ends)
+    observations, actions = columns["observations"], columns["actions"]
+    if actions.ndim > 2:
+        raise DatasetFileError(
+            f"{path} has actions of shape {actions.shape[1:]} per row, and an action is a vector: flatten them."
+        )
+    return Spec(
+        observation_shape=observations.shape[1:] or (1,),
+        action_size=math.prod(actions.shape[1:]),
+        observation_dtype="uint8" if observations.dtype == np.uint8 else "float32",
+        horizon=int(np.diff(ends, prepend=-1).max()),
+    )
+
+
 def check_shapes(
-    path: pathlib.Path, columns: dict[str, np.ndarray], spec: Spec, environment: str, widths: dict[str, int]
+    path: pathlib.Path, columns: dict[str, np.ndarray], spec: Spec, environment: str | None, widths: dict[str, int]
 ) -> None:
-    """Check shapes and types against the environment's. `widths` are those of simulator columns such as qpos."""
+    """Check shapes and types against the environment's, or the training data's where there is none. `widths` are those
+    of simulator columns such as qpos."""
+    other = environment or "the training data"
     shapes = {
         "observations": spec.observation_shape,
         "next_observations": spec.observation_shape,
@@ -60,13 +85,13 @@ def check_shapes(
     for name, shape in shapes.items():
         if name in columns and columns[name].shape[1:] != shape:
             raise DatasetFileError(
-                f"{path} has {name} of shape {columns[name].shape[1:]} per row, but {environment} has {shape}: check "
+                f"{path} has {name} of shape {columns[name].shape[1:]} per row, but {other} has {shape}: check "
                 "that the file was recorded in that environment."
             )
     for name in ("observations", "next_observations"):
         if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
             raise DatasetFileError(
-                f"{path} has {name} of type {columns[name].dtype}, but {environment} has {spec.observation_dtype}: "
+                f"{path} has {name} of type {columns[name].dtype}, but {other} has {spec.observation_dtype}: "
                 "check that the file was recorded in that environment."
             )
 
@@ -113,6 +138,25 @@ def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
             f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the actions, or "
             "use the environment they were recorded in."
         )
+
+
+def warn_of_precision(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
+    """Emits a DataWarning if float32 loses what tells rows apart: a coordinate varies little around a large number."""
+    for name in ("observations", "next_observations", "rewards"):
+        column = columns.get(name)
+        if column is None or column.dtype in (np.float32, np.float16, np.uint8, np.int8, np.int16, bool):
+            continue
+        rows = column.reshape(len(column), -1)
+        largest, spread = np.abs(rows).max(0).astype(np.float64), np.ptp(rows, axis=0).astype(np.float64)
+        step = np.spacing(largest.astype(np.float32))  # between neighbouring float32 numbers
+        if (coarse := (spread > 0) & (spread < 1000 * step)).any():
+            which = int(np.argmax(coarse))
+            warn(
+                f"{path} has {name} whose coordinate {which} varies by {spread[which]:.3g} around "
+                f"{largest[which]:.3g}, and float32, in which training computes, has steps of {step[which]:.2g} there: "
+                "subtract an offset before saving.",
+                DataWarning,
+            )
 
 
 def warn_without_success(path: pathlib.Path, mask: np.ndarray, environment: str) -> None:

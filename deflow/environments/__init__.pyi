@@ -1,9 +1,11 @@
+from .bounds import ActionBounds as ActionBounds
+from .bounds import from_unit as from_unit
+from .bounds import to_unit as to_unit
 from .environment import Adapter as Adapter
 from .environment import Environment as Environment
 from .environment import SuccessTiming as SuccessTiming
 from .environment import check_actions as check_actions
 from .environment import check_observations as check_observations
-from .environment import from_unit as from_unit
 from .environment import spec_of as spec_of
 from .makers import EnvironmentLike as EnvironmentLike
 from .makers import EnvironmentMaker as EnvironmentMaker

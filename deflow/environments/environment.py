@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from ..errors import DataError, SpaceError, first_line
+from .bounds import ActionBounds, from_unit
 from .task_names import TaskName, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
@@ -152,11 +153,10 @@ class Adapter(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         return np.asarray(observation, self.observation_space.dtype), reward, terminated, truncated, info
 
-    def to_unit(self, actions: np.ndarray) -> np.ndarray:
-        """Actions (N, A) in the environment's own units -> [-1, 1]."""
-        if not self._rescales:
-            return actions
-        return to_unit(actions, self._low, self._high)
+    @property
+    def bounds(self) -> ActionBounds:
+        """The environment's own action bounds."""
+        return ActionBounds.of(self._low, self._high, len(self._low), "environment")
 
 
 def spec_of(made: Adapter) -> "Spec":
@@ -181,24 +181,6 @@ def spec_of(made: Adapter) -> "Spec":
         observation_dtype=str(made.observation_space.dtype),
         horizon=horizon or DEFAULT_HORIZON,
     )
-
-
-def from_unit(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Actions in [-1, 1] -> [low, high], in the bounds' type: -1 and 1 give the bounds themselves, nothing lies beyond.
-
-    A coordinate with low = high is that number whatever the action is.
-    """
-    wide = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    scaled = wide[0] + (np.asarray(action, np.float64) + 1) / 2 * (wide[1] - wide[0])
-    return np.clip(scaled.astype(low.dtype), low, high)  # the type's rounding may leave the bounds
-
-
-def to_unit(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The inverse, in float32: the bounds give -1 and 1. A coordinate with low = high is 0."""
-    wide = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    width = wide[1] - wide[0]
-    unit = 2 * (np.asarray(actions, np.float64) - wide[0]) / np.where(width > 0, width, 1) - 1
-    return np.where(width > 0, unit, np.asarray(actions, np.float64) - wide[0]).astype(np.float32)
 
 
 def check_observations(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:

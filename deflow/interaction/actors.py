@@ -2,11 +2,12 @@
 
 import functools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ..data.rewards import UNCHANGED
 from ..environments import EnvironmentLike
 from ..errors import InteractionError
 from .player import Outcome, Ready
@@ -24,7 +25,7 @@ class Step(NamedTuple):
     """The actions as they were executed, float32 of shape (S, E, A) in [-1, 1]."""
 
     reward: np.ndarray
-    """Rewards, float32."""
+    """Rewards, float32, after the task's `RewardScale`."""
 
     next_observation: np.ndarray
     """The observations after the step, also at an episode's end: never the next episode's first observation."""
@@ -99,6 +100,7 @@ class Actors:
         self._sent: np.ndarray | None = None
         self.queue = ActionQueue(*self._shape)
         """Actions that were chosen together and are still to be sent, which end with the episode."""
+        self._rewards: Callable[[np.ndarray], np.ndarray] = getattr(environment, "rewards", UNCHANGED)
         self._group = Group(environment, seeds=seeds, environments=environments, interrupt=interrupt, patience=patience)
 
     @property
@@ -140,6 +142,7 @@ class Actors:
             actor.note(one, ended=outcome.terminated or outcome.truncated)
         self._observation, *columns = map(self._grid, zip(*outcomes, strict=True))
         step = Step(before, action, *columns)
+        step = step._replace(reward=self._rewards(step.reward))
         self.queue.clear(step.terminated | step.truncated)
         return step
 

@@ -115,7 +115,9 @@ def _described(task: Task, config: AgentConfig, learner: Learner) -> dict[str, A
         "agent": describe_agent(config),
         "spec": describe_spec(task.spec),
         "learning_rate": learner.learning_rate,
-        "environment": dataclasses.asdict(task.environment),
+        "environment": None if task.environment is None else dataclasses.asdict(task.environment),
+        "action_bounds": dataclasses.asdict(task.bounds),
+        "rewards": dataclasses.asdict(task.rewards),
         "data": task.provenance.to_json(),
     }
 

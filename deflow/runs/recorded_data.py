@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import Task, UserFile, load_task
+from ..data import NO_ENVIRONMENT, Columns, RewardScale, Task, UserData, load_task
 from ..data.provenance import digest
-from ..environments import Environment
+from ..environments import ActionBounds, Environment
 from ..errors import DataError
 from ..types import Spec
 from .run import Run
@@ -24,7 +24,7 @@ def find_data(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir
     wanted, others = run.config["data"]["sha256"], []
     places = [Path(given).expanduser().absolute()] if given is not None else list(_places(run, data_dir))
     for path in dict.fromkeys(places):
-        if path.is_file():
+        if path.exists():
             found = digest(path)
             if found == wanted:
                 return path
@@ -48,11 +48,21 @@ def recorded_task(
     Raises:
         DataError: If its data is not found, or cannot be used.
     """
-    environment = Environment(**run.config["environment"])
-    recorded, path = run.config["data"], find_data(run, given=given, data_dir=data_dir)
-    terminals = recorded.get("terminals") or run.config.get("options", {}).get("terminals")
-    source = UserFile(path, validation=_validation(recorded, path), terminals=terminals)
-    task = load_task(environment.name, source, success_timing=environment.success_timing, check=check)
+    config, recorded = run.config, run.config["data"]
+    path = find_data(run, given=given, data_dir=data_dir)
+    terminals = recorded.get("terminals") or config.get("options", {}).get("terminals")
+    columns = Columns.restore(recorded.get("columns", {}))
+    reader = recorded.get("reader", "npz")
+    source = UserData(path, _validation(recorded, path), terminals=terminals, reader=reader, columns=columns)
+    rewards = RewardScale(**config.get("rewards", {}))
+    if config["environment"] is None:
+        units = ActionBounds(**config["action_bounds"])
+        task = load_task(NO_ENVIRONMENT, source, bounds=(units.low, units.high), rewards=rewards, check=check)
+        task = dataclasses.replace(task, bounds=units)
+    else:
+        environment = Environment(**config["environment"])
+        timing = environment.success_timing
+        task = load_task(environment.name, source, success_timing=timing, rewards=rewards, check=check)
     return dataclasses.replace(task, provenance=dataclasses.replace(task.provenance, source=recorded["source"]))
 
 
@@ -61,7 +71,7 @@ def _validation(recorded: Mapping[str, Any], path: Path) -> Path | None:
     if recorded.get("validation_path") is None:
         return None
     places = [Path(recorded["validation_path"]), path.with_name(Path(recorded["validation_path"]).name)]
-    return next((p for p in places if p.is_file() and digest(p) == recorded["validation_sha256"]), None)
+    return next((p for p in places if p.exists() and digest(p) == recorded["validation_sha256"]), None)
 
 
 def _places(run: Run, data_dir: Path | None) -> Iterator[Path]:

@@ -1,0 +1,18 @@
+"""Readers: your data in whatever form it has, as named columns."""
+
+from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
+from .npz import Npz
+from .reading import package, reader_named, reader_of
+
+__all__ = [
+    "AS_NAMED",
+    "AbstractReader",
+    "Columns",
+    "Npz",
+    "Recording",
+    "package",
+    "reader_named",
+    "reader_of",
+    "register",
+    "registry",
+]
