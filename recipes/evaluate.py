@@ -44,7 +44,10 @@ def main(options: Evaluate) -> None:
     cli.import_files(options.import_)
     run = deflow.Run.open(options.run)
     learner, step = load_learner(run, step=options.step)
-    environment = deflow.Environment(**run.config.get("environment", {"name": run.environment}))
+    made_in = run.config.get("environment", {"name": run.environment})
+    if made_in is None:
+        raise ValueError(f"{run.path} was trained on data alone, so there is no environment to play episodes in.")
+    environment = deflow.Environment(**made_in)
     own = {"episodes": 50, "seed": run.seed, **run.config.get("evaluation", {})}
     episodes = own["episodes"] if options.episodes is None else options.episodes
     seed = own["seed"] if options.seed is None else options.seed

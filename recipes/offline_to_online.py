@@ -138,6 +138,8 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             "--refresh-every draws proposals again, and this training has none: train from --proposals K, without "
             "--freeze none, or leave it out."
         )
+    if options.env == deflow.data.NO_ENVIRONMENT:
+        raise ValueError("--env none leaves nothing to act in: give an environment, or train with recipes/offline.py.")
     cli.check_unchanged(options, config, MAY_CHANGE)
     if options.from_ and options.resume is None:
         cli.check_carried(options)
@@ -159,7 +161,8 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             start, step = taken or cli.learned(options, config, task, start), options.steps
             cli.take_over_logs(options, group)
         with graceful_interrupts() as interrupt:
-            evaluator.check(interrupt)
+            if evaluator is not None:
+                evaluator.check(interrupt)
             if behaviours is not None and not options.from_:
                 start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
             with Session(

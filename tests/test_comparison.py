@@ -310,3 +310,11 @@ def test_a_table_of_seeds_says_that_they_share_a_flow(tmp_path):
     assert "Seeds 0 and 1 of deflow on cube-v0 share the flow of bc" in results_markdown(paths)
     alone = [make_run(tmp_path / "other", seed, [0.5]) for seed in (0, 1)]
     assert "share" not in results_markdown(alone)
+
+
+def test_other_rewards_and_other_columns_are_other_lines(tmp_path):
+    data = {"source": "user", "rows": 9, "sha256": "abc", "columns": {"reward": "paid"}}
+    make_run(tmp_path, 0, [0.5], data=data, rewards={"scale": 1.0, "shift": 0.0})
+    make_run(tmp_path, 1, [0.6], data=data, rewards={"scale": 0.1, "shift": 0.0})
+    make_run(tmp_path, 2, [0.7], data={**data, "columns": {}}, rewards={"scale": 1.0, "shift": 0.0})
+    assert len(lines(tmp_path)) == 3

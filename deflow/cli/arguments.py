@@ -5,11 +5,12 @@ import difflib
 import itertools
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_origin
 
 from ..agent import ALGORITHMS, KINDS
 from ..errors import UsageError
 from ..registry import Registry, suggestion
+from .values import types_of
 
 
 def check_choices(arguments: Sequence[str]) -> None:
@@ -185,15 +186,14 @@ def _flags(place: str, part: Any) -> set[str]:
 
 def flags_of(options: Any) -> set[str]:
     """The flags of a dataclass of options."""
-    fields = {field.name.rstrip("_").replace("_", "-"): field.type for field in dataclasses.fields(options)}
-    negated = {f"no-{name}" for name, annotation in fields.items() if annotation is bool}
-    return {f"--{name}" for name in {*fields, *negated} - {registry.choice for registry in KINDS.values()}}
+    types = types_of(options if isinstance(options, type) else type(options))
+    negated = {f"--no-{flag[2:]}" for flag, hint in types.items() if hint is bool}
+    return {*types, *negated}
 
 
 def adding_flags(options: Any) -> set[str]:
     """The flags of a dataclass of options that take several values: given again, they add to what was given."""
-    hints = get_type_hints(options)
-    return {f"--{name.rstrip('_').replace('_', '-')}" for name, hint in hints.items() if get_origin(hint) is tuple}
+    return {flag for flag, hint in types_of(options).items() if get_origin(hint) is tuple}
 
 
 def _until_flag(arguments: Sequence[str]) -> list[str]:

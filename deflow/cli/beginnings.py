@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import AgentConfig, restore_agent
-from ..data import Task
+from ..data import Columns, Task
 from ..errors import DataError, RunError, UsageError
 from ..runs import Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
@@ -38,8 +38,10 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
     for run in given:
         if not run.checkpoints.steps():
             raise RunError(f"{run.path} has no checkpoint to start from: train it first.")
-        for what in ("agent", "environment", "learning_rate"):
-            if run.config[what] != first.config[what]:
+        if run.config["environment"] is None:
+            raise ValueError(f"{run.path} was trained on data alone, so there is no environment to go on in.")
+        for what in ("agent", "environment", "learning_rate", "rewards"):
+            if run.config.get(what) != first.config.get(what):
                 raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
         if _proposals(run) != _proposals(first):
             raise ValueError(f"{first.path} and {run.path} differ in their proposals: start from runs of one kind.")
@@ -59,6 +61,9 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
         learning_rate=first.config["learning_rate"],
         data=str(path) if data["source"] == "user" else data["source"],
         data_seed=data["seed"] or 0,
+        reader=data.get("reader") if data["source"] == "user" else None,
+        columns=Columns.restore(data.get("columns", {})),
+        **{f"reward_{name}": value for name, value in first.config.get("rewards", {}).items()},
         data_dir=path.parent.parents[1 if data["source"] == "collected" else 0],
         from_=tuple(run.path for run in given),
         seeds=tuple(run.seed for run in given),

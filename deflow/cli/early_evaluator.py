@@ -1,14 +1,15 @@
 """The evaluator of a recipe, started before the task's data is read, because workers take seconds to be ready."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..data import is_at_hand
+from ..data import NO_ENVIRONMENT, is_at_hand
 from ..environments import Environment
 from ..evaluation import Evaluator
 
 
-def early_evaluator(options: Any) -> Evaluator:
-    """The evaluator of the recipe's environment.
+def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
+    """The evaluator of the recipe's environment, within `with`; None if there is no environment.
 
     Its workers start now, while the data is read. If that must be collected or downloaded first, they start when they
     are needed, since they would only take the memory that the collection's processes need.
@@ -16,6 +17,8 @@ def early_evaluator(options: Any) -> Evaluator:
     Raises:
         UnknownTaskError: If nothing has the environment's name.
     """
+    if options.env == NO_ENVIRONMENT:
+        return nullcontext()
     at_once = options.resume is not None or is_at_hand(options.env, options.source, data_dir=options.data_dir)
     environment = Environment(options.env, options.success_timing)
     return Evaluator(environment, workers=options.workers, at_once=at_once)

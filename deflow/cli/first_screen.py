@@ -7,10 +7,14 @@ import jax
 
 from ..agent import Agent, AgentConfig, task_settings
 from ..data import Task
+from ..data.rewards import UNCHANGED
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .screen import counted, parts_in_words
+
+BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
+"""Where action bounds come from, in words."""
 
 
 def first_screen(
@@ -36,6 +40,9 @@ def first_screen(
         "data": f"{len(task.train):,} transitions in {counted(task.trajectories, 'trajectory', 'trajectories')}; "
         f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
+        **({"read as": "\n".join((data.reader, *data.assumed))} if data.assumed else {}),
+        **({"actions": f"in {task.bounds}, {BOUNDS[task.bounds.origin]}"} if task.environment is None else {}),
+        **({"rewards": f"{task.rewards}"} if task.rewards != UNCHANGED else {}),
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         **({"chunks": chunks(learner.agent, task)} if config.chunk > 1 else {}),
         "parts": parts_in_words(config),
@@ -44,8 +51,11 @@ def first_screen(
         **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
+        "evaluation": "none, since there is no environment"
+        if task.environment is None
+        else f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}"
+        + (", the best" if task.environment is not None else ""),
         "files": "\n".join(str(run.path) for run in group.runs),
     }
 

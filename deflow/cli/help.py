@@ -6,7 +6,7 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 from rich.console import Console
 from rich.markup import escape
@@ -52,6 +52,9 @@ def print_options(*options: Any) -> None:
         for field in dataclasses.fields(cls):
             flag = flag_of(field.name)
             if flag not in types:
+                for inner in (one for one in types if one.startswith(f"{flag}.")):
+                    of_inner = field_docstrings(get_type_hints(cls)[field.name])
+                    table.add_row(f"{inner} {metavar(types[inner])}", escape(of_inner[inner.rpartition(".")[2]]))
                 continue
             words = field.name.upper() if is_positional(cls, field.name) else f"{flag} {metavar(types[flag])}"
             if types[flag] is bool:

@@ -157,10 +157,14 @@ def check_same(
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value.expanduser().absolute())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return describe_options(value)
     return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 def _typed(value: Any, hint: Any) -> Any:
+    if isinstance(value, dict):
+        return restore_options(hint, value)
     arguments = get_args(hint)
     if isinstance(value, list):
         return tuple(_typed(entry, arguments[0]) for entry in value)

@@ -24,9 +24,18 @@ def flag_of(name: str) -> str:
 
 def types_of(options: type) -> dict[str, Any]:
     """The type of each flag of a dataclass of options. An agent's parts are no flags."""
-    hints = get_type_hints(options)
-    names = [field.name for field in dataclasses.fields(options)]
-    return {flag_of(name): hints[name] for name in names if options is not AgentConfig or name not in KINDS}
+    parts = KINDS if options is AgentConfig else ()
+    return {flag_of(name): hint for name, hint in leaves(options).items() if name not in parts}
+
+
+def leaves(options: type, prefix: str = "") -> dict[str, Any]:
+    """The type of each field of a dataclass; those of a field that is itself one are `field.inner`."""
+    hints, found = get_type_hints(options), {}
+    for field in dataclasses.fields(options):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        inner = isinstance(hint, type) and dataclasses.is_dataclass(hint) and not prefix and field.name not in KINDS
+        found |= leaves(hint, f"{name}.") if inner else {name: hint}  # pyright: ignore[reportArgumentType]
+    return found
 
 
 def types_of_parts() -> dict[str, Any]:

@@ -24,6 +24,11 @@ class RewardScale:
                 f"The reward's scale must be positive and its shift finite, got {self.scale:g} and {self.shift:g}."
             )
 
+    def __str__(self) -> str:
+        """In words: `0.1 * r - 1`."""
+        sign = "-" if self.shift < 0 else "+"
+        return f"{self.scale:g} * r {sign} {abs(self.shift):g}"
+
     def __call__(self, rewards: np.ndarray) -> np.ndarray:
         """Rewards of any shape, in the same type."""
         if self == UNCHANGED:

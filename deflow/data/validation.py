@@ -53,6 +53,7 @@ def recorded_spec(path: pathlib.Path, columns: dict[str, np.ndarray], terminals:
         DatasetFileError: If columns are missing, or no trajectory ends.
     """
     check_present(path, columns, ("observations", "actions", "rewards"))
+    check_finite(path, columns)
     check_flags(path, columns)
     ends = np.flatnonzero(read_endings(path, columns, terminals).ends)
     observations, actions = columns["observations"], columns["actions"]

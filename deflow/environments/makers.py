@@ -20,8 +20,8 @@ class HasEnvironmentMaker(Protocol):
     """A `Task`, whose `environment` makes its environment."""
 
     @property
-    def environment(self) -> EnvironmentMaker:
-        """The maker of the environment."""
+    def environment(self) -> EnvironmentMaker | None:
+        """The maker of the environment; None for a task of data alone."""
         ...
 
 
@@ -33,7 +33,8 @@ def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
     """The maker of the environment: that of a task or an id, or the given object itself.
 
     Raises:
-        SpaceError: For an environment itself, which other processes cannot be sent, and for anything without `make`.
+        SpaceError: For an environment itself, which other processes cannot be sent, for a task of data alone, and for
+            anything without `make`.
     """
     if isinstance(given, str):
         return Environment(given)
@@ -46,4 +47,6 @@ def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
             f"Worker processes make their own environments, but got one that already exists: give its id ({name}), or "
             "an object whose make() returns one."
         )
+    if maker is None:
+        raise SpaceError("The task consists of data alone, so no episode can be played: give an environment.")
     raise SpaceError(f"The environment must be a task, an id, or an object with make(), got {given!r}.")

@@ -42,6 +42,11 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
     yield "online-from", "never" if run.online_from is None else f"{run.online_from}"
     if data := config.get("data"):
         yield "data", f"{data.get('source')} {data.get('rows')} {str(data.get('sha256'))[:8]}"
+        yield from _flat("columns", data.get("columns") or {})
+        yield "terminals", str(data.get("terminals"))
+    yield from _flat("rewards", config.get("rewards") or {"scale": 1.0, "shift": 0.0})
+    if (bounds := config.get("action_bounds") or {}).get("origin", "environment") != "environment":
+        yield "action-bounds", f"{bounds['low']} {bounds['high']}"
     if "success_timing" in (config.get("environment") or {}):
         yield "success-timing", str(config["environment"]["success_timing"])
     if "learning_rate" in config:

@@ -36,13 +36,14 @@ class Schedule:
         common = math.gcd(self.log_every, self.eval_every)
         return max(size for size in range(1, min(common, 100) + 1) if common % size == 0)
 
-    def due(self, before: int, step: int, last: int) -> "Due":
-        """What is due at `step`, if the previous one was `before`. At the `last` step everything is due."""
+    def due(self, before: int, step: int, last: int, *, plays: bool = True) -> "Due":
+        """What is due at `step`, if the previous one was `before`. At the `last` step everything is due; evaluations
+        are never, unless it `plays` episodes."""
 
         def crossed(every: int) -> bool:
             return step >= last or step // every > before // every
 
-        return Due(crossed(self.log_every), crossed(self.eval_every), crossed(self.save_every))
+        return Due(crossed(self.log_every), plays and crossed(self.eval_every), crossed(self.save_every))
 
 
 class Due(NamedTuple):

@@ -30,14 +30,15 @@ class Session:
         self,
         group: RunGroup,
         schedule: Schedule,
-        evaluator: Evaluator,
+        evaluator: Evaluator | None,
         interrupt: threading.Event,
         *,
         held_out: Callable[[Agent], float] | None = None,
         continued_by: Run | None = None,
     ):
-        """`held_out` gives the flow's loss on held-out data, for train.csv. `continued_by` is a run that waits for
-        all of these: it is the one to continue after an interrupt, and no seed may stop before the others."""
+        """Without an `evaluator`, no episodes are played. `held_out` gives the flow's loss on held-out data, for
+        train.csv. `continued_by` is a run that waits for all of these: it is the one to continue after an interrupt,
+        and no seed may stop before the others."""
         self.group = group
         self.schedule = schedule
         self.step = 0
@@ -127,7 +128,7 @@ class Session:
         before, expected = state, ExpectedTime(bar, phase.last)
         try:
             for step, learner, metrics in phase.loop(state):
-                due = self.schedule.due(self.step, step, phase.last)
+                due = self.schedule.due(self.step, step, phase.last, plays=self._evaluator is not None)
                 self.step, state = step, TrainingState(learner, state.key)
                 self._metrics.add(step, metrics)
                 bar.update(step - bar.n)
@@ -212,6 +213,7 @@ class Session:
 
     def _evaluate(self, state: TrainingState, bar: tqdm) -> None:
         """A row of eval.csv per seed, all of them or none. Every evaluation of a run plays the same episodes."""
+        assert self._evaluator is not None  # else none is due
         rows: list[dict[str, float]] = []
         for index, seed in enumerate(self._seeds):
             if index in self.group.stopped:

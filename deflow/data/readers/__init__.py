@@ -2,7 +2,7 @@
 
 from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
 from .npz import Npz
-from .reading import package, reader_named, reader_of
+from .reading import absolute, package, reader_named, reader_of
 
 __all__ = [
     "AS_NAMED",
@@ -10,6 +10,7 @@ __all__ = [
     "Columns",
     "Npz",
     "Recording",
+    "absolute",
     "package",
     "reader_named",
     "reader_of",

@@ -41,6 +41,12 @@ def reader_of(address: str | os.PathLike[str], name: str | None = None) -> tuple
     )
 
 
+def absolute(address: str) -> str:
+    """A path as an absolute one; an address that names its reader as it is."""
+    prefix, colon, _ = address.partition(":")
+    return address if colon and prefix in registry else str(pathlib.Path(address).expanduser().absolute())
+
+
 def reader_named(name: str) -> AbstractReader:
     """The reader with this name."""
     return registry[name]()
