@@ -97,17 +97,16 @@ def main(options: Landscape) -> None:
 
 def state(options: Landscape, run: deflow.Run, agent: deflow.Agent) -> tuple[np.ndarray, np.ndarray | None, str]:
     """An observation, the data's action there if it is of the data, and which one it is in words."""
-    if run.config["environment"] is None and options.observation == "reset":
-        raise ValueError(f"{run.path} was trained on data alone: give --observation the number of a row.")
+    described = run.config["environment"]
     try:
         deflow.runs.find_data(run, data_dir=options.data_dir)
         lost = False
     except deflow.errors.DataError:
         lost = True
-    if options.observation == "reset" or (
-        options.observation is None and lost and run.config["environment"] is not None
-    ):
-        made = deflow.Environment(**run.config["environment"]).make()
+    if options.observation == "reset" or (options.observation is None and lost):
+        if described is None:
+            raise ValueError(f"{run.path} was trained on data alone: give --observation the number of a row.")
+        made = deflow.Environment(**described).make()
         observation, _ = made.reset(seed=options.seed)
         made.close()
         gone = "" if options.observation == "reset" else " (the data is not there)"

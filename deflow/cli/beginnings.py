@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import AgentConfig, restore_agent
-from ..data import Columns, Task
+from ..data import Columns, RewardScale, Task
 from ..errors import DataError, RunError, UsageError
 from ..runs import Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
@@ -90,6 +90,12 @@ def check_carried(options: Any) -> None:
             raise ValueError(
                 f"The learning rate is that of {run.path}, {run.config['learning_rate']:g}, got "
                 f"{options.learning_rate:g}: leave --learning-rate out."
+            )
+        rewards = RewardScale(**run.config.get("rewards", {}))
+        if rewards != options.rewards:
+            raise ValueError(
+                f"{run.path} learned from rewards {rewards}, got {options.rewards}: leave --reward-scale and "
+                "--reward-shift out."
             )
 
 
