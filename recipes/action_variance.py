@@ -19,23 +19,8 @@ from deflow.report.variance_figure import variance_figure
 
 
 @dataclasses.dataclass(frozen=True)
-class ActionVariance:
+class ActionVariance(cli.DataOptions):
     """Options of the recipe."""
-
-    env: str = "cube-single-play-singletask-task2-v0"
-    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data."""
-
-    data: str = "official"
-    """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path of an .npz."""
-
-    rows: int = 1_000_000
-    """Transitions to collect, with `--data collected`."""
-
-    data_seed: int = 0
-    """Seed of the collection."""
-
-    data_dir: Path | None = None
-    """Data directory (default: ~/.deflow/data)."""
 
     neighbours: int = 5
     """Number of nearest states over which each variance is taken. `auto` bounds use 5."""
@@ -46,15 +31,11 @@ class ActionVariance:
     workers: int | None = None
     """Processes (default: one per core)."""
 
-    @property
-    def source(self) -> deflow.Official | deflow.Collected | deflow.UserData:
-        """The data's source."""
-        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed)
-
 
 def main(options: ActionVariance) -> None:
     """Load, compute, draw, and say what follows."""
-    task = deflow.load_task(options.env, options.source, data_dir=options.data_dir, workers=options.workers)
+    where = {"data_dir": options.data_dir, "workers": options.workers, "bounds": options.action_bounds}
+    task = deflow.load_task(options.env, options.source, **where)
     found = task_action_variance(task, neighbours=options.neighbours, workers=options.workers)
     quantiles = ", ".join(f"{level:.0%} {value:.3g}" for level, value in zip(LEVELS, found.quantiles, strict=True))
     cli.print_facts(

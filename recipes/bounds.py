@@ -128,8 +128,7 @@ def check_same_grid(grid: runs.Grid, options: Bounds, config: deflow.AgentConfig
     if behaviour["own"] and options.behaviour:
         raise ValueError(f"{what} learned a behaviour of its own: leave --behaviour out, or {remedy}.".capitalize())
     if not behaviour["own"]:
-        given = [behaviour_digest(load_learner(path)[0].agent) for path in options.behaviour]
-        if given != [behaviour["digest"]]:
+        if [behaviour_digest(load_learner(path)[0].agent) for path in options.behaviour] != [behaviour["digest"]]:
             raise ValueError(
                 f"The grid in {grid.folder} has the flow of {behaviour['run']}, and that of --behaviour "
                 f"{' '.join(map(str, options.behaviour)) or '(nothing)'} is another: give that run, or {remedy}."
@@ -138,8 +137,7 @@ def check_same_grid(grid: runs.Grid, options: Bounds, config: deflow.AgentConfig
 
 def asked(options: Bounds, facts: Mapping[str, Any]) -> list[float]:
     """The bounds to train, as numbers."""
-    automatic = facts["automatic"]
-    if "auto" in options.bounds and automatic is None:
+    if (automatic := facts["automatic"]) is None and "auto" in options.bounds:
         raise ValueError("--bounds auto: this data gives no bound (recipes/action_variance.py says why); give numbers.")
     if options.bounds:
         return list(dict.fromkeys(automatic if bound == "auto" else float(bound) for bound in options.bounds))
@@ -237,8 +235,8 @@ def train_cells(
             with session:
                 state = session.begin(TrainingState(learner.with_behaviour(agents), key))
                 proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
-                phase = f"bound {bound:g} ({number} of {len(bounds)})"
-                offline.train(options, task, session, state, proposals, phase=phase)
+                name = f"bound {bound:g} ({number} of {len(bounds)})"
+                offline.train(options, task, session, state, proposals, phase=name)
         except FloatingPointError:  # all its seeds have stopped, which the table says
             pass
         cli.say(*(f"Bound {bound:g}: {failure}" for failure in session.failures))
@@ -263,18 +261,17 @@ def expected(grid: runs.Grid, left: int) -> str:
 def screen(grid: runs.Grid, options: Bounds, facts: Mapping[str, str], bounds: list[float]) -> dict[str, str]:
     """The first screen of a grid, from that of its first cell."""
     left = [bound for bound in bounds if not finished(grid, bound, options)]
-    begun = sum(any(run.checkpoints.steps() for run in grid.group(grid[choice(bound)]).runs) for bound in left)
+    begun = sum(any(run.checkpoints.steps() for run in grid.group(grid[choice(one)]).runs) for one in left)
     there = f" ({len(bounds) - len(left)} finished, {begun} begun)" if begun or len(left) < len(bounds) else ""
     family, automatic = task_settings(options.env).borrowed_from, grid.facts["automatic"]
     borrowed = f" (for {family}: none for this task)" if family else ""
     own = "the data gives none of its own" if automatic is None else f"the data's own {automatic:g}"
     published = grid.facts["published"]
-    known = "none published in this unit" if published is None else f"published {published:g}{borrowed}"
-    marks = f"{known}, {own}"
+    known = f"published {published:g}{borrowed}" if published else "none published in this unit"
     return {
         **{name: fact for name, fact in facts.items() if name != "files"},
         "parts": "\n".join(line for line in facts["parts"].splitlines() if not line.startswith("trust region")),
-        "bounds": f"{' '.join(f'{bound:g}' for bound in bounds)}\n{marks}",
+        "bounds": f"{' '.join(f'{bound:g}' for bound in bounds)}\n{known}, {own}",
         "grid": f"{len(bounds)} bounds{there} of {cli.counted(len(options.seeds), 'seed')} together; "
         f"{len(left) * options.steps:,} updates to go{expected(grid, len(left))}",
         "files": str(grid.folder),
@@ -286,8 +283,7 @@ def publish(grid: runs.Grid, options: Bounds) -> None:
     from deflow import report  # matplotlib, which takes a second to import and is needed at the end alone
 
     paths = {cell.choice["trust-region.bound"]: grid.paths(cell) for cell in grid.cells}
-    marks = {name: grid.facts[name] for name in ("published", "automatic")}
-    found = report.map_bounds(paths, steps=options.steps, **marks)
+    found = report.map_bounds(paths, steps=options.steps, **{m: grid.facts[m] for m in ("published", "automatic")})
     if not any(line.measured for line in found.lines):
         cli.say(*found.notes(), "No bound is finished yet, so there is no table.")
         return

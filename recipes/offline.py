@@ -22,59 +22,20 @@ import deflow
 from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
-from deflow.data import readers
-from deflow.data.endings import Terminals
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 from deflow.workers import Interrupt, graceful_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
-class Offline:
+class Offline(cli.DataOptions):
     """Options of the recipe. The agent's parts are chosen separately."""
-
-    env: str = "cube-single-play-singletask-task2-v0"
-    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data; none: there is data alone."""
 
     budget: Literal["paper", "quickstart"] = "paper"
     """paper: the published sizes and lengths; quickstart: collected data, small networks, minutes on two cores."""
 
     seeds: tuple[int, ...] = (0,)
     """Seeds, trained together in one program; each gets its own run directory."""
-
-    data: str = "official"
-    """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path or address of
-    your own."""
-
-    reader: str | None = None
-    """What reads your own data, if its content does not say."""
-
-    columns: readers.Columns = readers.AS_NAMED
-    """Which columns of your own data are what."""
-
-    terminals: Terminals | None = None
-    """What a lone `terminals` column in your own file marks: trajectory-end or termination."""
-
-    reward_scale: float = 1.0
-    """Factor of every reward, when learning."""
-
-    reward_shift: float = 0.0
-    """What is added to every reward afterwards."""
-
-    action_low: tuple[float, ...] = ()
-    """Lowest action, with --env none: one number, or one for each coordinate (default: the data's lowest)."""
-
-    action_high: tuple[float, ...] = ()
-    """Highest action."""
-
-    rows: int = 1_000_000
-    """Transitions to collect, with `--data collected`."""
-
-    data_seed: int = 0
-    """Seed of the collection."""
-
-    data_dir: Path | None = None
-    """Data directory (default: ~/.deflow/data)."""
 
     output_dir: Path = Path("runs")
     """Folder for the run directories."""
@@ -141,37 +102,22 @@ class Offline:
     """A run to continue, with its own options; steps, intervals, workers and folders may be changed."""
 
     def __post_init__(self):
+        super().__post_init__()
         for name in (
-            *("rows", "steps", "field_steps", "batch_size"),
+            *("steps", "field_steps", "batch_size"),
             *("eval_every", "episodes", "log_every", "save_every", "keep"),
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         if self.proposals < 0:
             raise ValueError(f"--proposals must be at least 0, got {self.proposals}.")
-        if self.data not in ("official", "collected") and self.resume is None:
-            object.__setattr__(self, "data", readers.absolute(self.data))  # it is recorded
         for name in ("learning_rate", "field_learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}.")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {self.workers}.")
-        if bool(self.action_low) != bool(self.action_high):
-            raise ValueError("--action-low and --action-high belong together: give both, or neither.")
-        self.rewards  # noqa: B018 - it checks
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"--seeds must be different numbers from 0 up, got {' '.join(map(str, self.seeds))}.")
-
-    @property
-    def source(self) -> deflow.Official | deflow.Collected | deflow.UserData:
-        """The data's source."""
-        own = {"terminals": self.terminals, "reader": self.reader, "columns": self.columns}
-        return deflow.data.named_source(self.data, rows=self.rows, seed=self.data_seed, **own)
-
-    @property
-    def rewards(self) -> deflow.data.RewardScale:
-        """What is done to the rewards."""
-        return deflow.data.RewardScale(self.reward_scale, self.reward_shift)
 
 
 QUICKSTART = Offline(
@@ -244,9 +190,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
         return task
     where = {"data_dir": options.data_dir, "workers": options.workers}
-    what = {"success_timing": options.success_timing, "rewards": options.rewards}
-    if options.action_low:
-        what["bounds"] = options.action_low, options.action_high
+    what = {"success_timing": options.success_timing, "rewards": options.rewards, "bounds": options.action_bounds}
     return deflow.load_task(options.env, source or options.source, **what, **where, check=check)
 
 

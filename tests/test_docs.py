@@ -347,6 +347,10 @@ def test_the_api_pages_show_everything_that_can_be_imported():
         for inside in getattr(door, "__all__", ()):
             home = getattr(getattr(door, inside), "__module__", door.__name__)  # LawError is shown among the errors
             homes = {name, *home.split(".")[1:2]}
+            if inspect.ismodule(getattr(door, inside)):  # a room in the room: each of its names
+                for further in getattr(door, inside).__all__:
+                    assert (name, further) in shown, f"deflow.{name}.{inside}.{further}"
+                continue
             assert {(home, inside) for home in homes} & shown, f"deflow.{name}.{inside}"
 
 
@@ -384,9 +388,10 @@ def test_what_the_api_pages_document_is_public():
                 module = path
                 (listed,) = re.findall(r"members: \[(.*?)\]", entry, flags=re.DOTALL) or [""]
                 names = re.split(r",\s*", listed.strip()) if listed else _documented(found)
-            room = importlib.import_module(".".join(module.split(".")[:2]))
+            above = [importlib.import_module(".".join(module.split(".")[:depth])) for depth in (2, 3)]
+            rooms = [above[0], *(room for room in above[1:] if hasattr(room, "__path__"))]
             for name in names:
-                public = {*deflow.__all__, *getattr(room, "__all__", dir(room))}
+                public = {*deflow.__all__, *(each for room in rooms for each in getattr(room, "__all__", dir(room)))}
                 row = name.replace("_", "-") in deflow.ALGORITHMS
                 assert name in public or row, f"{name_of(page)}: {name} of {module} is not public"
 

@@ -9,6 +9,7 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
+from .data_options import DataOptions
 from .defaults import suggested
 from .early_evaluator import early_evaluator
 from .ending import finish
@@ -33,6 +34,7 @@ __all__ = [
     "USAGE_ERROR",
     "Behaviours",
     "Command",
+    "DataOptions",
     "Import",
     "behaviour_config",
     "behaviour_options",
