@@ -127,17 +127,18 @@ def check_same_grid(grid: runs.Grid, options: Bounds, config: deflow.AgentConfig
     cli.check_same(of_a_cell(options), same, run, may_change, what=what, remedy=remedy)
     if behaviour["own"] and options.behaviour:
         raise ValueError(f"{what} learned a behaviour of its own: leave --behaviour out, or {remedy}.".capitalize())
-    if not behaviour["own"]:
-        if [behaviour_digest(load_learner(path)[0].agent) for path in options.behaviour] != [behaviour["digest"]]:
-            raise ValueError(
-                f"The grid in {grid.folder} has the flow of {behaviour['run']}, and that of --behaviour "
-                f"{' '.join(map(str, options.behaviour)) or '(nothing)'} is another: give that run, or {remedy}."
-            )
+    given = [behaviour_digest(load_learner(path)[0].agent) for path in options.behaviour]
+    if not behaviour["own"] and given != [behaviour["digest"]]:
+        raise ValueError(
+            f"The grid in {grid.folder} has the flow of {behaviour['run']}, and that of --behaviour "
+            f"{' '.join(map(str, options.behaviour)) or '(nothing)'} is another: give that run, or {remedy}."
+        )
 
 
 def asked(options: Bounds, facts: Mapping[str, Any]) -> list[float]:
     """The bounds to train, as numbers."""
-    if (automatic := facts["automatic"]) is None and "auto" in options.bounds:
+    automatic: Any = facts["automatic"]
+    if automatic is None and "auto" in options.bounds:
         raise ValueError("--bounds auto: this data gives no bound (recipes/action_variance.py says why); give numbers.")
     if options.bounds:
         return list(dict.fromkeys(automatic if bound == "auto" else float(bound) for bound in options.bounds))
@@ -243,8 +244,7 @@ def train_cells(
         code = code or session.code
         if whole and session.code == 0 and not interrupt.is_set():
             grid.time(cell, time.perf_counter() - began)
-        left = sum(not finished(grid, each, options) for each in bounds)
-        if left and not interrupt.is_set():
+        if (left := sum(not finished(grid, each, options) for each in bounds)) and not interrupt.is_set():
             cli.say(f"{cli.counted(left, 'bound')} to go{expected(grid, left)}.")
     return code
 
