@@ -3,6 +3,7 @@
 from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
 from .npz import Npz
 from .reading import absolute, package, reader_named, reader_of
+from .table import Table
 
 __all__ = [
     "AS_NAMED",
@@ -10,6 +11,7 @@ __all__ = [
     "Columns",
     "Npz",
     "Recording",
+    "Table",
     "absolute",
     "package",
     "reader_named",
