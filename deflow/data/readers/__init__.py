@@ -1,6 +1,7 @@
 """Readers: your data in whatever form it has, as named columns."""
 
 from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
+from .lerobot import LeRobot
 from .npz import Npz
 from .reading import absolute, package, reader_named, reader_of
 from .table import Table
@@ -9,6 +10,7 @@ __all__ = [
     "AS_NAMED",
     "AbstractReader",
     "Columns",
+    "LeRobot",
     "Npz",
     "Recording",
     "Table",
