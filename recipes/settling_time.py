@@ -107,7 +107,8 @@ def multiplier_of(learner: deflow.Learner) -> float:
 def with_constraint(learner: deflow.Learner, config: deflow.AgentConfig) -> deflow.Learner:
     """The learner with a new constraint; Adam's averages of everything else are kept."""
     spec, rate = learner.agent.spec, learner.learning_rate
-    fresh = deflow.Learner.create(config, spec, learning_rate=rate, key=jax.random.key(0))
+    nothing = config.placeholder_data(spec)  # nothing that is fitted to data is kept
+    fresh = deflow.Learner.create(config, spec, nothing, learning_rate=rate, key=jax.random.key(0))
 
     def is_agent(node: Any) -> bool:
         return isinstance(node, deflow.Agent)

@@ -116,6 +116,7 @@ def test_from_the_command_line_to_an_evaluation(tmp_path):
     assert outcome.returncode == 0, outcome.stderr
     assert "3 trajectories; 0 terminated, 3 truncated" in outcome.stdout
     assert "the environment has no time limit" in " ".join(outcome.stdout.split())
+    assert "standardize (the default where no settings are published)" in outcome.stdout
     (path,) = (tmp_path / "lab_Point-v0" / "deflow").glob("seed0-*")
     kept = deflow.Run.open(path)
     assert kept.environment == "lab/Point-v0"

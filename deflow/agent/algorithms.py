@@ -16,7 +16,7 @@ from .settings import TaskSettings, task_settings
 def deflow(settings: TaskSettings) -> AgentConfig:
     """A residual refiner inside a mean-square trust region, held by a multiplier (arXiv 2601.10471)."""
     return AgentConfig(
-        encoder=encoders.Identity(),
+        encoder=encoders.registry.member(settings.encoder),
         field=fields.MLPFieldConfig(),
         solver=solvers.Euler(),
         refiner=refiners.ResidualRefinerConfig(),

@@ -25,7 +25,7 @@ AlgorithmName = Literal[
 ]
 """The names in `ALGORITHMS`."""
 
-EncoderName = Literal["identity"]
+EncoderName = Literal["identity", "standardize"]
 FieldName = Literal["mlp"]
 SolverName = Literal["euler", "midpoint", "heun", "ralston", "bosh3", "dopri5", "tsit5"]
 RefinerName = Literal["residual", "one-step", "through-solver", "value-gradient", "iterated", "none"]

@@ -5,6 +5,7 @@ import fnmatch
 from typing import Any
 
 from ..critics.aggregation import Aggregation
+from .choices import EncoderName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,10 @@ class TaskSettings:
     fan_penalty: float = 3.0
     """FAN's alpha_2: what the critic's target subtracts for the next action's size. As for alpha_1; cube-triple has
     cube-double's."""
+
+    encoder: EncoderName = "identity"
+    """The encoder: the published agents see states as they are. A task that belongs to no published family, such as an
+    environment of one's own, has standardised ones, since nobody chose its units for a network."""
 
     borrowed_from: str | None = None
     """The nearest published family, if the task itself has no published settings."""
@@ -111,7 +116,8 @@ _DEFAULT = "cube-single-play"
 
 
 def task_settings(name: str) -> TaskSettings:
-    """The settings published for a task, or those of the nearest family, named in `borrowed_from`."""
+    """The settings published for a task, or those of the nearest family, named in `borrowed_from`. Where no family is
+    near, they are those of cube-single, with the encoder `standardize`."""
     family, singletask, _ = name.partition("-singletask")
     if singletask and family in _PUBLISHED:
         return _PUBLISHED[family]
@@ -121,4 +127,5 @@ def task_settings(name: str) -> TaskSettings:
                 return settings
     beginnings = [beginning for beginning in _NEAREST if name.startswith(beginning)]
     nearest = _NEAREST[max(beginnings, key=len)] if beginnings else _DEFAULT
-    return dataclasses.replace(_PUBLISHED[nearest], borrowed_from=nearest)
+    encoder = "identity" if beginnings else "standardize"
+    return dataclasses.replace(_PUBLISHED[nearest], encoder=encoder, borrowed_from=nearest)

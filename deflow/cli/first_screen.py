@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from ..agent import Agent, AgentConfig, task_settings
+from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
 from ..data import Task
 from ..data.rewards import UNCHANGED
 from ..runs import RunGroup
@@ -29,7 +29,8 @@ def first_screen(
 ) -> dict[str, str]:
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
-    family = task_settings(options.env).borrowed_from
+    settings = task_settings(options.env)
+    family = settings.borrowed_from
     limited = task.environment is None or task.environment.limited
     limit = "" if limited else " (cut off there: the environment has no time limit)"
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
@@ -45,7 +46,7 @@ def first_screen(
         **({"rewards": f"{task.rewards}"} if task.rewards != UNCHANGED else {}),
         "agent": f"{algorithm}, {learner.parameters:,} parameters, {options.precision}",
         **({"chunks": chunks(learner.agent, task)} if config.chunk > 1 else {}),
-        "parts": parts_in_words(config),
+        "parts": parts_in_words(config, **encoder_note(config, settings)),
         **({"trust region": bound} if bound else {}),
         "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
         **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
@@ -58,6 +59,13 @@ def first_screen(
         + (", the best" if task.environment is not None else ""),
         "files": "\n".join(str(run.path) for run in group.runs),
     }
+
+
+def encoder_note(config: AgentConfig, settings: TaskSettings) -> dict[str, str]:
+    """Why the encoder is not the published agents', where that is the task's default."""
+    name = KINDS["encoder"].name_of(config.encoder)
+    departs = name == settings.encoder != TaskSettings.encoder
+    return {"encoder": "the default where no settings are published"} if departs else {}
 
 
 def chunks(agent: Agent, task: Task) -> str:

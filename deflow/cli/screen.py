@@ -35,11 +35,13 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
-def parts_in_words(config: AgentConfig) -> str:
-    """One line per part: its kind, its name as on the command line, and the values of its fields."""
+def parts_in_words(config: AgentConfig, **notes: str) -> str:
+    """One line per part: its kind, its name as on the command line, the values of its fields, and a note, if there is
+    one under the part's field."""
     width = max(len(registry.kind) for registry in KINDS.values())
-    lines = [f"{kind.kind:<{width}} {_in_words(getattr(config, field), kind)}" for field, kind in KINDS.items()]
-    return "\n".join(lines)
+    said = {field: _in_words(getattr(config, field), kind) for field, kind in KINDS.items()}
+    noted = {field: f"{words} ({notes[field]})" if field in notes else words for field, words in said.items()}
+    return "\n".join(f"{KINDS[field].kind:<{width}} {words}" for field, words in noted.items())
 
 
 def _in_words(part: Any, registry: Registry) -> str:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ..networks import MLP, build_encoder, check_network
-from ..types import Action, Context, Encoder, Fixed, Observation, Scalar
+from ..types import Action, Context, Encoder, Fixed, Observation, Scalar, trainable
 from .aggregation import Aggregation, aggregate, check_aggregation
 from .base import AbstractCritic, AbstractCriticConfig
 
@@ -62,9 +62,10 @@ def target_of(members: Member) -> Fixed:
 
 
 def follow(target: Fixed, members: Member, rate: float) -> Fixed:
-    """The target after it has moved a fraction `rate` (Polyak's tau) of the way toward the members."""
+    """The target after it has moved a fraction `rate` (Polyak's tau) of the way toward the members. What is `Fixed` in
+    these, such as an encoder's statistics, stays bit for bit."""
     moved = jax.tree.map(
-        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, target.value, members
+        lambda moves, old, new: old + rate * (new - old) if moves else old, trainable(members), target.value, members
     )
     return Fixed(moved)
 

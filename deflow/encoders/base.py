@@ -26,6 +26,15 @@ class AbstractEncoderConfig(AbstractConfig):
     """The frozen configuration of an encoder with arrays."""
 
 
+def check_states(name: str, shape: tuple[int, ...]) -> None:
+    """Raises a `ValueError` if observations of this shape are pixels."""
+    if len(shape) == 3:
+        raise ValueError(
+            f"The encoder {name!r} is for states, got pixels of shape {shape}: choose or register an encoder for "
+            "images, or a task without 'visual' in its name."
+        )
+
+
 registry: Registry[AbstractEncoder | AbstractEncoderConfig] = Registry(
     "encoder", "encoders", (AbstractEncoder, AbstractEncoderConfig)
 )

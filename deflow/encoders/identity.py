@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from ..types import Features, Observation
-from .base import AbstractEncoder, register
+from .base import AbstractEncoder, check_states, register
 
 
 @register("identity")
@@ -11,9 +11,5 @@ class Identity(AbstractEncoder):
     """The observation, flattened into a float32 vector."""
 
     def __call__(self, observation: Observation) -> Features:
-        if observation.ndim == 3:
-            raise ValueError(
-                f"The encoder 'identity' is for states, got pixels of shape {observation.shape}: choose or register "
-                "an encoder for images, or a task without 'visual' in its name."
-            )
+        check_states("identity", observation.shape)
         return jnp.ravel(observation).astype(jnp.float32)
