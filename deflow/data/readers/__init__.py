@@ -1,6 +1,7 @@
 """Readers: your data in whatever form it has, as named columns."""
 
 from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
+from .d4rl import D4RL
 from .lerobot import LeRobot
 from .npz import Npz
 from .reading import absolute, package, reader_named, reader_of
@@ -8,6 +9,7 @@ from .table import Table
 
 __all__ = [
     "AS_NAMED",
+    "D4RL",
     "AbstractReader",
     "Columns",
     "LeRobot",
