@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DataError, DataWarning, FolderError, warn
 from .neighbours import nearest_rows
+from .neighbours_of import neighbours_of
 from .provenance import read_json, write_json
 from .tasks import Task
 
@@ -35,7 +36,7 @@ class ActionVariance:
     """Number of nearest states over which each variance is taken."""
 
     rows: int
-    """Number of states."""
+    """Number of states over which the mean is taken."""
 
     sha256: str
     """Digest of the dataset's file; empty if there was none."""
@@ -52,6 +53,7 @@ def action_variance(
     actions: np.ndarray,
     *,
     neighbours: int = 5,
+    sample: int | None = None,
     workers: int | None = None,
     sha256: str = "",
     progress: bool = True,
@@ -69,6 +71,8 @@ def action_variance(
         observations: Finite, shape (N, O), N > neighbours.
         actions: Finite, shape (N, A), in [-1, 1].
         neighbours: k, at least 2.
+        sample: At how many states it is measured, evenly spaced, with all rows as possible neighbours (seconds, without
+            processes); at all of them if not given.
         workers: Number of processes; one per core if not given. The result does not depend on it.
         sha256: Digest of the file, which is stored in the result.
         progress: Whether to show a bar.
@@ -78,25 +82,42 @@ def action_variance(
     """
     observations, actions = np.asarray(observations), np.asarray(actions)
     _check(observations, actions, neighbours)
-    changes = observations.max(0) > observations.min(0)
-    states = observations[:, changes].astype(np.float64)
-    states = (states - states.mean(0)) / states.std(0)
-    nearest = nearest_rows(states, neighbours, workers=workers, progress=progress)
+    states = comparable(observations)
+    if sample is None or sample >= len(states):
+        nearest = nearest_rows(states, neighbours, workers=workers, progress=progress)
+    else:
+        nearest = neighbours_of(evenly_spaced(len(states), sample), states, neighbours, progress=progress)
     variances = np.concatenate(
         [
             actions[nearest[start : start + _CHUNK]].var(axis=1, ddof=1, dtype=np.float64).mean(-1)
-            for start in range(0, len(actions), _CHUNK)
+            for start in range(0, len(nearest), _CHUNK)
         ]
     )
     counts, _ = np.histogram(np.clip(variances, EDGES[0], EDGES[-1]), EDGES)
     return ActionVariance(
         value=float(variances.mean()),
         neighbours=neighbours,
-        rows=len(actions),
+        rows=len(variances),
         sha256=sha256,
         quantiles=tuple(np.quantile(variances, LEVELS).tolist()),
         counts=tuple(counts.tolist()),
     )
+
+
+def comparable(observations: np.ndarray) -> np.ndarray:
+    """States whose Euclidean distance means something: every dimension divided by its standard deviation, constant ones
+    left out; float64."""
+    changes = observations.max(0) > observations.min(0)
+    states = observations[:, changes].astype(np.float64)
+    states -= states.mean(0)
+    deviation = states.std(0)
+    states /= np.where(deviation > 0, deviation, 1)  # squares of the smallest numbers are 0
+    return states
+
+
+def evenly_spaced(rows: int, count: int) -> np.ndarray:
+    """Indices of `count` rows, or of all if there are fewer."""
+    return np.linspace(0, max(rows - 1, 0), min(rows, count)).astype(int)
 
 
 def task_action_variance(
