@@ -6,6 +6,8 @@ from .n_step import n_step_returns as n_step_returns
 from .provenance import Provenance as Provenance
 from .readers import Columns as Columns
 from .relabelling import task_successes as task_successes
+from .report_card import ReportCard as ReportCard
+from .report_card import report as report
 from .rewards import RewardScale as RewardScale
 from .sources import Official as Official
 from .sources import Source as Source

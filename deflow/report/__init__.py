@@ -5,6 +5,7 @@ from .bounds import BoundLine, BoundMap, BoundSeed, map_bounds
 from .bounds_figure import bounds_figure
 from .comparison import Comparison, ComparisonLine, compare
 from .comparison_figure import comparison_figure
+from .data_figure import data_figure
 from .figure import learning_curve
 from .finding import find_runs, read_runs
 from .landscape import Landscape, Slice, landscape_figure
@@ -26,6 +27,7 @@ __all__ = [
     "bounds_figure",
     "compare",
     "comparison_figure",
+    "data_figure",
     "find_runs",
     "interquartile_mean",
     "landscape_figure",

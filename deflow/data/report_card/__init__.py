@@ -1,0 +1,20 @@
+"""The report card of a data set: what is in it, and what stands in the way of learning from it."""
+
+from .card import ReportCard
+from .dimensions import Dimension
+from .making import report
+from .rows import Repeats, Steps
+from .similarity import Similarity, bounds_that_follow
+from .trajectories import Rewards, Trajectories
+
+__all__ = [
+    "Dimension",
+    "Repeats",
+    "ReportCard",
+    "Rewards",
+    "Similarity",
+    "Steps",
+    "Trajectories",
+    "bounds_that_follow",
+    "report",
+]
