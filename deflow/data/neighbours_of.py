@@ -33,10 +33,8 @@ def neighbours_of(
     blocks = -(-len(points) // _BLOCK_ROWS)
     found = np.full((len(rows), count), -1)
     distances = np.full((len(rows), count), np.inf)
-    for block in tqdm(
-        range(blocks), desc="nearest states", disable=not progress
-    ):  # rows block, block + blocks, block + 2 * blocks, ...
-        part = points[block::blocks] - centre
+    for block in tqdm(range(blocks), desc="nearest states", disable=not progress):
+        part = points[block::blocks] - centre  # rows block, block + blocks, block + 2 * blocks, ...
         factors = np.concatenate([part.T, np.square(part).sum(1)[None]])
         for start in range(0, len(rows), _QUERIES):
             chosen = slice(start, start + _QUERIES)

@@ -18,7 +18,7 @@ ACTIONS = 6
 """So many actions are drawn."""
 
 _LARGEST = 1e100  # numbers beyond cannot be drawn
-_FAR = 1_000  # ranges of numbers over this times the smallest deviation are drawn on a logarithmic axis
+_FAR = 1_000  # with numbers beyond, ranges are drawn on a logarithmic axis
 
 
 def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
@@ -36,7 +36,7 @@ def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
     _histogram(places[0, 0], returns, "return", "trajectories", BLUE)
     _histogram(places[0, 1], card.trajectories.lengths, "rows of a trajectory", "trajectories", GREEN)
     rewards = np.zeros(0) if card.rewards is None else card.rewards.values
-    _histogram(places[0, 2], rewards, "reward of a step", "steps", ORANGE, logarithmic=True)
+    _histogram(places[0, 2], rewards, "reward of a step", "steps", ORANGE)
     _ranges(places[1, 0], card.dimensions)
     _steps(places[1, 1], card)
     _actions(places[1, 2], card)
@@ -50,9 +50,7 @@ def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
     return save(figure, path)
 
 
-def _histogram(
-    axes: Axes, values: np.ndarray, what: str, counted: str, color: str, *, logarithmic: bool = False
-) -> None:
+def _histogram(axes: Axes, values: np.ndarray, what: str, counted: str, color: str) -> None:
     """Counts in equal bins; one bar where all are equal."""
     axes.set_xlabel(what)
     axes.set_ylabel(f"number of {counted}")
@@ -66,16 +64,12 @@ def _histogram(
         low, high = middle - half, middle + half
     counts, edges = np.histogram(values, np.linspace(low, high, BINS + 1))
     axes.stairs(counts, edges, fill=True, color=color, alpha=0.8)
-    if logarithmic and len(values) > 100 * max(1, counts[counts > 0].min()):
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.5)
 
 
 def _ranges(axes: Axes, dimensions: tuple[Dimension, ...]) -> None:
     """For every dimension a thin line from the lowest to the highest number, and a thick one of a deviation about the
     mean."""
-    drawn = 0
-    deviations = []
+    drawn, furthest = 0, 0.0
     for name, color in (("observations", BLUE), ("actions", VERMILION)):
         mine = [each for each in dimensions if each.column == name]
         rows = np.asarray([(each.lowest, each.highest, each.mean, each.deviation) for each in mine]).reshape(-1, 4)
@@ -86,12 +80,12 @@ def _ranges(axes: Axes, dimensions: tuple[Dimension, ...]) -> None:
         if fine.any():
             axes.vlines(places[fine], low, high, color=color, linewidth=0.9, alpha=0.7)
             axes.vlines(places[fine], mean - deviation, mean + deviation, color=color, linewidth=3.0, label=name)
-            deviations += [*np.abs(low), *np.abs(high)]
+            furthest = max(furthest, float(np.abs(low).max()), float(np.abs(high).max()))
     axes.set_xlabel("dimension: range, and mean with deviation")
-    if not deviations:
+    if not axes.collections:
         _empty(axes)
         return
-    if max(deviations) > _FAR:
+    if furthest > _FAR:
         axes.set_yscale("symlog", linthresh=1.0)
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
 

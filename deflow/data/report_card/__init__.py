@@ -5,6 +5,7 @@ from .dimensions import Dimension
 from .making import report
 from .rows import Repeats, Steps
 from .similarity import Similarity, bounds_that_follow
+from .text import dimensions_csv, facts, table, warned
 from .trajectories import Rewards, Trajectories
 
 __all__ = [
@@ -16,5 +17,9 @@ __all__ = [
     "Steps",
     "Trajectories",
     "bounds_that_follow",
+    "dimensions_csv",
+    "facts",
     "report",
+    "table",
+    "warned",
 ]

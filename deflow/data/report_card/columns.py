@@ -94,8 +94,7 @@ def examine(recording: Recording) -> Columns:
         else:
             values = array.reshape(len(array), size)
             of[name] = Column(name, values, array.shape[1:], _coordinates(recording.names, name, size))
-            if name in ("rewards", *FLAGS) and size > 1:
-                warnings.append(f"The {name} have {size} numbers per row: give one.")
+            warnings += _shape(of[name], of.get("observations"))
     for name, remedy in NEEDED.items():
         if name not in recording.columns:
             warnings.append(f"There are no {name}: {remedy}.")
@@ -116,6 +115,22 @@ def slices(values: np.ndarray) -> Iterator[slice]:
 def blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of a matrix in float64, a few at a time."""
     return ((rows, values[rows].astype(np.float64)) for rows in slices(values))
+
+
+def _shape(column: Column, observations: Column | None) -> Iterator[str]:
+    """What is wrong with the shape of a column's rows, or with what else nothing describes."""
+    if column.name in ("rewards", *FLAGS) and column.values.shape[1] > 1:
+        yield f"The {column.name} have {column.values.shape[1]} numbers per row: give one."
+    if column.name == "actions" and len(column.shape) > 1:
+        yield f"The actions are of shape {column.shape}, and an action is a vector: flatten them."
+    if column.name == "next_observations":
+        if observations is not None and column.shape != observations.shape:
+            yield (
+                f"The next observations are of shape {column.shape} and the observations of {observations.shape}: give "
+                "what follows each row, or leave them out."
+            )
+        if bad := sum(int(np.sum(~np.isfinite(block).all(1))) for _, block in blocks(column.values)):
+            yield f"The next observations are not finite in {bad:,} rows, which loading refuses: repair or remove them."
 
 
 def _array(value: Any) -> np.ndarray | str:

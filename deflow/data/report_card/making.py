@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,20 +12,20 @@ from ...environments import ActionBounds, Environment, spec_of
 from ...errors import DataError
 from ..action_variance import evenly_spaced
 from ..collection import Collected, collect
-from ..endings import Endings, Terminals
+from ..endings import Terminals
 from ..official import official_files
 from ..readers import AS_NAMED, Recording, reader_named, reader_of
 from ..recorded import Rules
-from ..relabelling import relabel, state_widths
 from ..sources import Source, UserData, as_source
 from ..transitions import kept_rows
 from .advice import advise
 from .card import ReportCard
 from .columns import Column, Columns, examine
 from .dimensions import Dimension, dimensions
+from .labels import labels_of, relabelled
 from .rows import find_repeats, measure_steps
 from .similarity import measure_similarity
-from .trajectories import Rewards, Trajectories, describe_rewards, read_trajectories
+from .trajectories import describe_rewards, read_trajectories
 
 BINS = 40
 """Bins of an action's histogram."""
@@ -36,6 +38,7 @@ def report(
     *,
     environment: str | Environment | None = None,
     terminals: Terminals | None = None,
+    bounds: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -46,6 +49,7 @@ def report(
         data: A path or an address, a source, or a recording.
         environment: Gives the action bounds, and the rewards of OGBench's data; needed for `Official` and `Collected`.
         terminals: What `terminals` (or `dones`) means without a second column, for a recording.
+        bounds: The lowest and the highest action; otherwise the environment, the source or the data's range says.
         data_dir: The data directory of official and collected data.
         workers: Number of processes of a collection.
         progress: Whether to show bars.
@@ -62,11 +66,11 @@ def report(
         title = "a recording"
     if environment is None:
         with np.errstate(all="ignore"):
-            return _card(data, title, terminals, None, progress)
+            return _card(data, title, terminals, bounds, None, progress)
     made = environment.make()
     try:
         with np.errstate(all="ignore"):
-            return _card(data, title, terminals, Rules(environment, made), progress)
+            return _card(data, title, terminals, bounds, Rules(environment, made), progress)
     finally:
         made.close()
 
@@ -83,7 +87,7 @@ def _opened(
         name, path = reader_of(source.path, source.reader)
         return reader_named(name).read(path, source.columns), str(path), source.terminals
     if environment is None or environment.task is None:
-        raise DataError("Official and collected data are those of an OGBench task: name it as the environment.")
+        raise DataError("Official and collected data are those of an OGBench task: name it as the environment (--env).")
     if isinstance(source, Collected):
         settings = {"data_dir": data_dir, "workers": workers, "progress": progress}
         path = pathlib.Path(collect(environment.name, source, **settings).path)
@@ -93,19 +97,24 @@ def _opened(
 
 
 def _card(
-    recording: Recording, title: str, terminals: Terminals | None, rules: Rules | None, progress: bool
+    recording: Recording,
+    title: str,
+    terminals: Terminals | None,
+    given: tuple[Any, Any] | None,
+    rules: Rules | None,
+    progress: bool,
 ) -> ReportCard:
     columns = examine(recording)
     trajectories, endings = read_trajectories(columns, terminals)
     following = columns.aligned("next_observations")
     kept = kept_rows({} if following is None else {"next_observations": following.values}, endings)
-    labels = None if rules is None or "rewards" in recording.columns else _labels(recording, rules, kept)
+    labels = None if rules is None or "rewards" in recording.columns else labels_of(recording, rules, kept)
     if labels is not None:
-        rewards, trajectories = _relabelled(labels, kept, endings, trajectories)
+        rewards, trajectories = relabelled(labels, kept, endings, trajectories)
     else:
         recorded = columns.single("rewards")
         rewards = None if recorded is None else describe_rewards(recorded, trajectories)
-    bounds, described, mismatch = _dimensions(recording, columns, rules)
+    bounds, described, mismatch = _dimensions(recording, columns, given, rules)
     observations, actions = columns.aligned("observations"), columns.aligned("actions")
     repeats, similarity = None, "needs observations and actions"
     if observations is not None and actions is not None:
@@ -134,37 +143,8 @@ def _card(
     return dataclasses.replace(card, warnings=(*columns.warnings, *mismatch, *advise(card)))
 
 
-def _labels(recording: Recording, rules: Rules, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rewards and masks of the kept rows by OGBench's rules; None if it has none, or its columns are not there."""
-    task, found = rules.environment.task, {}
-    if task is None or not kept.any():
-        return None
-    for name, width in state_widths(rules.made).items():
-        values = np.asarray(recording.columns.get(name))
-        if values.dtype.kind not in "fiu" or values.shape != (len(kept), width) or not np.isfinite(values).all():
-            return None
-        found[name] = values[kept]
-    return relabel(task.environment_id, rules.made, found)
-
-
-def _relabelled(
-    labels: tuple[np.ndarray, np.ndarray], kept: np.ndarray, endings: Endings, trajectories: Trajectories
-) -> tuple[Rewards, Trajectories]:
-    """Rewards and terminations by OGBench's rules."""
-    rewards, solved = np.zeros(len(kept)), np.zeros(len(kept), bool)
-    rewards[kept], solved[kept] = labels[0], labels[1] == 0
-    last = kept & (endings.ends | np.append(endings.ends[1:] & ~kept[1:], True))
-    described = describe_rewards(rewards, trajectories, counted=kept)
-    return described, dataclasses.replace(
-        trajectories,
-        terminations=int(solved.sum()),
-        truncations=len(trajectories.lengths) - int(np.sum(last & solved)),
-        reading=f"{trajectories.reading.partition(';')[0]}; solved steps are terminations, by OGBench's rules",
-    )
-
-
 def _dimensions(
-    recording: Recording, columns: Columns, rules: Rules | None
+    recording: Recording, columns: Columns, given: tuple[Any, Any] | None, rules: Rules | None
 ) -> tuple[ActionBounds | None, tuple[Dimension, ...], tuple[str, ...]]:
     """The bounds of the actions, the dimensions of observations and actions, and what does not fit the environment."""
     observations, actions = columns.of.get("observations"), columns.of.get("actions")
@@ -181,7 +161,11 @@ def _dimensions(
         return None, described + (() if actions is None else dimensions(actions)), tuple(mismatch)
     size = actions.values.shape[1]
     try:
-        if rules is not None:
+        if given is not None:
+            bounds = ActionBounds.of(*given, size, "given")
+        elif rules is not None and (wanted := len(rules.made.bounds.low)) != size:
+            raise DataError(f"{rules.environment.name} takes {wanted} numbers, and an action has {size}.")
+        elif rules is not None:
             bounds = ActionBounds.of(rules.made.bounds.low, rules.made.bounds.high, size, "environment")
         elif recording.bounds is not None:
             bounds = ActionBounds.of(*recording.bounds, size, "source")

@@ -113,16 +113,20 @@ def _similarity(card: "ReportCard", factor: float) -> dict[str, str]:
     actions = 0 if card.bounds is None else len(card.bounds.low)
     bounds = bounds_that_follow(variance.value, factor, actions)
     said = ", ".join(f"{name} {value:.4g}" for name, value in bounds.items())
-    explained = "a single trajectory" if len(card.trajectories.lengths) < 2 else "constant actions"
+    other = "; 1 x for navigation" if factor != 1 else ""
+    if (r2 := similar.explained) is not None:
+        nearest = f"of other trajectories explain {max(r2, 0.0):.0%} of the actions' variance (R^2 {r2:.3f})"
+    elif len(card.trajectories.lengths) < 2:
+        nearest = "cannot be held out: there is a single trajectory"
+    else:
+        nearest = "have nothing to explain: the actions are constant, or too few"
     return {
         "action variance": (
             f"{variance.value:.4g} between {variance.neighbours} similar states, median {variance.quantiles[2]:.3g} "
             f"(at {variance.rows:,} states, among {rows})"
         ),
-        "bounds": f"{said} ({factor:g} x variance; 1 x for navigation)",
-        "nearest states": f"of other trajectories explain {max(similar.explained, 0):.0%} of the actions' variance (R^2 {similar.explained:.3f})"
-        if similar.explained is not None
-        else f"explain nothing that could be held out: {explained}",
+        "trust region": f"bounds that follow: {said} ({factor:g} x variance{other})",
+        "nearest states": nearest,
     }
 
 
