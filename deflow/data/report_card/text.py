@@ -14,7 +14,7 @@ from .similarity import bounds_that_follow
 if TYPE_CHECKING:
     from .card import ReportCard
 
-SHOWN = 10
+SHOWN = 8
 """Of more dimensions than this, a column's first ones are shown."""
 
 HEADINGS = ("dimension", "lowest", "mean", "highest", "deviation", "at low", "at high")
