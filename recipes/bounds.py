@@ -137,11 +137,11 @@ def check_same_grid(grid: runs.Grid, options: Bounds, config: deflow.AgentConfig
 
 def asked(options: Bounds, facts: Mapping[str, Any]) -> list[float]:
     """The bounds to train, as numbers."""
-    automatic: Any = facts["automatic"]
-    if automatic is None and "auto" in options.bounds:
+    automatic = facts["automatic"]
+    if "auto" in options.bounds and automatic is None:
         raise ValueError("--bounds auto: this data gives no bound (recipes/action_variance.py says why); give numbers.")
     if options.bounds:
-        return list(dict.fromkeys(float(automatic if bound == "auto" else bound) for bound in options.bounds))
+        return list(dict.fromkeys(automatic if bound == "auto" else float(bound) for bound in options.bounds))
     if facts["published"] is None:
         raise ValueError("Nothing is published in the unit of this trust region: give numbers to --bounds.")
     around = {float(f"{factor * facts['published']:.4g}") for factor in FACTORS}
