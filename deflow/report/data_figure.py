@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..data.report_card import Dimension, ReportCard
 from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
@@ -18,7 +19,7 @@ ACTIONS = 6
 """So many actions are drawn."""
 
 _LARGEST = 1e100  # numbers beyond cannot be drawn
-_FAR = 1_000  # with numbers beyond, ranges are drawn on a logarithmic axis
+_FAR = 100  # with numbers beyond, ranges are drawn on a logarithmic axis
 
 
 def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
@@ -79,12 +80,14 @@ def _ranges(axes: Axes, dimensions: tuple[Dimension, ...]) -> None:
         low, high, mean, deviation = rows[fine].T
         if fine.any():
             axes.vlines(places[fine], low, high, color=color, linewidth=0.9, alpha=0.7)
+            axes.plot(places[fine], mean, color=color, linestyle="", marker=".", markersize=4.0)
             axes.vlines(places[fine], mean - deviation, mean + deviation, color=color, linewidth=3.0, label=name)
             furthest = max(furthest, float(np.abs(low).max()), float(np.abs(high).max()))
     axes.set_xlabel("dimension: range, and mean with deviation")
     if not axes.collections:
         _empty(axes)
         return
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if furthest > _FAR:
         axes.set_yscale("symlog", linthresh=1.0)
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
@@ -105,6 +108,10 @@ def _steps(axes: Axes, card: ReportCard) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=10))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     if card.steps.jumps:
         axes.axvline(100 * card.steps.usual, color=VERMILION, linewidth=1.5)
         axes.set_title(f"{card.steps.jumps:,} jumps right of the line", loc="left", fontsize=9, color=VERMILION)
