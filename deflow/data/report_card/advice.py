@@ -47,7 +47,7 @@ def advise(card: "ReportCard") -> Iterator[str]:
         worst = max(unscaled, key=lambda each: max(abs(each.mean), each.deviation))
         yield (
             f"{_named(unscaled)} {_verb(unscaled, 'is', 'are')} not of unit scale (mean {worst.mean:.3g}, deviation "
-            f"{worst.deviation:.3g} of {worst.title}): add encoder:standardize."
+            f"{worst.deviation:.3g} of {worst.title}): use encoder:standardize, the default without published settings."
         )
     yield from _actions(card, actions)
     yield from _rows(card)
