@@ -544,7 +544,7 @@ def test_a_success_at_the_end_terminates(tmp_path):
 def test_a_reward_at_the_end_alone_is_not_lost_in_silence(tmp_path):
     last = np.isin(np.arange(12), LAST)
     robot(tmp_path / "set", more={"next.reward": last.astype(np.float32), "next.done": last})
-    with pytest.raises(DatasetFileError, match=r"the reward 0 everywhere but in the last rows .*--columns.termination"):
+    with pytest.raises(DatasetFileError, match=r"the reward 0 everywhere but in the last rows .*columns.termination"):
         load_task("none", tmp_path / "set")
     task = load_task("none", UserData(tmp_path / "set", columns=Columns(termination="next.done")))
     np.testing.assert_array_equal(task.train.reward, last)

@@ -61,5 +61,5 @@ def check_rewards_are_kept(
         raise DatasetFileError(
             f"{path} has the reward {usual:g} everywhere but in the last rows of trajectories (such as row "
             f"{int(np.argmax(lost))}), which have no next state and are left out: name the column that is 1 where an "
-            "episode terminates (--columns.termination), because such rows need none."
+            "episode terminates (columns.termination), because such rows need none."
         )

@@ -191,7 +191,7 @@ def _outcomes(
     elif terminated is not None:
         raise DatasetFileError(
             f"{path} has no rewards, and a termination may be good or bad: name the column of the reward "
-            "(--columns.reward), too."
+            "(columns.reward), too."
         )
     else:
         terminated = last & ~cells.get("truncation", np.zeros(len(last), bool))

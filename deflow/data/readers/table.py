@@ -81,7 +81,7 @@ def _chosen(path: pathlib.Path, available: list[str], columns: Columns) -> tuple
         if not getattr(columns, field):
             raise DatasetFileError(
                 f"{path} is a table, which does not say what the {field} is: name its columns or their pattern "
-                f"(--columns.{field}); {has}."
+                f"(columns.{field}); {has}."
             )
     chosen = observation_and_action(path, available, columns.observation, columns.action)
     assumed = [f"{field}s = {', '.join(names)}" for field, names in chosen.items()]
@@ -90,18 +90,18 @@ def _chosen(path: pathlib.Path, available: list[str], columns: Columns) -> tuple
             chosen[field] = (single(path, available, given, field),)
         elif len(names := [name for name in known if name in available]) > 1:
             raise DatasetFileError(
-                f"{path} has the columns {' and '.join(names)}: name the one that is the {field} (--columns.{field})."
+                f"{path} has the columns {' and '.join(names)}: name the one that is the {field} (columns.{field})."
             )
         elif names:
             chosen[field] = (names[0],)
         if field in chosen:
             assumed.append(f"{field} = {chosen[field][0]}{', by its name' if given is None else ''}")
     if "reward" not in chosen:
-        raise DatasetFileError(f"{path} has no reward: name its column (--columns.reward); {has}.")
+        raise DatasetFileError(f"{path} has no reward: name its column (columns.reward); {has}.")
     if not set(chosen) & {"termination", "episode", "time"}:
         raise DatasetFileError(
             f"{path} does not say where trajectories end: name the column of the episode or of the time, or those of "
-            f"termination and truncation (--columns.episode, ...); {has}."
+            f"termination and truncation (columns.episode, ...); {has}."
         )
     return chosen, assumed
 

@@ -34,14 +34,14 @@ def advise(card: "ReportCard") -> Iterator[str]:
     elif card.trajectories.terminations is None:
         yield (
             f"There are neither terminations nor truncations, only {len(card.trajectories.lengths):,} ends of "
-            "trajectories, and the value continues past each of them: if episodes are over for good there, add "
-            "--terminals termination."
+            "trajectories, and the value continues past each of them: if episodes are over for good there, say so "
+            'with terminals="termination".'
         )
     yield from _rewards(card)
     if constant := [each for each in observations if each.constant]:
         yield (
             f"{_named(constant)} never {_verb(constant, 'changes', 'change')}: encoder:standardize ignores constant "
-            "dimensions; or leave them out with --columns.observation."
+            "dimensions; or leave them out with columns.observation."
         )
     if unscaled := [each for each in observations if _is_unscaled(each)]:
         worst = max(unscaled, key=lambda each: max(abs(each.mean), each.deviation))
@@ -69,8 +69,8 @@ def _rewards(card: "ReportCard") -> Iterator[str]:
     rewards = card.rewards
     if rewards is None:
         yield (
-            "There are no rewards: name their column with --columns.reward, or for OGBench's data the task with --env, "
-            "whose rules give them."
+            "There are no rewards: name their column with columns.reward, or for OGBench's data its task as the "
+            "environment, whose rules give them."
         )
         return
     if rewards.not_finite:
@@ -86,7 +86,7 @@ def _actions(card: "ReportCard", actions: list[Dimension]) -> Iterator[str]:
     if constant := [each for each in actions if each.constant]:
         yield (
             f"{_named(constant)} never {_verb(constant, 'changes', 'change')}, so nothing is learned about it: leave "
-            "it out with --columns.action."
+            "it out with columns.action."
         )
     if beyond := [each for each in actions if each.beyond]:
         yield (
@@ -122,19 +122,19 @@ def _rows(card: "ReportCard") -> Iterator[str]:
     if steps is not None and steps.broken:
         yield (
             f"In {steps.broken:,} rows the next observation is not that of the next row although no trajectory ends "
-            "there, which loading refuses: mark the ends, in truncations or with --columns.episode."
+            "there, which loading refuses: mark the ends, in truncations or with columns.episode."
         )
     elif steps is not None and steps.first_jump is not None:
         yield (
             f"The state jumps by over 100 usual steps after {steps.jumps:,} rows, first after row "
-            f"{steps.first_jump:,}: if a trajectory ends there, mark it, in truncations or with --columns.episode."
+            f"{steps.first_jump:,}: if a trajectory ends there, mark it, in truncations or with columns.episode."
         )
     if card.similarity is None:
         return
     if card.similarity.variance.value == 0:
         yield (
-            "Similar states have the same actions, so no bound follows from their variance: give --trust-region.bound "
-            "as a number."
+            "Similar states have the same actions, so no bound follows from their variance: give the trust "
+            "region's bound as a number."
         )
     if card.similarity.explained is not None and card.similarity.explained < UNEXPLAINED:
         yield (

@@ -14,8 +14,8 @@ WIDE = 1_000
 """Rows of more numbers than this, and images, are described as a whole instead of coordinate by coordinate."""
 
 NEEDED = {
-    "observations": "name its columns with --columns.observation",
-    "actions": "name its columns with --columns.action",
+    "observations": "name its columns with columns.observation",
+    "actions": "name its columns with columns.action",
 }
 """Columns without which nothing can be learned -> the remedy."""
 

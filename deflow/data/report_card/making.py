@@ -87,7 +87,7 @@ def _opened(
         name, path = reader_of(source.path, source.reader)
         return reader_named(name).read(path, source.columns), str(path), source.terminals
     if environment is None or environment.task is None:
-        raise DataError("Official and collected data are those of an OGBench task: name it as the environment (--env).")
+        raise DataError("Official and collected data are those of an OGBench task: name it as the environment.")
     if isinstance(source, Collected):
         settings = {"data_dir": data_dir, "workers": workers, "progress": progress}
         path = pathlib.Path(collect(environment.name, source, **settings).path)

@@ -14,7 +14,7 @@ from .columns import Column, blocks
 from .trajectories import Trajectories
 
 NEIGHBOURS = 5
-"""Number of nearest states, as for `--trust-region.bound auto`."""
+"""Number of nearest states, as for automatic bounds."""
 
 STATES = 1_000
 """States at which both are measured, evenly spaced; the standard error is then a few percent."""
