@@ -161,7 +161,7 @@ def test_environments_and_sources_in_other_words(tmp_path):
         maker_of(gymnasium.make("Pendulum-v1"))
     with pytest.raises(SpaceError, match="must be a task, an id, or an object with make"):
         maker_of(3)
-    with pytest.raises(DataError, match=r"The data file .* does not exist"):
+    with pytest.raises(DataError, match=r"The data .* does not exist"):
         deflow.load_task("Pendulum-v1", tmp_path / "none.npz")
     with pytest.raises(DataError, match=r"The source must be .* got the class Official"):
         deflow.load_task("Pendulum-v1", deflow.Official)

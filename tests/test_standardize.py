@@ -232,6 +232,19 @@ def test_tasks_of_ones_own_are_standardised(name, algorithm):
     assert agent_config(algorithm).encoder == Identity()  # no task was named
 
 
+def test_a_run_made_with_another_encoder_says_which(tmp_path):
+    """As a grid of an earlier version, when its command is typed again."""
+    described = deflow.agent.describe_agent(agent_config())
+    run = deflow.Run.create(
+        tmp_path, environment=OWN, algorithm="deflow", seed=0, config={"options": {}, "agent": described}
+    )
+    now = agent_config(settings=task_settings(OWN))
+    with pytest.raises(
+        ValueError, match=r"The encoder differs from that of it: give encoder:identity, or start anew\."
+    ):
+        cli.check_same(Drifting(4), now, run, (), what="it", remedy="start anew")
+
+
 def test_on_the_command_line(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "recipes")
     offline = importlib.import_module("offline")

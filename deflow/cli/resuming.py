@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from ..agent import AgentConfig, describe_agent, restore_agent
+from ..agent import KINDS, AgentConfig, describe_agent, restore_agent
 from ..data import Task
 from ..errors import DataError, RunError
 from ..runs import Run, RunGroup, recorded_task
@@ -149,9 +149,10 @@ def check_same(
     agent = describe_agent(restore_agent(run.config["agent"]))
     for kind, part in describe_agent(config).items():
         if part != agent[kind]:
-            raise ValueError(
-                f"The {kind.replace('_', ' ')} differs from that of {what}: leave its flags out, or {remedy}."
-            )
+            give = "leave its flags out"
+            if kind in KINDS and part["name"] != agent[kind]["name"]:  # maybe only by default
+                give = f"give {KINDS[kind].choice}:{agent[kind]['name']}"
+            raise ValueError(f"The {kind.replace('_', ' ')} differs from that of {what}: {give}, or {remedy}.")
 
 
 def _plain(value: Any) -> Any:
