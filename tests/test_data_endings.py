@@ -116,7 +116,7 @@ def test_a_given_meaning_is_followed_or_contradicted(tmp_path):
     assert load(tmp_path, table, terminals="trajectory-end").terminations == 2
     assert load(tmp_path, table, terminals="termination").terminations == 3
     table = columns(next_observations=following(), terminals=marks(ENDS), masks=np.ones(8))
-    with pytest.raises(DatasetFileError, match=r"masks that contradict it in 3 rows.*as requested"):
+    with pytest.raises(DatasetFileError, match=r"masks that contradict it in 3 rows.*as stated"):
         load(tmp_path, table, terminals="termination")
 
 

@@ -50,7 +50,8 @@ class Endings:
 
 
 def read_endings(path: pathlib.Path, columns: dict[str, np.ndarray], terminals: Terminals | None = None) -> Endings:
-    """Reads the file's columns. `terminals` is the meaning of a lone `terminals` or `dones`, if the user gave it.
+    """Reads the file's columns. `terminals` is the meaning of a lone `terminals` or `dones`, if the user or the format
+    states it.
 
     Raises:
         DatasetFileError: If no column says where trajectories end, its meaning is unclear, columns contradict each
@@ -93,7 +94,7 @@ def _terminated(
     if name == "terminations":
         return values, f"terminations{rest}"
     if meaning == "termination":
-        return values, f"{name} as terminations, as requested{rest}"
+        return values, f"{name} as terminations, as stated{rest}"
     if cuts and (name == "dones" or meaning == "trajectory-end"):
         return values & ~cut, f"{name} that are not {cut_name} as terminations{rest}"
     if cuts:
@@ -123,7 +124,7 @@ def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings
     within = ~endings.ends[:-1]
     if "next_observations" in columns:
         following = columns["next_observations"].reshape(len(observations), -1)
-        broken = _differs(following[:-1], observations[1:]) & within
+        broken = differs(following[:-1], observations[1:]) & within
         if broken.any():
             row = int(np.argmax(broken))
             raise DatasetFileError(
@@ -131,16 +132,16 @@ def check_continuity(path: pathlib.Path, columns: dict[str, np.ndarray], endings
                 f"although no trajectory ends there, first in row {row} (read: {endings.reading}): mark the ends of "
                 "all trajectories, including those at a time limit, in truncations or timeouts."
             )
-    elif (jumps := _jumps(observations, within)).any():
-        row = int(np.argmax(jumps))
+    elif (broken := jumps(observations, within)).any():
+        row = int(np.argmax(broken))
         warn(
-            f"{path} jumps after {int(jumps.sum()):,} rows that do not end a trajectory, first after row {row}, by "
+            f"{path} jumps after {int(broken.sum()):,} rows that do not end a trajectory, first after row {row}, by "
             "more than a hundred times its usual step: if a trajectory ends there, mark it in terminals.",
             DataWarning,
         )
 
 
-def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Rows in which two matrices differ by more than rounding. Compared in pieces, since pixels may take gigabytes."""
     found = np.zeros(len(one), bool)
     for start in range(0, len(one), 10_000):
@@ -150,7 +151,7 @@ def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return found
 
 
-def _jumps(observations: np.ndarray, within: np.ndarray) -> np.ndarray:
+def jumps(observations: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Rows after which the state moves over a hundred times the median step, shape (rows - 1,)."""
     if observations.dtype == np.uint8 or within.sum() < 10:
         return np.zeros(len(within), bool)

@@ -140,8 +140,8 @@ def load_task(
         if check is not None:
             check(spec)
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
-        label, meaning = Rules(environment, made), provenance.terminals
         recordings = _recordings(source, train, validation, provenance)
+        label, meaning = Rules(environment, made), provenance.terminals or recordings[0].terminals
         batch, reading, relabelled = transitions_of(train, recordings[0], spec, made.bounds, meaning, rewards, label)
         if relabelled:
             warn_without_success(train, np.asarray(batch.mask), name)
@@ -166,7 +166,8 @@ def _data_alone(
     if not isinstance(source, UserData):
         raise DataError("Without an environment there is no official or collected data: give data of your own.")
     train, validation, provenance = _user_data(source)
-    recordings, meaning = _recordings(source, train, validation, provenance), provenance.terminals
+    recordings = _recordings(source, train, validation, provenance)
+    meaning = provenance.terminals or recordings[0].terminals
     spec = recorded_spec(train, recordings[0].columns, meaning)
     if check is not None:
         check(spec)

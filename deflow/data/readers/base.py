@@ -22,6 +22,7 @@ import numpy as np
 
 from ...errors import DatasetFileError
 from ...registry import Registry
+from ..endings import Terminals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,9 @@ class Recording:
 
     names: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """The names of a column's coordinates, such as {"observations": ("joint_0", "joint_1")}, if the source has them."""
+
+    terminals: Terminals | None = None
+    """What a lone `terminals` means in this format, if the user does not say; None as in `deflow.data.endings`."""
 
 
 class AbstractReader(abc.ABC):
