@@ -5,6 +5,7 @@ from .d4rl import D4RL
 from .lerobot import LeRobot
 from .npz import Npz
 from .reading import absolute, package, reader_named, reader_of
+from .robomimic import Robomimic
 from .table import Table
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "LeRobot",
     "Npz",
     "Recording",
+    "Robomimic",
     "Table",
     "absolute",
     "package",
