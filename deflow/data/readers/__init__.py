@@ -3,6 +3,7 @@
 from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
 from .d4rl import D4RL
 from .lerobot import LeRobot
+from .minari import Minari
 from .npz import Npz
 from .reading import absolute, package, reader_named, reader_of
 from .robomimic import Robomimic
@@ -14,6 +15,7 @@ __all__ = [
     "AbstractReader",
     "Columns",
     "LeRobot",
+    "Minari",
     "Npz",
     "Recording",
     "Robomimic",
