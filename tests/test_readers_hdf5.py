@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deflow
-from deflow.data import Columns, UserData, load_task, readers
+from deflow.data import Columns, UserData, load_task
 from deflow.errors import DataError, DatasetFileError
 
 
@@ -50,8 +50,12 @@ def test_next_observations_keep_every_row_and_contradict_what_would_be_glued(tmp
     np.testing.assert_array_equal(task.train.next_observation[13], [9, 9, 9])
     old = {name: values for name, values in columns.items() if name != "timeouts"}
     old |= {"next_observations": following, "terminals": np.isin(np.arange(20), [7, 19])}
+    cut = load_task("none", UserData(save(tmp_path / "old.hdf5", old), terminals="termination"))
+    np.testing.assert_array_equal(np.flatnonzero(cut.train.extras["trajectory_end"]), [7, 13, 19])
+    assert "1 trajectories are cut where the next row's observation is not this one's" in cut.provenance.assumed[0]
+    glued = {**columns, "timeouts": np.arange(20) == 19, "next_observations": following}
     with pytest.raises(DatasetFileError, match=r"1 rows whose next observation is not that of the next row.*row 13"):
-        load_task("none", UserData(save(tmp_path / "old.hdf5", old), terminals="termination"))
+        load_task("none", save(tmp_path / "glued.hdf5", glued))
 
 
 def test_arrays_of_groups_by_name_and_one_dimensional_actions(tmp_path):
@@ -88,7 +92,7 @@ def without(name):
         ({**rows(), "timeouts": np.zeros(20)}, "ends within a trajectory"),
         ({name: values[:0] for name, values in rows().items()}, "no rows"),
         ({key: v for key, v in rows().items() if key not in ("terminals", "timeouts")}, "does not say where"),
-        ({**without("timeouts"), "terminals": np.zeros(20)}, "ends within a trajectory"),
+        ({**without("timeouts"), "terminals": np.zeros(20)}, "no timeouts, and its last row is none of them"),
         ({**rows(), "actions": np.zeros((20, 2, 2))}, r"actions of shape \(2, 2\) per row"),
     ],
 )
@@ -118,11 +122,11 @@ def test_files_that_cannot_be_opened(tmp_path, monkeypatch):
     with pytest.raises(DatasetFileError, match="rewards of type object: save them as numbers"):
         load_task("none", tmp_path / "ragged.hdf5")
     save(tmp_path / "other.hdf5", {"data/demo_0/act": np.zeros(3)})
-    with pytest.raises(DatasetFileError, match="an HDF5 file, which no reader recognises"):
+    with pytest.raises(DatasetFileError, match="has no obs in demo_0"):
         load_task("none", tmp_path / "other.hdf5")
     named = Columns(observation=("state",))
     with pytest.raises(DatasetFileError, match=re.escape("Unknown column for the observation 'state'")):
         load_task("none", UserData(save(tmp_path / "named.hdf5", rows()), columns=named))
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(DataError, match=r"needs the package h5py: pip install 'deflow\[data\]'"):
-        readers.reader_of(tmp_path / "whole.hdf5")
+        load_task("none", tmp_path / "named.hdf5")

@@ -41,7 +41,8 @@ class D4RL(AbstractReader):
             single |= {"rewards", *FLAGS}
 
             def load(wanted: Iterable[str]) -> dict[str, np.ndarray]:
-                found = {name: numbers(path, name, there[name]) for name in sorted(wanted, key=list(there).index)}
+                order = sorted(wanted, key=lambda name: (NAMES.index(name) if name in NAMES else len(NAMES), name))
+                found = {name: numbers(path, name, there[name]) for name in order}
                 check_rows(path, found)
                 return {name: one_per_row(path, name, v) if name in single else v for name, v in found.items()}
 
@@ -59,7 +60,7 @@ def _check_named(path: pathlib.Path, there: list[str], columns: Columns) -> None
         if f"{field}s" not in there and not getattr(columns, field):
             has = ", ".join(there[:12]) + (f" and {len(there) - 12} more" if len(there) > 12 else "")
             raise DatasetFileError(
-                f"{path} has no array {field}s: name the one that is the {field} (--columns.{field}); it has "
+                f"{path} has no column '{field}s': name the one that is the {field} (--columns.{field}); it has "
                 f"{has or 'none'}."
             )
 
@@ -72,9 +73,9 @@ def _with_ends(path: pathlib.Path, found: Recording) -> Recording:
         return found
     terminated = columns[name].astype(bool)
     if others:
-        marks = terminated | np.any([columns[other] != 0 for other in others], axis=0)
-        if marks[-1] or not marks.any() or others == ["dones"]:
-            return found
+        marked = np.any([columns[other] != 0 for other in others], axis=0)
+        if marked[-1] or terminated[-1] or not marked.any() or others == ["dones"]:
+            return found  # where no cut at all is marked, the last row's may be one of many
         cuts, rule = columns[others[0]].astype(bool), "the last row ends a trajectory, which the file does not mark"
         cuts[-1] = True
         return _cut(found, others[0], cuts, rule)

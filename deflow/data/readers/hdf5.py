@@ -102,9 +102,9 @@ def numbers(path: pathlib.Path, name: str, array: Any) -> np.ndarray:
     except TypeError:  # a type that NumPy does not have
         kind = np.dtype(object)
     if kind.kind not in "fiub":
-        what = {"O": "texts, references or lists of different lengths", "S": "texts", "c": "complex numbers"}
         raise DatasetFileError(
-            f"{path} has {what.get(kind.kind, f'the type {kind}')} in {name}: save it as numbers, or leave it out."
+            f"{path} has {name} of type {kind}: save them as numbers, not as texts, references or lists of different "
+            "lengths."
         )
     if not array.shape:  # (), or None if it is empty
         raise DatasetFileError(f"{path} has no rows in {name}: it needs one row per step.")
