@@ -263,7 +263,7 @@ NAN = np.where(np.arange(ROWS)[:, None] == 3, np.nan, np.zeros((ROWS, 3)))
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
-        ({"observations": None}, "has no column 'observations'.*--columns.observation"),
+        ({"observations": None}, "has no column 'observations'.*columns.observation"),
         ({"actions": None}, "has no column 'actions'"),
         ({"rewards": None}, "has no column 'rewards'"),
         ({"observations": None, "obs": np.zeros((ROWS, 3))}, "it has .*obs"),
@@ -441,7 +441,7 @@ def without(columns, part):
     [
         ({"data": np.zeros(3)}, {}, "has no demos"),
         ({"data/demo_0/nothing": np.zeros(3)}, {}, "has no obs in demo_0"),
-        (without(demos(), "obs"), {}, "--columns.observation states"),
+        (without(demos(), "obs"), {}, "columns.observation states"),
         (without(demos(), "/actions"), {}, "action"),
         (without(demos(), "/rewards"), {}, "has no rewards in demo_0.*dataset_states_to_obs"),
         (without(demos(), "demo_1/obs/object"), {}, "has no obs/object in demo_1"),
@@ -462,8 +462,8 @@ def without(columns, part):
         (demos(), {"observation": ("*",)}, "camera of shape"),
         (demos(), {"action": ("acts",)}, "acts"),
         (demos(), {"reward": "states"}, r"states of shape \(5,\)"),
-        (demos(), {"episode": "dones"}, "leave --columns.episode out"),
-        (demos(), {"time": "dones"}, "leave --columns.time out"),
+        (demos(), {"episode": "dones"}, "leave columns.episode out"),
+        (demos(), {"time": "dones"}, "leave columns.time out"),
     ],
 )
 def test_one_sentence_for_a_malformed_robomimic_file(tmp_path, columns, named, match):
@@ -475,7 +475,7 @@ def test_one_sentence_for_a_demo_that_was_cut(tmp_path):
     refused("has 4 rows in demo_2, but its num_samples says 9", load, path)
     pixels = {name: values for name, values in demos().items() if not name.endswith(("object", "gripper", "eef_pos"))}
     pixels |= {name.replace("camera", "wrist"): values for name, values in pixels.items() if "camera" in name}
-    refused("has no vector for the observation.*--columns.observation", load, write(tmp_path, pixels))
+    refused("has no vector for the observation.*columns.observation", load, write(tmp_path, pixels))
 
 
 # --- Minari

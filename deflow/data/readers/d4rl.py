@@ -60,7 +60,7 @@ def _check_named(path: pathlib.Path, there: list[str], columns: Columns) -> None
         if f"{field}s" not in there and not getattr(columns, field):
             has = ", ".join(there[:12]) + (f" and {len(there) - 12} more" if len(there) > 12 else "")
             raise DatasetFileError(
-                f"{path} has no column '{field}s': name the one that is the {field} (--columns.{field}); it has "
+                f"{path} has no column '{field}s': name the one that is the {field} (columns.{field}); it has "
                 f"{has or 'none'}."
             )
 

@@ -30,7 +30,7 @@ def chosen_keys(
         names = tuple(name for name, shape in shapes.items() if len(shape) <= 1)
     if not names:
         known = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
-        raise DatasetFileError(f"{path} has no vector for the {what}, but {known}: name what it is (--columns.{what}).")
+        raise DatasetFileError(f"{path} has no vector for the {what}, but {known}: name what it is (columns.{what}).")
     left = [name if len(shape) <= 1 else f"{name} {shape}" for name, shape in shapes.items() if name not in names]
     decided = [f"{what}s = {', '.join(names)}"] if len(shapes) > 1 else []
     return names, decided + ([f"left out of the {what}: {', '.join(left)}"] if left else [])

@@ -37,7 +37,7 @@ class Robomimic(AbstractReader):
 
     def read(self, path: pathlib.Path, columns: Columns) -> Recording:
         if given := [field for field in ("episode", "time") if getattr(columns, field) is not None]:
-            raise DatasetFileError(f"{path} has a demo for each episode: leave --columns.{given[0]} out.")
+            raise DatasetFileError(f"{path} has a demo for each episode: leave columns.{given[0]} out.")
         with opened(path) as file:
             demos = _demos(path, file)
             train, valid, assumed = _split(path, file, list(demos))
@@ -129,7 +129,7 @@ def _chosen(
         keys = {"states": "states"}
     if not keys:
         raise DatasetFileError(
-            f"{path} has no obs in {demo}: {EXTRACT}, or take the simulator's states (--columns.observation states)."
+            f"{path} has no obs in {demo}: {EXTRACT}, or take the simulator's states (columns.observation states)."
         )
     shapes = {key: tuple((there[name].shape or ())[1:]) for key, name in keys.items()}
     names, decided = chosen_keys(path, shapes, columns.observation, "observation")
@@ -138,7 +138,7 @@ def _chosen(
     if columns.action:
         decided.append(f"actions = {', '.join(chosen['actions'])}")
     if columns.reward is None and "rewards" not in there:
-        raise DatasetFileError(f"{path} has no rewards in {demo}: {EXTRACT}, or name them (--columns.reward).")
+        raise DatasetFileError(f"{path} has no rewards in {demo}: {EXTRACT}, or name them (columns.reward).")
     chosen["rewards"] = (single(path, others, columns.reward or "rewards", "reward"),)
     for field in ("termination", "truncation"):
         if (given := getattr(columns, field)) is not None:
