@@ -6,6 +6,7 @@ from . import data as data
 from . import encoders as encoders
 from . import environments as environments
 from . import errors as errors
+from . import estimation as estimation
 from . import evaluation as evaluation
 from . import fields as fields
 from . import interaction as interaction
@@ -41,6 +42,8 @@ from .data import collect as collect
 from .data import load_task as load_task
 from .environments import Environment as Environment
 from .errors import DeflowError as DeflowError
+from .estimation import ValueEstimate as ValueEstimate
+from .estimation import estimate as estimate
 from .evaluation import Evaluation as Evaluation
 from .evaluation import Evaluator as Evaluator
 from .evaluation import evaluate as evaluate

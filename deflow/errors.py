@@ -112,6 +112,10 @@ class EvaluationInterrupted(EvaluationError):  # noqa: N818 - what happened, not
     """The evaluation was interrupted by its caller."""
 
 
+class EstimationError(DeflowError, RuntimeError):
+    """A policy's value cannot be estimated."""
+
+
 class InteractionError(DeflowError, RuntimeError):
     """An environment failed, its process died, it cannot be sent or resumed, or it received invalid actions."""
 

@@ -154,6 +154,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     cli.check_unchanged(options, config, MAY_CHANGE)
     with cli.early_evaluator(options) as evaluator:
         task = load(options, config)
+        judge = evaluator or deflow.estimation.Estimator(task)
         config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
         behaviours = cli.open_behaviours(options, config, task)
         start = TrainingState(*fresh_learner(options, config, task))
@@ -165,8 +166,8 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
             if evaluator is not None:
                 evaluator.check(interrupt)
             if behaviours is not None:
-                start = learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
-            with Session(group, schedule(options), evaluator, interrupt, held_out=held_out(task, config)) as session:
+                start = learn_behaviour(options, task, behaviours, start, group.runs[0], judge, interrupt)
+            with Session(group, schedule(options), judge, interrupt, held_out=held_out(task, config)) as session:
                 state = session.begin(start)
                 proposals = cli.propose(options, task, behaviours, session, state, interrupt, last=options.steps)
                 train(options, task, session, state, proposals)
@@ -219,7 +220,7 @@ def learn_behaviour(
     behaviours: cli.Behaviours,
     start: TrainingState,
     run: deflow.Run,
-    evaluator: deflow.Evaluator | None,
+    judge: deflow.Evaluator | deflow.estimation.Estimator | None,
     interrupt: Interrupt,
 ) -> TrainingState:
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
@@ -229,7 +230,7 @@ def learn_behaviour(
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))
         with Session(
-            group, schedule(own), evaluator, interrupt, held_out=held_out(task, config), continued_by=run
+            group, schedule(own), judge, interrupt, held_out=held_out(task, config), continued_by=run
         ) as session:
             train(own, task, session, session.begin(alone), phase="behaviour")
         if session.interrupted:

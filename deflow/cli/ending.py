@@ -12,8 +12,7 @@ def finish(session: Session, *, seconds: float) -> None:
     paths = [run.path for run in session.group.runs]
     say(*(f"not kept: {failure}" for failure in session.failures))
     alone = session.group.runs[0].config["environment"] is None
-    if not alone:
-        show(report.results_table(paths))
+    show(report.results_table(paths))
     try:
         pictures = [report.learning_curve([path], path / "report.png") for path in paths]
         if len(paths) > 1:
@@ -23,7 +22,9 @@ def finish(session: Session, *, seconds: float) -> None:
     except ReportError as error:  # interrupted before the first row, or the folder is gone
         say(f"Time: {seconds / 60:.1f} min. No picture: {error}")
     if alone:
-        say("No episodes were played, since there is no environment.", f"Its policy: deflow.load({str(paths[0])!r})")
+        say(f"Its policy: deflow.load({str(paths[0])!r})")
+        if not session.interrupted:
+            say(f"Next: {command('estimate', paths[0], '--step', 'all')}")
     elif not session.interrupted:
         imports = session.group.runs[0].config["options"].get("import_", ())
         flags = ["--import", *imports] if imports else []

@@ -8,6 +8,7 @@ import jax
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
 from ..data import Task
 from ..data.rewards import UNCHANGED
+from ..estimation.estimate import MEMBERS, STEPS
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
@@ -52,11 +53,11 @@ def first_screen(
         **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": "none, since there is no environment"
+        "evaluation": f"estimated from the data every {options.eval_every:,} updates, since there is no environment "
+        f"(fitted Q evaluation, {MEMBERS} critics of {STEPS:,} updates)"
         if task.environment is None
         else f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}"
-        + (", the best" if task.environment is not None else ""),
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
         "files": "\n".join(str(run.path) for run in group.runs),
     }
 

@@ -35,6 +35,12 @@ class RewardScale:
             return rewards
         return (np.asarray(rewards, np.float64) * self.scale + self.shift).astype(np.asarray(rewards).dtype)
 
+    def undone(self, rewards: np.ndarray) -> np.ndarray:
+        """The rewards as they were recorded, from those for learning, in the same type."""
+        if self == UNCHANGED:
+            return rewards
+        return ((np.asarray(rewards, np.float64) - self.shift) / self.scale).astype(np.asarray(rewards).dtype)
+
 
 UNCHANGED = RewardScale()
 """The rewards as they were recorded."""

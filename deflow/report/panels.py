@@ -16,11 +16,12 @@ EXPLORATION_POINTS = 15
 
 
 def outcome_panel(runs: list[RunFiles], switch: int | None) -> Panel | None:
-    """Success if the task reports it, otherwise the return, with that of the training episodes behind it."""
+    """Success if the task reports it, otherwise the return, with that of the training episodes behind it; without an
+    environment, the value that was estimated from the data."""
     success = evaluation_curve(runs, "evaluation/success")
     curve = success or evaluation_curve(runs, "evaluation/episode.return")
     if curve is None:
-        return None
+        return value_panel(runs)
     metric = "success" if success else "episode.return"
     exploration = training_curve(runs, f"exploration/{metric}", EXPLORATION_POINTS, "exploration/episodes")
 
@@ -39,6 +40,25 @@ def outcome_panel(runs: list[RunFiles], switch: int | None) -> Panel | None:
         axes.set_ylabel("success rate" if success else "return (undiscounted)")
         if switch is not None:
             phases(axes, switch)
+        legend_above(axes)
+
+    return panel
+
+
+def value_panel(runs: list[RunFiles]) -> Panel | None:
+    """The value that was estimated from the data, and the data's own returns."""
+    curve, own = (evaluation_curve(runs, f"estimate/{name}") for name in ("value", "data_return"))
+    if curve is None:
+        return None
+
+    def panel(axes: Axes) -> None:
+        over = "trajectories and critics" if len(runs) == 1 else f"{len(runs)} seeds"
+        line(axes, curve, BLUE, "policy", marker="o")
+        band(axes, curve, BLUE, f"95% interval over {over}", (-np.inf, np.inf))
+        if own is not None:
+            axes.plot(own.steps, own.mean, color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own")
+        last_value(axes, curve, BLUE, f"{curve.mean[-1]:.3g}")
+        axes.set_ylabel("estimated value (discounted)")
         legend_above(axes)
 
     return panel

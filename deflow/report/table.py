@@ -18,11 +18,17 @@ from .statistics import Estimate, mean
 BEFORE = "before online"
 """Heading of a column that is left out if no run has a value in it."""
 
-COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length")
+ESTIMATED = "value"
+"""The same for what was estimated from the data alone."""
+
+COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length", ESTIMATED)
 """Headings, in the order of `ResultRow.cells`."""
 
 CAPTION = "Brackets: 95% intervals over episodes, or over seeds for a mean."
 """Explains the numbers."""
+
+CAPTION_ESTIMATED = "Value: the discounted return, estimated from the data (intervals: over trajectories and critics)."
+"""The further explanation of estimates."""
 
 CAPTION_ONLINE = "Steps: gradient updates, then environment steps.\nBefore online: success at the switch."
 """The further explanation if there are two phases."""
@@ -60,6 +66,9 @@ class ResultRow:
     length: float
     """Mean number of environment steps in an episode."""
 
+    estimated: Estimate = NOTHING
+    """Discounted return that was estimated from the data, with an interval over trajectories and critics."""
+
     is_mean: bool = False
     """Whether the row is a mean over seeds."""
 
@@ -75,6 +84,7 @@ class ResultRow:
             estimate_text(self.success, ".2f", (0.0, 1.0)),
             estimate_text(self.returns, ".1f", (-math.inf, math.inf)),
             "" if math.isnan(self.length) else f"{self.length:.0f}",
+            estimate_text(self.estimated, ".3g", (-math.inf, math.inf)),
         )
 
 
@@ -134,16 +144,16 @@ def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
 
 
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
-    """Headings and rows, with the columns of the online phase only if there is one."""
+    """Headings and rows, without the columns of an online phase and of estimates where there are none."""
     lines = [COLUMNS, *(row.cells() for row in rows)]
-    before = COLUMNS.index(BEFORE)
-    if any(line[before] for line in lines[1:]):
-        return lines
-    return [line[:before] + line[before + 1 :] for line in lines]
+    rare = [COLUMNS.index(name) for name in (BEFORE, ESTIMATED)]
+    shown = [place for place in range(len(COLUMNS)) if place not in rare or any(line[place] for line in lines[1:])]
+    return [tuple(line[place] for place in shown) for line in lines]
 
 
 def _caption(headings: tuple[str, ...], runs: Iterable[str | os.PathLike[str]]) -> str:
     sentences = [CAPTION, *([CAPTION_ONLINE] if BEFORE in headings else [])]
+    sentences += [CAPTION_ESTIMATED] if ESTIMATED in headings else []
     for _, group in itertools.groupby(read_runs(runs), key=lambda run: (run.environment, run.algorithm)):
         sentences += shared_behaviours(group)
     return "\n".join(sentences)
@@ -159,6 +169,7 @@ def _row(run: RunFiles) -> ResultRow:
         _last(run, "evaluation/success"),
         _last(run, "evaluation/episode.return"),
         _last(run, "evaluation/episode.length").value,
+        _last(run, "estimate/value"),
     )
 
 
@@ -182,6 +193,7 @@ def _mean(rows: list[ResultRow]) -> ResultRow:
         mean([row.success.value for row in rows]),
         mean([row.returns.value for row in rows]),
         float(np.mean([row.length for row in rows])),
+        mean([row.estimated.value for row in rows]),
         is_mean=True,
     )
 

@@ -13,6 +13,7 @@ from .checkpoints import Like, Restored, restore_together
 from .pytrees import PyTree
 from .run import STOPPED_FILE, Run, Stopped, create_together
 from .saving import Best, PendingRows, Saver
+from .scores import scores_of
 
 
 class RunGroup:
@@ -151,8 +152,8 @@ class RunGroup:
                 continue
             rows = run.read("eval")
             row = int(np.flatnonzero(rows["step"] == step)[-1])
-            success, value = (rows[f"evaluation/{name}"][row] for name in ("success", "episode.return"))
-            if (value if np.isnan(success) else success) > self._best.scores[index]:
+            _, (score,) = scores_of([{name: column[row] for name, column in rows.items()}])
+            if score > self._best.scores[index]:
                 return False
         return True
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +10,12 @@ import jax
 from tqdm import tqdm
 
 from ..agent import Agent
-from ..errors import EvaluationError, EvaluationInterrupted, InteractionError
+from ..errors import EstimationError, EvaluationError, EvaluationInterrupted, InteractionError
+from ..estimation import Estimator
 from ..evaluation import Evaluator
 from ..keys import named_key
 from ..runs import Run, RunGroup, resume_command
+from ..runs.scores import scores_of
 from ..training.faults import Fault, first_faults, parameter_faults
 from .metrics import PendingMetrics
 from .phase import Capture, Loop, Phase
@@ -30,13 +31,13 @@ class Session:
         self,
         group: RunGroup,
         schedule: Schedule,
-        evaluator: Evaluator | None,
+        evaluator: Evaluator | Estimator | None,
         interrupt: threading.Event,
         *,
         held_out: Callable[[Agent], float] | None = None,
         continued_by: Run | None = None,
     ):
-        """Without an `evaluator`, no episodes are played. `held_out` gives the flow's loss on held-out data, for
+        """Without an `evaluator`, policies are not judged. `held_out` gives the flow's loss on held-out data, for
         train.csv. `continued_by` is a run that waits for all of these: it is the one to continue after an interrupt,
         and no seed may stop before the others."""
         self.group = group
@@ -230,12 +231,12 @@ class Session:
                 if self._interrupt.is_set():  # the signal may have reached the workers too
                     return
                 raise
+            except EstimationError as error:  # training is none the worse for it
+                bar.write(f"Seed {seed}: {error}")
+                rows.append({})
+                continue
             rows.append(result.metrics())
-        successes, returns = (
-            [row.get(f"evaluation/{name}", math.nan) for row in rows] for name in ("success", "episode.return")
-        )
-        by_return = all(map(math.isnan, successes))  # where no environment says what success is
-        scores, name = (returns, "return") if by_return else (successes, "success")
+        name, scores = scores_of(rows)
         there = [self.step in run.read("eval")["step"] for run in self.group.runs]  # killed just after logging it
         self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
         self._owes_evaluation = False

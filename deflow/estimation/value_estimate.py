@@ -1,0 +1,143 @@
+"""The result of an estimation: a value with its interval, and what else speaks for or against the policy."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnostics:
+    """What needs no fit. Actions are in [-1, 1]; nan where a number does not exist."""
+
+    td_error: float
+    """Root mean square of the own critic's Q(s, a) - r - discount * mask * Q(s', policy's a'), in the units of the
+    rewards that it learned from."""
+
+    critic_value: float
+    """Mean of the own critic's Q(s, a) over the transitions' own actions."""
+
+    seen_return: float
+    """Mean of the discounted returns that followed. Where a trajectory was cut off, the own critic's value there
+    stands for the rest."""
+
+    rank_correlation: float
+    """Spearman's, of the own critic's Q(s, a) and the returns that followed."""
+
+    distance: float
+    """Root mean square distance, per dimension, of the policy's action to the nearest of the data's actions in the 10
+    most similar states."""
+
+    data_distance: float
+    """The same of the held-out data's own actions."""
+
+    at_bounds: float
+    """Share of the policy's action coordinates within 0.001 of a bound."""
+
+    data_at_bounds: float
+    """The same of the data's."""
+
+    def metrics(self) -> dict[str, float]:
+        """By column of the log."""
+        return {f"estimate/{name}": value for name, value in dataclasses.asdict(self).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueEstimate:
+    """The discounted return of a policy, estimated from data alone, in the units of the recorded rewards."""
+
+    values: np.ndarray
+    """Of every fitted critic at every start of a trajectory, shape (members, starts)."""
+
+    state_values: np.ndarray
+    """Of every fitted critic, the mean over states of all kinds, shape (members,)."""
+
+    returns: np.ndarray
+    """The discounted returns that the data's own behaviour had from these starts to the trajectories' ends, shape
+    (starts,)."""
+
+    drift: float
+    """What the last quarter of the updates changed in the value."""
+
+    discount: float
+    """Discount factor per step."""
+
+    held_out: bool
+    """Whether all starts are those of trajectories that neither the policy nor the critics were trained on."""
+
+    diagnostics: Diagnostics
+    """What needs no fit."""
+
+    @property
+    def value(self) -> float:
+        """The mean over starts and members."""
+        return float(self.values.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The limits of its 95% interval over trajectories and members; nan for a single one of either.
+
+        The variances of the two means add up, and Student's quantile has their degrees of freedom (Welch and
+        Satterthwaite). What all members get wrong in the same way is not in it.
+        """
+        from scipy import stats  # a second to import
+
+        parts = [(np.var(means, ddof=1) / len(means), len(means) - 1) for means in self._means() if len(means) > 1]
+        if len(parts) < 2:
+            return math.nan, math.nan
+        variance = sum(part for part, _ in parts)
+        if variance == 0:
+            return self.value, self.value
+        freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * math.sqrt(variance)
+        return self.value - half, self.value + half
+
+    def _means(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.values.mean(1), self.values.mean(0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against trusting the value, one sentence each."""
+        found = []
+        low, high = self.interval
+        if not self.held_out:
+            found.append(
+                "There are hardly any held-out trajectories, so it is judged at starts that it was trained on, too."
+            )
+        if abs(self.drift) > max((high - low) / 2, 0.02 * abs(self.value)):
+            found.append(
+                f"The value still moved by {self.drift:.3g} in the last quarter of the fit: give more updates."
+            )
+        if self.diagnostics.distance > 3 * self.diagnostics.data_distance:
+            found.append(
+                f"The policy's actions are {self.diagnostics.distance / self.diagnostics.data_distance:.1f} times as "
+                "far from the data's as these are from each other: no data says what they are worth."
+            )
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """By column of the log, with the limits of the 95% interval as `.low` and `.high`."""
+        low, high = self.interval
+        return {
+            "estimate/value": self.value,
+            "estimate/value.low": low,
+            "estimate/value.high": high,
+            "estimate/state_value": float(self.state_values.mean()),
+            "estimate/data_return": float(self.returns.mean()),
+            "estimate/drift": self.drift,
+            **self.diagnostics.metrics(),
+        }
+
+    def __repr__(self) -> str:
+        return f"ValueEstimate({self})"
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        members, starts = self.values.shape
+        where = f"{starts} {'held-out ' if self.held_out else ''}start{'s' * (starts != 1)}"
+        return (
+            f"value {self.value:.3g} [{low:.3g}, {high:.3g}] at {where}, {members} critic{'s' * (members != 1)}, "
+            f"where the data's own returns were {self.returns.mean():.3g} (discount {self.discount:g})"
+        )

@@ -1,0 +1,182 @@
+"""Estimates of several policies: ranked, beside what was measured of them, and how well the two agree."""
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import ReportError
+from .table import narrow_table
+
+VALUE, LOW, HIGH = "estimate/value", "estimate/value.low", "estimate/value.high"
+"""Columns of the value and its interval."""
+
+MEASURED = ("evaluation/success", "evaluation/episode.return")
+"""What the environment said of a policy, where it was asked; the first that is known counts."""
+
+CAPTION = (
+    "Value: the discounted return by fitted Q evaluation [95% interval over trajectories and critics]; the data's own\n"
+    "returns from the same starts below. Away: how many times as far the policy's actions are from the data's as the\n"
+    "data's are from each other; what is far away has not been seen. TD error and bias (value - return seen) are of\n"
+    "the policy's own critic. An estimate says what the data can say: compare policies by it, do not trust its digits."
+)
+"""What the numbers are, and what they are not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimatedPolicy:
+    """A policy and what is known of it."""
+
+    run: str
+    """The run's directory."""
+
+    name: str
+    """Its row in tables: algorithm and seed."""
+
+    step: int
+    """The checkpoint's step."""
+
+    settings: str
+    """What the estimate was made with; only equal ones compare."""
+
+    numbers: Mapping[str, float]
+    """By column: `estimate/...`, and `evaluation/...` where the environment was asked."""
+
+    def __getitem__(self, name: str) -> float:
+        return self.numbers.get(name, math.nan)
+
+    @property
+    def away(self) -> float:
+        """The distance of the policy's actions to the data's, in units of the data's own."""
+        own = self["estimate/data_distance"]
+        return self["estimate/distance"] / own if own > 0 else math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How an estimate ranks policies, where they were measured."""
+
+    policies: int
+    """Number of policies."""
+
+    rank_correlation: float
+    """Spearman's."""
+
+    regret: float
+    """What the best policy measures more than the one with the highest estimate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Policies and their estimates, in any order."""
+
+    policies: tuple[EstimatedPolicy, ...]
+
+    @property
+    def ranked(self) -> list[EstimatedPolicy]:
+        """The policies, the highest value first."""
+        return sorted(self.policies, key=lambda policy: -policy[VALUE])
+
+    @property
+    def measure(self) -> str | None:
+        """The column by which the policies were measured; None if fewer than two were."""
+        for name in MEASURED:
+            if sum(not math.isnan(policy[name]) for policy in self.policies) > 1:
+                return name
+        return None
+
+    def agreement(self, column: str = VALUE) -> Agreement | None:
+        """How the ranking by a column agrees with what was measured; None where fewer than three policies were."""
+        pairs = np.array([(policy[column], policy[self.measure or ""]) for policy in self.policies]).reshape(-1, 2)
+        estimated, measured = pairs[~np.isnan(pairs).any(1)].T
+        if len(measured) < 3:
+            return None
+        from scipy import stats  # a second to import
+
+        varied = np.ptp(estimated) > 0 and np.ptp(measured) > 0
+        found = stats.spearmanr(estimated, measured)[0] if varied else math.nan
+        correlation = float(found)  # pyright: ignore[reportArgumentType]
+        return Agreement(len(measured), correlation, float(measured.max() - measured[estimated.argmax()]))
+
+    def table(self) -> Table:
+        """The table for the terminal."""
+        table = narrow_table("Estimates, the highest first", CAPTION)
+        measured = [name for name in MEASURED if any(not math.isnan(policy[name]) for policy in self.policies)]
+        headings = ("policy", "step", "value", "away", "at\nbounds", "TD\nerror", "bias")
+        for heading in (*headings, *(name.rpartition(".")[2].rpartition("/")[2] for name in measured)):
+            table.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=True)
+        for policy in self.ranked:
+            value = _plain(policy[VALUE]) + (
+                "" if math.isnan(policy[LOW]) else f" [{policy[LOW]:.3g}, {policy[HIGH]:.3g}]"
+            )
+            bias = policy["estimate/critic_value"] - policy["estimate/seen_return"]
+            cells = (policy.name, f"{policy.step:,}", value, _plain(policy.away, ".1f"))
+            cells += (_plain(policy["estimate/at_bounds"], ".2f"), _plain(policy["estimate/td_error"]), _plain(bias))
+            table.add_row(*map(Text, (*cells, *(_plain(policy[name]) for name in measured))))
+        own = {_plain(policy["estimate/data_return"]) for policy in self.policies}
+        bounds = {_plain(policy["estimate/data_at_bounds"], ".2f") for policy in self.policies}
+        last = ("the data's own returns", "", ", ".join(sorted(own)), "1.0", ", ".join(sorted(bounds)))
+        table.add_section()
+        table.add_row(*map(Text, last))
+        return table
+
+    def notes(self) -> list[str]:
+        """How well the estimates agree with what was measured, in words."""
+        found = self.agreement()
+        if found is None or self.measure is None:
+            return []
+        what = "success" if self.measure == MEASURED[0] else "the return"
+        return [
+            f"Against {what} in the environment, over {found.policies} policies: rank correlation "
+            f"{found.rank_correlation:.2f}; the policy with the highest value has {found.regret:.3g} less than the "
+            "best one."
+        ]
+
+    def csv(self) -> str:
+        """One line per policy, blank where a number is unknown."""
+        columns = sorted({name for policy in self.policies for name in policy.numbers})
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*_FIELDS, *columns])
+        for policy in self.policies:
+            numbers = ["" if math.isnan(policy[name]) else repr(float(policy[name])) for name in columns]
+            writer.writerow([*(getattr(policy, name) for name in _FIELDS), *numbers])
+        return text.getvalue()
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Estimates":
+        """What `csv` wrote.
+
+        Raises:
+            ReportError: If the file cannot be read, or is none of these.
+        """
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return cls(tuple(map(_restored, csv.DictReader(file, strict=True))))
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ReportError(f"{path} is no table of estimates ({error}): name another file.") from error
+
+    def with_policies(self, policies: Sequence[EstimatedPolicy]) -> "Estimates":
+        """These and further ones; the later ones replace those of the same checkpoint and settings."""
+        found = {(policy.run, policy.step, policy.settings): policy for policy in (*self.policies, *policies)}
+        return Estimates(tuple(found.values()))
+
+
+_FIELDS = ("run", "name", "step", "settings")
+
+
+def _restored(row: dict[str, Any]) -> EstimatedPolicy:
+    fields = {name: row.pop(name) for name in _FIELDS}
+    numbers = {name: math.nan if text == "" else float(text) for name, text in row.items()}
+    return EstimatedPolicy(**{**fields, "step": int(fields["step"])}, numbers=numbers)
+
+
+def _plain(number: float, style: str = ".3g") -> str:
+    return "" if math.isnan(number) else f"{number:{style}}"

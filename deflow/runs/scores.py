@@ -1,0 +1,18 @@
+"""How good a policy is, by its row of eval.csv: what the best checkpoint is the best of."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+SCORES = {"success": "evaluation/success", "return": "evaluation/episode.return", "value": "estimate/value"}
+"""Names and columns; the first that is known counts: success, else the return, else what is estimated from data."""
+
+
+def scores_of(rows: Sequence[Mapping[str, float]]) -> tuple[str, list[float]]:
+    """The name of what counts and its value in each row, NaN where it is not known."""
+    for name, column in SCORES.items():
+        values = [float(row.get(column, math.nan)) for row in rows]
+        if not np.isnan(values).all():
+            return name, values
+    return name, values
