@@ -48,7 +48,7 @@ class Estimate:
     rows: int = ROWS
     """Most transitions they are fitted to; of more data, whole trajectories are drawn."""
 
-    actions: int = 4
+    actions: int = 2
     """Actions of the policy that are drawn in each state."""
 
     seed: int = 0

@@ -58,6 +58,9 @@ class Offline(cli.DataOptions):
     episodes: int = 50
     """Episodes per evaluation and seed."""
 
+    estimate_steps: int = 5_000
+    """With --env none: updates of the critics that judge the policy from data at each evaluation; 0 does without."""
+
     log_every: int = 1_000
     """Updates between rows of train.csv."""
 
@@ -109,8 +112,9 @@ class Offline(cli.DataOptions):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
-        if self.proposals < 0:
-            raise ValueError(f"--proposals must be at least 0, got {self.proposals}.")
+        for name in ("proposals", "estimate_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}.")
         for name in ("learning_rate", "field_learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}.")
@@ -135,7 +139,8 @@ QUICKSTART = Offline(
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
-    *("steps", "eval_every", "episodes", "log_every", "save_every", "keep", "on_nonfinite", "rollbacks"),
+    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "save_every", "keep"),
+    *("on_nonfinite", "rollbacks"),
     *("workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
 """Options that may change when a run is continued."""
@@ -154,7 +159,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     cli.check_unchanged(options, config, MAY_CHANGE)
     with cli.early_evaluator(options) as evaluator:
         task = load(options, config)
-        judge = evaluator or deflow.estimation.Estimator(task)
+        judge = evaluator or cli.estimator(options, task)
         config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
         behaviours = cli.open_behaviours(options, config, task)
         start = TrainingState(*fresh_learner(options, config, task))

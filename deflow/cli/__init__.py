@@ -11,7 +11,7 @@ from .behaviours import (
 )
 from .data_options import DataOptions
 from .defaults import suggested
-from .early_evaluator import early_evaluator
+from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings
@@ -50,6 +50,7 @@ __all__ = [
     "counted",
     "describe_options",
     "early_evaluator",
+    "estimator",
     "fail",
     "field_docstrings",
     "finish",

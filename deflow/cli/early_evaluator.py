@@ -1,10 +1,12 @@
-"""The evaluator of a recipe, started before the task's data is read, because workers take seconds to be ready."""
+"""What judges a recipe's policies: an evaluator, started before the task's data is read, because workers take seconds
+to be ready; or an estimator, where there is no environment."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..data import NO_ENVIRONMENT, is_at_hand
+from ..data import NO_ENVIRONMENT, Task, is_at_hand
 from ..environments import Environment
+from ..estimation import Estimator
 from ..evaluation import Evaluator
 
 
@@ -22,3 +24,8 @@ def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
     at_once = options.resume is not None or is_at_hand(options.env, options.source, data_dir=options.data_dir)
     environment = Environment(options.env, options.success_timing)
     return Evaluator(environment, workers=options.workers, at_once=at_once)
+
+
+def estimator(options: Any, task: Task) -> Estimator | None:
+    """What judges the policy where there is no environment; None if nothing shall."""
+    return Estimator(task, steps=options.estimate_steps) if options.estimate_steps else None

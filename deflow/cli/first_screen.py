@@ -8,7 +8,7 @@ import jax
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
 from ..data import Task
 from ..data.rewards import UNCHANGED
-from ..estimation.estimate import MEMBERS, STEPS
+from ..estimation.estimate import MEMBERS
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
@@ -53,13 +53,22 @@ def first_screen(
         **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
-        "evaluation": f"estimated from the data every {options.eval_every:,} updates, since there is no environment "
-        f"(fitted Q evaluation, {MEMBERS} critics of {STEPS:,} updates)"
-        if task.environment is None
-        else f"{counted(options.episodes, 'episode')} every {options.eval_every:,} updates",
-        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}, the best",
+        "evaluation": evaluation(options, task),
+        "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}"
+        + (", the best" if task.environment is not None or options.estimate_steps else ""),
         "files": "\n".join(str(run.path) for run in group.runs),
     }
+
+
+def evaluation(options: Any, task: Task) -> str:
+    """How and when the policy is judged, in words."""
+    when = f"every {options.eval_every:,} updates"
+    if task.environment is not None:
+        return f"{counted(options.episodes, 'episode')} {when}"
+    if not options.estimate_steps:
+        return "none, since there is no environment"
+    how = f"fitted Q evaluation, {MEMBERS} critics of {options.estimate_steps:,} updates"
+    return f"estimated from the data {when}, since there is no environment ({how})"
 
 
 def encoder_note(config: AgentConfig, settings: TaskSettings) -> dict[str, str]:

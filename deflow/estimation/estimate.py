@@ -25,13 +25,13 @@ STARTS = 1_000
 FEWEST = 10
 """Held-out trajectories that are enough to judge a policy on them alone."""
 
-STEPS = 10_000
+STEPS = 5_000
 """Updates of the fitted critics, unless told otherwise."""
 
-MEMBERS = 4
+MEMBERS = 3
 """Number of fitted critics, unless told otherwise."""
 
-ROWS = 200_000
+ROWS = 100_000
 """Most training transitions that they are fitted to, unless told otherwise."""
 
 
@@ -43,7 +43,7 @@ def estimate(
     members: int = MEMBERS,
     steps: int = STEPS,
     rows: int = ROWS,
-    actions: int = 4,
+    actions: int = 2,
     batch_size: int = 256,
     seed: int = 0,
     progress: bool = True,

@@ -62,7 +62,7 @@ class Stopped:
 SCHEMA_VERSION = 1
 """Version of `config.json`, increased when older versions of deflow can no longer read it."""
 
-_EVALUATION = "evaluation/"
+_EVALUATION = ("evaluation/", "estimate/")
 
 
 class Run:
@@ -147,7 +147,8 @@ class Run:
         return cls(path, description)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Add `evaluation/...` to eval.csv and everything else to train.csv, as one row each. Written when it returns.
+        """Add `evaluation/...` and `estimate/...` to eval.csv and everything else to train.csv, as one row each. It is
+        written when this returns.
 
         Raises:
             RunError: If a metric is not a single number, or the file cannot be written.
