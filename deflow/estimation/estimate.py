@@ -15,7 +15,7 @@ from ..data.action_variance import evenly_spaced
 from ..keys import named_key
 from ..types import Batch, check_number
 from .diagnostics import diagnose, discounted_returns
-from .fitted_q import CRITIC, FittedQ
+from .fitted_q import CRITIC, FittedQ, judge_config, next_actions
 from .policy_actions import policy_actions
 from .value_estimate import ValueEstimate
 
@@ -82,14 +82,16 @@ def estimate(
             raise ValueError(f"{name} must be at least 1, got {value}.")
     if agent.spec.observation_shape != task.spec.observation_shape or agent.spec.action_size != task.spec.action_size:
         raise ValueError(f"The agent was built for {agent.spec}, and the task has {task.spec}: give its own task.")
+    config = judge_config(agent, critic)
     key, listens = jax.random.key(seed), {"progress": progress, "interrupt": interrupt}
     train = recorded(some_trajectories(task.train, rows, seed), task)
     held_out = task.train if task.validation is None else task.validation
 
     states = States.of(train)
-    own = policy_actions(agent, states, actions, **listens, key=named_key(key, "actions"))
+    drawn = max(actions, next_actions(config, agent.spec))
+    own = policy_actions(agent, states, drawn, **listens, key=named_key(key, "actions"))
     fitted = FittedQ(
-        agent, train, own, critic=critic, members=members, steps=steps, batch_size=batch_size, key=named_key(key, "fit")
+        agent, train, own, config=config, members=members, steps=steps, batch_size=batch_size, key=named_key(key, "fit")
     )
     starts, returns, separate = starts_of(task, agent.discount)
     others = evenly_spaced(len(held_out), min(STARTS, len(held_out)))

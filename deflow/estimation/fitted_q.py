@@ -51,7 +51,7 @@ class FittedQ:
         data: Batch,
         actions: np.ndarray,
         *,
-        critic: AbstractCritic | AbstractCriticConfig,
+        config: AgentConfig,
         members: int,
         steps: int,
         batch_size: int,
@@ -63,19 +63,15 @@ class FittedQ:
             agent: The policy. Of one with chunks, what it executes at once is judged as one action.
             data: N transitions of whole trajectories, with the rewards to be summed.
             actions: The policy's own in the M states of the data, shape (M, K, execute * A).
-            critic: A registered critic that looks at next actions.
+            config: Of `judge_config`.
             members: Number of independent critics.
             steps: Updates, in which the learning rate falls to 0.
             batch_size: Transitions in an update.
             key: What is random is made from this.
-
-        Raises:
-            ValueError: If the critic cannot judge a policy.
         """
         self._data, self._largest = _scaled(data)
         self._steps, self._batch_size = steps, batch_size
         self._keys = jax.random.split(named_key(key, "critics"), members)
-        config = judge_config(agent.spec, critic, discount=agent.discount, chunk=agent.execute)
         learner = Learner.create(
             config, agent.spec, self._data, learning_rate=LEARNING_RATE, decay_steps=steps, key=self._keys
         )
@@ -124,30 +120,33 @@ def judging_critic(name: str) -> AbstractCritic | AbstractCriticConfig:
     return kind(**{field.name: shared[field.name] for field in dataclasses.fields(kind) if field.name in shared})
 
 
-def judge_config(
-    spec: Spec, critic: AbstractCritic | AbstractCriticConfig, *, discount: float, chunk: int
-) -> AgentConfig:
-    """An agent that consists of a critic alone.
+def judge_config(agent: Agent, critic: AbstractCritic | AbstractCriticConfig) -> AgentConfig:
+    """An agent that consists of a critic alone, which judges what `agent` executes at once.
 
     Raises:
         ValueError: If the critic does not look at a policy's next actions, and so cannot judge one.
     """
     config = AgentConfig(
-        encoder=Identity() if spec.observation_dtype == "uint8" else StandardizeConfig(),
+        encoder=Identity() if agent.spec.observation_dtype == "uint8" else StandardizeConfig(),
         field=MLPFieldConfig(width=1, depth=1),
         solver=Euler(steps=1),
         refiner=NoRefiner(),
         trust_region=NoTrustRegion(),
         constraint=NoConstraint(),
         critic=critic,
-        discount=discount,
-        chunk=chunk,
+        discount=agent.discount,
+        chunk=agent.execute,
     )
-    judge = eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
-    if judge.critic.next_actions < 1:
-        name = type(judge.critic).__name__
+    if next_actions(config, agent.spec) < 1:
+        name = registry.name_of(critic)
         raise ValueError(f"{name} does not look at a policy's next actions, so it cannot judge one: choose 'ensemble'.")
     return config
+
+
+def next_actions(config: AgentConfig, spec: Spec) -> int:
+    """How many different actions of the policy the critic's target takes."""
+    judge = eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
+    return judge.critic.next_actions
 
 
 def values_of(
