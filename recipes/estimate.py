@@ -76,6 +76,8 @@ def main(options: Estimate) -> None:
     cli.import_files(options.import_)
     critic = judging_critic(options.critic)
     wanted = [(run, step) for run in runs_in(options.runs) for step in steps_of(run, options.step)]
+    if not wanted:
+        raise ValueError("There is no checkpoint to estimate: train a run first.")
     there = report.Estimates.read(options.output) if options.output.exists() else report.Estimates(())
     write(options.output, there)  # a folder that cannot be written is known before the work
     known = {(policy.run, policy.step, policy.settings) for policy in there.policies}
@@ -135,10 +137,11 @@ def runs_in(paths: tuple[Path, ...]) -> list[deflow.Run]:
 
 
 def steps_of(run: deflow.Run, step: int | str) -> list[int]:
-    """The steps of the checkpoints that were asked for."""
+    """The steps of the checkpoints that were asked for; none, and a word about it, if the run has none yet."""
     kept = sorted({*run.checkpoints.steps(), *run.best.steps()})
     if not kept:
-        raise ValueError(f"{run.path} has no checkpoint yet: train it first.")
+        cli.say(f"Left out, since it has no checkpoint yet: {run.path}")
+        return []
     if step == "all":
         return kept
     if isinstance(step, int):
