@@ -9,7 +9,7 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
-from .data_options import DataOptions
+from .data_options import DataOptions, settings_name
 from .defaults import suggested
 from .early_evaluator import early_evaluator
 from .ending import finish
@@ -69,6 +69,7 @@ __all__ = [
     "run",
     "run_plain",
     "say",
+    "settings_name",
     "show",
     "suggested",
     "take_over_logs",

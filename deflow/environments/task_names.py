@@ -29,6 +29,9 @@ DATASET_TYPES = {
 }
 """The kinds of dataset OGBench publishes, by family."""
 
+EXTRAS = {"gymnasium_robotics": "robotics"}
+"""Modules that register environments, and the extra of deflow that installs them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskName:
@@ -88,6 +91,11 @@ def parse_task_name(name: str) -> TaskName | None:
             importlib.import_module(module)
         gymnasium.spec(identifier)
     except ImportError as error:
+        if module in EXTRAS:
+            raise UnknownTaskError(
+                f"{name} needs the module {module}, which cannot be imported ({error}): pip install "
+                f"'deflow[{EXTRAS[module]}]', or name the task 'none', which plays no episodes."
+            ) from error
         raise UnknownTaskError(f"The module {module!r} of {name!r} cannot be imported: {error}.") from error
     except (gymnasium.error.Error, ValueError) as error:
         raise UnknownTaskError(_unknown(name)) from error

@@ -18,7 +18,10 @@ from .statistics import Estimate, mean
 BEFORE = "before online"
 """Heading of a column that is left out if no run has a value in it."""
 
-COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length")
+NORMALIZED = "normalized score"
+"""Heading of another."""
+
+COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", NORMALIZED, "length")
 """Headings, in the order of `ResultRow.cells`."""
 
 CAPTION = "Brackets: 95% intervals over episodes, or over seeds for a mean."
@@ -57,6 +60,9 @@ class ResultRow:
     returns: Estimate
     """Undiscounted return, likewise."""
 
+    score: Estimate
+    """The normalized return, likewise; NaN where the task has no reference scores."""
+
     length: float
     """Mean number of environment steps in an episode."""
 
@@ -70,10 +76,11 @@ class ResultRow:
             self.algorithm,
             self.seed,
             "" if self.steps is None else f"{self.steps:,}",
-            # Without its interval, so that a table of seeds is no wider than a terminal.
+            # Without its interval, as the normalized score, so that a table of seeds is no wider than a terminal.
             "" if math.isnan(self.before_online.value) else f"{self.before_online.value:.2f}",
             estimate_text(self.success, ".2f", (0.0, 1.0)),
             estimate_text(self.returns, ".1f", (-math.inf, math.inf)),
+            "" if math.isnan(self.score.value) else f"{self.score.value:.1f}",
             "" if math.isnan(self.length) else f"{self.length:.0f}",
         )
 
@@ -134,12 +141,11 @@ def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
 
 
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
-    """Headings and rows, with the columns of the online phase only if there is one."""
+    """Headings and rows, without the columns of an online phase and of normalized scores where there are none."""
     lines = [COLUMNS, *(row.cells() for row in rows)]
-    before = COLUMNS.index(BEFORE)
-    if any(line[before] for line in lines[1:]):
-        return lines
-    return [line[:before] + line[before + 1 :] for line in lines]
+    empty = [COLUMNS.index(name) for name in (BEFORE, NORMALIZED)]
+    empty = [column for column in empty if not any(line[column] for line in lines[1:])]
+    return [tuple(cell for column, cell in enumerate(line) if column not in empty) for line in lines]
 
 
 def _caption(headings: tuple[str, ...], runs: Iterable[str | os.PathLike[str]]) -> str:
@@ -158,6 +164,7 @@ def _row(run: RunFiles) -> ResultRow:
         _last(run, "evaluation/success", at=run.online_from) if run.online_from is not None else NOTHING,
         _last(run, "evaluation/success"),
         _last(run, "evaluation/episode.return"),
+        _last(run, "evaluation/normalized_score"),
         _last(run, "evaluation/episode.length").value,
     )
 
@@ -181,6 +188,7 @@ def _mean(rows: list[ResultRow]) -> ResultRow:
         mean([row.before_online.value for row in rows]),
         mean([row.success.value for row in rows]),
         mean([row.returns.value for row in rows]),
+        mean([row.score.value for row in rows]),
         float(np.mean([row.length for row in rows])),
         is_mean=True,
     )
