@@ -120,10 +120,14 @@ class Environment:
                 return made
             except (gymnasium.error.Error, ImportError, OSError) as error:
                 raise DataError(f"The environment {self.name!r} cannot be made: {first_line(error)}") from error
-            except TypeError as error:
+            except Exception as error:  # from the environment itself
                 if not self.arguments:
                     raise
-                raise DataError(f"{self.in_words} cannot be made: {first_line(error)}") from error
+                why = first_line(error).partition(" was raised from the environment creator")[0]
+                raise DataError(
+                    f"{self.in_words} cannot be made ({why}): give arguments that it takes, or install the version of "
+                    "its package that takes these."
+                ) from error
 
 
 def _restored(fields: tuple[Any, ...], files: tuple[tuple[str, str], ...], registration: bytes) -> Environment:

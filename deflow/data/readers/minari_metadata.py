@@ -83,8 +83,8 @@ def _specification(text: Any) -> dict[str, Any] | None:
     if not isinstance(name, str) or not isinstance(arguments, dict):
         return None
     arguments = {argument: value for argument, value in arguments.items() if argument != "render_mode"}
-    if isinstance(limit, int):
-        arguments["max_episode_steps"] = limit
+    if isinstance(limit, int | float):  # some sets have 1e6
+        arguments["max_episode_steps"] = int(limit)
     module = entry.partition(":")[0].partition(".")[0]
     name = f"{module}:{name}" if module in REGISTERS else name
     return {"environment": name, "arguments": arguments, "wrappers": wrappers}
