@@ -263,7 +263,7 @@ def screen(grid: runs.Grid, options: Bounds, facts: Mapping[str, str], bounds: l
     left = [bound for bound in bounds if not finished(grid, bound, options)]
     begun = sum(any(run.checkpoints.steps() for run in grid.group(grid[choice(one)]).runs) for one in left)
     there = f" ({len(bounds) - len(left)} finished, {begun} begun)" if begun or len(left) < len(bounds) else ""
-    family, automatic = task_settings(options.env).borrowed_from, grid.facts["automatic"]
+    family, automatic = task_settings(cli.settings_name(options)).borrowed_from, grid.facts["automatic"]
     borrowed = f" (for {family}: none for this task)" if family else ""
     own = "the data gives none of its own" if automatic is None else f"the data's own {automatic:g}"
     published = grid.facts["published"]

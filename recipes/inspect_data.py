@@ -32,8 +32,8 @@ class InspectData:
     """The path or address of your own data, or collected or official with the --env that it belongs to."""
 
     env: str = "none"
-    """Gives the bounds of actions, and the rewards of OGBench's data: an OGBench single-task dataset name, or a
-    Gymnasium id."""
+    """Gives the bounds of actions, and the rewards of OGBench's data: an OGBench single-task dataset name, a Gymnasium
+    id, or recorded, which is what the data names."""
 
     reader: str | None = None
     """What reads your own data, if its content does not say."""
@@ -87,7 +87,7 @@ def main(options: InspectData) -> None:
         data_dir=options.data_dir,
         workers=options.workers,
     )
-    cli.print_facts(card.title, facts(card, factor=variance_factor(options.env)))
+    cli.print_facts(card.title, facts(card, factor=variance_factor(cli.settings_name(options))))
     cli.say("", *table(card), "", *warned(card), "")
     picture = data_figure(card, options.picture or f"{Path(card.title).stem}.report.png")
     every = picture.with_suffix(".csv")

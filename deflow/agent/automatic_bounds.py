@@ -76,7 +76,7 @@ def suggested_bound(config: AgentConfig, task: Task, variance: float) -> float:
 
 def variance_factor(task: str) -> float:
     """The factor for a task, by its name: 1 for navigation (mazes, ant soccer), else 0.1."""
-    return 1.0 if task.removeprefix("visual-").startswith(_NAVIGATION) else 0.1
+    return 1.0 if task.removeprefix("visual-").removeprefix("D4RL/").startswith(_NAVIGATION) else 0.1
 
 
 def has_automatic_bound(config: AgentConfig) -> bool:

@@ -94,6 +94,9 @@ _PUBLISHED_D4RL = {
 """D4RL tasks, by pattern; the first match wins. FQL's alpha for the adroit datasets ranges from 3,000 to 30,000 from
 dataset to dataset; here it is one number per task."""
 
+_MINARI = "D4RL/"
+"""What the names of Minari's namesakes of D4RL's tasks begin with: `D4RL/pen/human-v2`."""
+
 _NEAREST = {
     "pointmaze": "antmaze-large-navigate",
     "antmaze-giant": "antmaze-giant-navigate",
@@ -117,7 +120,8 @@ _DEFAULT = "cube-single-play"
 
 def task_settings(name: str) -> TaskSettings:
     """The settings published for a task, or those of the nearest family, named in `borrowed_from`. Where no family is
-    near, they are those of cube-single, with the encoder `standardize`."""
+    near, they are those of cube-single, with the encoder `standardize`. Minari's `D4RL/pen/human-v2` is another task
+    than D4RL's `pen-human-v1`, and borrows its settings."""
     family, singletask, _ = name.partition("-singletask")
     if singletask and family in _PUBLISHED:
         return _PUBLISHED[family]
@@ -125,6 +129,8 @@ def task_settings(name: str) -> TaskSettings:
         for pattern, settings in _PUBLISHED_D4RL.items():
             if fnmatch.fnmatch(name, pattern):
                 return settings
+            if name.startswith(_MINARI) and fnmatch.fnmatch(name.removeprefix(_MINARI).replace("/", "-"), pattern):
+                return dataclasses.replace(settings, borrowed_from=f"D4RL's {pattern.partition('-*')[0]}")
     beginnings = [beginning for beginning in _NEAREST if name.startswith(beginning)]
     nearest = _NEAREST[max(beginnings, key=len)] if beginnings else _DEFAULT
     encoder = "identity" if beginnings else "standardize"

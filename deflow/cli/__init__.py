@@ -9,7 +9,7 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
-from .data_options import DataOptions
+from .data_options import DataOptions, settings_name
 from .defaults import suggested
 from .early_evaluator import early_evaluator, estimator
 from .ending import finish
@@ -70,6 +70,7 @@ __all__ = [
     "run",
     "run_plain",
     "say",
+    "settings_name",
     "show",
     "suggested",
     "take_over_logs",

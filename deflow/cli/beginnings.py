@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import AgentConfig, restore_agent
-from ..data import Columns, RewardScale, Task
+from ..data import RECORDED_ENVIRONMENT, Columns, RewardScale, Task
 from ..errors import DataError, RunError, UsageError
 from ..runs import Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
@@ -50,14 +50,14 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
         raise ValueError(f"The runs given by --from are of the seeds {seeds}: give each seed once.")
     data = first.config["data"]
     path = find_data(first) if data["source"] == "user" else _found(first)
-    known = {"rows": data["rows"]}
+    known, environment = {"rows": data["rows"]}, first.config["environment"]
     if "options" in first.config:
         recorded = restore_options(type(options), first.config["options"])
         known = {name: getattr(recorded, name) for name in CARRIED}
     return dataclasses.replace(
         options,
-        env=first.config["environment"]["name"],
-        success_timing=first.config["environment"]["success_timing"],
+        env=RECORDED_ENVIRONMENT if environment.get("named_by") else environment["name"],
+        success_timing=environment["success_timing"],
         learning_rate=first.config["learning_rate"],
         data=str(path) if data["source"] == "user" else data["source"],
         data_seed=data["seed"] or 0,

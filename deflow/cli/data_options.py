@@ -1,11 +1,14 @@
 """The options that say which task is learned, from which data."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import RewardScale, Source, named_source, readers
+from ..data import NO_ENVIRONMENT, RECORDED_ENVIRONMENT, RewardScale, Source, dataset_name, named_source, readers
 from ..data.endings import Terminals
+from ..errors import DataError
+from .arguments import peek
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +16,8 @@ class DataOptions:
     """A recipe's options of task and data; its own come after them."""
 
     env: str = "cube-single-play-singletask-task2-v0"
-    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data; none: there is data alone."""
+    """Task: an OGBench single-task dataset name, or a Gymnasium id with your own data; none: there is data alone;
+    recorded: the environment that your data names (the default where it does)."""
 
     data: str = "official"
     """official (OGBench's files, downloaded if needed), collected (by OGBench's oracles), or the path or address of
@@ -73,3 +77,35 @@ class DataOptions:
     def action_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """The lowest and the highest action, if they were given."""
         return (self.action_low, self.action_high) if self.action_low else None
+
+
+def with_recorded_environment(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with `--env recorded` where the format of the data names environments and none is given."""
+    data, reader = peek(arguments, "--data"), peek(arguments, "--reader")
+    if not data or any(peek(arguments, flag) for flag in ("--env", "--resume", "--from")):
+        return [*arguments]
+    if not _names_environments(data[-1], reader[-1] if reader else None):
+        return [*arguments]
+    return [*arguments, "--env", RECORDED_ENVIRONMENT]
+
+
+def _names_environments(data: str, reader: str | None) -> bool:
+    prefix, colon, _ = data.partition(":")
+    if data in ("official", "collected"):
+        return False
+    try:
+        name = prefix if colon and prefix in readers.registry else reader or readers.reader_of(data)[0]
+    except DataError:  # which loading it says
+        return False
+    return name in readers.registry and readers.registry[name].names_environments
+
+
+def settings_name(options: Any, arguments: Sequence[str] = ()) -> str:
+    """The name whose settings apply: that of the environment; of the data set where it names the environment, or there
+    is none. What is in the arguments counts more than the options."""
+    env, data, reader = (
+        (peek(arguments, f"--{name}") or [getattr(options, name, None)])[-1] for name in ("env", "data", "reader")
+    )
+    if env not in (NO_ENVIRONMENT, RECORDED_ENVIRONMENT) or data in (None, "official", "collected"):
+        return env or ""
+    return dataset_name(data, reader) or env

@@ -9,6 +9,7 @@ from ..critics import FlowCriticConfig
 from ..runs import Run
 from .arguments import peek
 from .behaviours import behaviour_config
+from .data_options import settings_name
 from .program import import_files
 from .resuming import recorded_options
 from .staged import proposals_needed, trains_from_proposals
@@ -25,7 +26,7 @@ def suggested(
         return *recorded_options(run, kind, recipe), run.algorithm
     named = arguments and not arguments[0].startswith("-") and ":" not in arguments[0]
     algorithm = algorithm_name(arguments[0] if named else "deflow")
-    settings = task_settings((peek(arguments, "--env") or [paper.env])[-1])
+    settings = task_settings(settings_name(paper, arguments))
     quick = peek(arguments, "--budget")[-1:] == ["quickstart"]
     width, depth = (network["width"], network["depth"]) if quick else (None, None)
     config = agent_config(algorithm, settings=settings, width=width, depth=depth)

@@ -4,10 +4,11 @@ to be ready; or an estimator, where there is no environment."""
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..data import NO_ENVIRONMENT, Task, is_at_hand
+from ..data import Task, is_at_hand, task_environment
 from ..environments import Environment
 from ..estimation import Estimator
 from ..evaluation import Evaluator
+from ..runs import Run
 
 
 def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
@@ -17,12 +18,16 @@ def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
     are needed, since they would only take the memory that the collection's processes need.
 
     Raises:
-        UnknownTaskError: If nothing has the environment's name.
+        DataError: If nothing has the environment's name, or the data names none that can be made.
     """
-    if options.env == NO_ENVIRONMENT:
+    if options.resume is not None:  # as the run remembers it
+        described, at_once = Run.open(options.resume).config["environment"], True
+        environment = None if described is None else Environment(**described)
+    else:
+        at_once = is_at_hand(options.env, options.source, data_dir=options.data_dir)
+        environment = task_environment(options.env, options.source, success_timing=options.success_timing)
+    if environment is None:
         return nullcontext()
-    at_once = options.resume is not None or is_at_hand(options.env, options.source, data_dir=options.data_dir)
-    environment = Environment(options.env, options.success_timing)
     return Evaluator(environment, workers=options.workers, at_once=at_once)
 
 

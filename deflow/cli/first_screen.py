@@ -8,10 +8,12 @@ import jax
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
 from ..data import Task
 from ..data.rewards import UNCHANGED
+from ..environments import Environment
 from ..estimation.estimate import MEMBERS
 from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
+from .data_options import settings_name
 from .screen import counted, parts_in_words
 
 BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
@@ -30,13 +32,14 @@ def first_screen(
 ) -> dict[str, str]:
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
     data, spec, device = task.provenance, task.spec, jax.devices()[0]
-    settings = task_settings(options.env)
+    settings = task_settings(settings_name(options))
     family = settings.borrowed_from
     limited = task.environment is None or task.environment.limited
     limit = "" if limited else " (cut off there: the environment has no time limit)"
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",
+        **environment_facts(task.environment),
         "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
         f"episodes up to {spec.horizon} steps{limit}",
         "data": f"{len(task.train):,} transitions in {counted(task.trajectories, 'trajectory', 'trajectories')}; "
@@ -69,6 +72,16 @@ def evaluation(options: Any, task: Task) -> str:
         return "none, since there is no environment"
     how = f"fitted Q evaluation, {MEMBERS} critics of {options.estimate_steps:,} updates"
     return f"estimated from the data {when}, since there is no environment ({how})"
+
+
+def environment_facts(environment: Environment | None) -> dict[str, str]:
+    """The environment that the data names, and its reference scores."""
+    if environment is None or not environment.named_by:
+        return {}
+    facts = {"environment": f"{environment.in_words}, as the data says"}
+    if environment.reference is not None:
+        facts["normalized"] = f"score {environment.reference}"
+    return facts
 
 
 def encoder_note(config: AgentConfig, settings: TaskSettings) -> dict[str, str]:

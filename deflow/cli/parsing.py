@@ -21,9 +21,9 @@ from .arguments import (
     check_choices,
     check_flags,
     flags_of,
-    peek,
     wrapped,
 )
+from .data_options import settings_name
 from .help import print_choices, print_options, print_parts, print_usage
 from .values import spelled, types_of, types_of_parts
 
@@ -60,7 +60,7 @@ def parse(
         UsageError: For a part, a kind or a flag that does not exist, or a value of another type than its flag's.
         SystemExit: With code 0 after `--help` or `--help-all`, with code 2 after a value that a part refuses.
     """
-    fresh = _fresh(agent, task_settings(_task(options, arguments)))
+    fresh = _fresh(agent, task_settings(settings_name(options, arguments)))
     if {"-h", "--help", "--help-all"} & set(arguments):
         print_usage(program, "[ALGORITHM] [OPTIONS] [KIND:NAME ...] [--KIND.FIELD VALUE ...]", description)
         print_options(options, agent)
@@ -96,11 +96,6 @@ def parse(
     )
     values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
-
-
-def _task(options: Any, arguments: Sequence[str]) -> str:
-    """The task in the arguments."""
-    return (peek(arguments, "--env") or [getattr(options, "env", "")])[-1]
 
 
 def _fresh(agent: AgentConfig, settings: TaskSettings) -> Fresh:

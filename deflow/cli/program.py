@@ -27,6 +27,7 @@ from ..errors import (
 )
 from .arguments import check_flags, flags_of
 from .compiled_programs import keep_compiled_programs
+from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
 from .parsing import parse
 from .values import is_positional, positional_of, spelled, types_of
@@ -72,7 +73,7 @@ def run(
 ) -> None:
     """The program of a recipe with an agent: defaults, arguments, `main(options, agent, algorithm)`, short errors."""
     with one_sentence():
-        arguments = sys.argv[1:]
+        arguments = with_recorded_environment(sys.argv[1:])
         check_platform()
         keep_compiled_programs()
         options, agent, algorithm = defaults(arguments)
@@ -106,6 +107,8 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
             )
             print_options(options)
             return
+        if issubclass(options, DataOptions):
+            arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options))
         main(tyro.cli(options, args=arguments))

@@ -13,7 +13,10 @@ from .sources import Official as Official
 from .sources import Source as Source
 from .sources import UserData as UserData
 from .sources import named_source as named_source
-from .tasks import NO_ENVIRONMENT as NO_ENVIRONMENT
+from .task_environment import NO_ENVIRONMENT as NO_ENVIRONMENT
+from .task_environment import RECORDED_ENVIRONMENT as RECORDED_ENVIRONMENT
+from .task_environment import dataset_name as dataset_name
+from .task_environment import task_environment as task_environment
 from .tasks import Task as Task
 from .tasks import is_at_hand as is_at_hand
 from .tasks import load_task as load_task

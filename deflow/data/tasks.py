@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..environments import ActionBounds, Environment, SuccessTiming, spec_of
+from ..environments import ActionBounds, Adapter, Environment, SuccessTiming, spec_of
 from ..errors import DataError, DatasetFileError
 from ..types import Batch, Spec
 from .collection import Collected, collect, is_collected
@@ -18,6 +18,7 @@ from .readers import Columns, Recording, reader_named, reader_of
 from .recorded import Rules, transitions_of
 from .rewards import UNCHANGED, RewardScale
 from .sources import Official, Source, UserData, as_source
+from .task_environment import NO_ENVIRONMENT, RECORDED_ENVIRONMENT, recorded_in, task_environment
 from .validation import recorded_spec, warn_without_success
 
 
@@ -58,8 +59,10 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The environment's name, or the data's where there is none."""
-        return self.provenance.dataset if self.environment is None else self.environment.name
+        """The environment's name; the data's where there is none, or where the data names it."""
+        if self.environment is None or self.environment.named_by:
+            return self.provenance.dataset
+        return self.environment.name
 
     @property
     def terminations(self) -> int:
@@ -90,12 +93,8 @@ class Task:
         return f"{self.terminations:,} terminated, {self.truncations:,} truncated (read {self.provenance.reading})"
 
 
-NO_ENVIRONMENT = "none"
-"""The name of a task that consists of data alone."""
-
-
 def load_task(
-    name: str,
+    name: str | Environment,
     source: Source | str | os.PathLike[str] = Official(),
     *,
     data_dir: str | os.PathLike[str] | None = None,
@@ -110,7 +109,7 @@ def load_task(
 
     Args:
         name: An OGBench task name such as `cube-single-play-singletask-task2-v0`, or any Gymnasium id; `none` where
-            there is data alone.
+            there is data alone; `recorded` for the environment that the data names; or an `Environment`.
         source: `Official()`, `Collected(rows, seed)` (collected now if it is not there), or `UserData(path)`; a path or
             an address stands for the latter.
         data_dir: The data directory; its layout is in `deflow.data.folders`.
@@ -129,11 +128,11 @@ def load_task(
         CollectionInterrupted: On Ctrl-C during a collection, which the next call continues.
     """
     source = as_source(source)
-    if name == NO_ENVIRONMENT:
+    environment = task_environment(name, source, success_timing=success_timing)
+    if environment is None:
         return _data_alone(source, check, bounds, rewards)
     if bounds is not None:
-        raise DataError(f"{name} has its own action bounds: leave the bounds out.")
-    environment = Environment(name, success_timing)
+        raise DataError(f"{environment.name} has its own action bounds: leave the bounds out.")
     made = environment.make()
     try:
         spec = spec_of(made)
@@ -141,10 +140,11 @@ def load_task(
             check(spec)
         train, validation, provenance = _find(environment, source, data_dir, workers, progress)
         recordings = _recordings(source, train, validation, provenance)
+        _check_bounds(environment, made, recordings[0], train)
         label, meaning = Rules(environment, made), provenance.terminals or recordings[0].terminals
         batch, reading, relabelled = transitions_of(train, recordings[0], spec, made.bounds, meaning, rewards, label)
         if relabelled:
-            warn_without_success(train, np.asarray(batch.mask), name)
+            warn_without_success(train, np.asarray(batch.mask), environment.name)
         held_out = recordings[1] and transitions_of(
             validation or train, recordings[1], spec, made.bounds, meaning, rewards, label
         )
@@ -154,6 +154,22 @@ def load_task(
         )
     finally:
         made.close()
+
+
+def _check_bounds(environment: Environment, made: Adapter, recording: Recording, path: pathlib.Path) -> None:
+    """Refuse an environment that takes other actions than the data, which names it, says.
+
+    Raises:
+        DatasetFileError: If its action bounds are others.
+    """
+    if not environment.named_by or recording.bounds is None:
+        return
+    said = ActionBounds.of(*recording.bounds, len(recording.bounds[0]), "source")
+    if not np.array_equal([said.low, said.high], [made.bounds.low, made.bounds.high]):
+        raise DatasetFileError(
+            f"{path} has actions in {said}, but {environment.name}, in which it says that it was recorded, takes "
+            f"{made.bounds}: install the version of the environment that it was recorded in, or name another."
+        )
 
 
 def _data_alone(
@@ -187,7 +203,7 @@ def is_at_hand(
         UnknownTaskError: If nothing has this name.
     """
     source = as_source(source)
-    if name == NO_ENVIRONMENT:
+    if name in (NO_ENVIRONMENT, RECORDED_ENVIRONMENT):
         return isinstance(source, UserData)
     task = Environment(name).task
     if task is None or isinstance(source, UserData):
@@ -234,7 +250,7 @@ def _user_data(source: UserData) -> tuple[pathlib.Path, pathlib.Path | None, Pro
     """Where the user's data lies, and its provenance."""
     reader, train = reader_of(source.path, source.reader)
     validation = None if source.validation is None else reader_of(source.validation, source.reader)[1]
-    provenance = _provenance("user", train.stem, train, validation)
+    provenance = _provenance("user", recorded_in(source).dataset or train.stem, train, validation)
     columns = {name: getattr(source.columns, name) for name in source.columns.given()}
     return (
         train,

@@ -1,6 +1,9 @@
 from .bounds import ActionBounds as ActionBounds
 from .bounds import from_unit as from_unit
 from .bounds import to_unit as to_unit
+from .dictionaries import is_nested as is_nested
+from .dictionaries import is_numeric as is_numeric
+from .dictionaries import leaves as leaves
 from .environment import Adapter as Adapter
 from .environment import Environment as Environment
 from .environment import SuccessTiming as SuccessTiming
@@ -13,6 +16,7 @@ from .makers import maker_of as maker_of
 from .oracles import Behaviour as Behaviour
 from .oracles import behaviour_of as behaviour_of
 from .oracles import episode_steps as episode_steps
+from .reference_scores import ReferenceScores as ReferenceScores
 from .seeding import nothing_from_the_system as nothing_from_the_system
 from .seeding import seeded_reset as seeded_reset
 from .success import step_success as step_success

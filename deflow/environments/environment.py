@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import json
 import pickle
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 import gymnasium
@@ -10,6 +12,8 @@ import numpy as np
 
 from ..errors import DataError, SpaceError, first_line
 from .bounds import ActionBounds, from_unit
+from .dictionaries import is_nested, joined, joined_space
+from .reference_scores import ReferenceScores
 from .task_names import TaskName, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
@@ -35,17 +39,40 @@ class Environment:
     """Whether OGBench judges success by the state before the step (`pre`, its default since 1.2.0) or after it (`post`,
     as in the published numbers). Other environments have no such setting."""
 
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Keyword arguments of `gymnasium.make` that JSON can express, such as a maze's map or `max_episode_steps`."""
+
+    keys: tuple[str, ...] = ()
+    """Entries of dictionary observations, joined in this order; needed where observations are no single array."""
+
+    reference: ReferenceScores | None = None
+    """Between which returns its normalized score lies, if that is known."""
+
+    named_by: str = ""
+    """The data set that names this environment; empty if the user does."""
+
     def __post_init__(self) -> None:
         if self.success_timing not in ("pre", "post"):
             raise DataError(f"success_timing must be 'pre' or 'post', got {self.success_timing!r}.")
+        try:  # what JSON gives back is equal
+            object.__setattr__(self, "arguments", json.loads(json.dumps(dict(self.arguments))))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"The arguments of {self.name} must be what JSON can express, got: {error}.") from error
+        object.__setattr__(self, "keys", tuple(self.keys))
+        if isinstance(self.reference, Mapping):
+            object.__setattr__(self, "reference", ReferenceScores(**self.reference))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.success_timing, json.dumps(self.arguments), self.keys, self.reference))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As other processes get it: with the files that were imported here, and what Gymnasium knows of the name."""
+        fields = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
         if self.task is not None:
-            return Environment, (self.name, self.success_timing)
+            return Environment, fields
         registered = gymnasium.registry.get(_registered_id(self.name))
         # As bytes, since it may name classes of the files.
-        return _restored, (self.name, self.success_timing, imported_files(), pickle.dumps(registered))
+        return _restored, (fields, imported_files(), pickle.dumps(registered))
 
     @property
     def task(self) -> TaskName | None:
@@ -61,9 +88,9 @@ class Environment:
 
         Raises:
             UnknownTaskError: If nothing has this name.
-            SpaceError: If the actions are not continuous or the observations are not a single array.
+            SpaceError: If the actions are not continuous, or the observations neither a single array nor joined to one.
         """
-        return Adapter(self._make())
+        return Adapter(self._make(), self.keys)
 
     def spec(self) -> "Spec":
         """The sizes of the problem. Makes the environment once per process to find out."""
@@ -72,36 +99,44 @@ class Environment:
     @property
     def limited(self) -> bool:
         """Whether the environment has a time limit of its own; else episodes are cut off after `DEFAULT_HORIZON`."""
-        return self.task is not None or gymnasium.spec(_registered_id(self.name)).max_episode_steps is not None
+        registered = gymnasium.spec(_registered_id(self.name)) if self.task is None else None
+        return registered is None or self.arguments.get("max_episode_steps", registered.max_episode_steps) is not None
+
+    @property
+    def in_words(self) -> str:
+        """The name, and the arguments; of long ones the name alone."""
+        said = [f"{name} {value}" if len(str(value)) < 20 else name for name, value in self.arguments.items()]
+        return f"{self.name} with {', '.join(said)}" if said else self.name
 
     def _make(self) -> gymnasium.Env:
-        task = self.task
+        task, arguments = self.task, {"disable_env_checker": True, **self.arguments}
         with quiet_imports(), quiet_spaces():
             try:
                 if task is not None:
-                    return gymnasium.make(
-                        task.environment_id, success_timing=self.success_timing, disable_env_checker=True
-                    )
-                made = gymnasium.make(self.name, disable_env_checker=True)
+                    return gymnasium.make(task.environment_id, success_timing=self.success_timing, **arguments)
+                made = gymnasium.make(self.name, **arguments)
                 if made.spec is None or made.spec.max_episode_steps is None:  # else an episode might never end
                     made = gymnasium.wrappers.TimeLimit(made, DEFAULT_HORIZON)
                 return made
             except (gymnasium.error.Error, ImportError, OSError) as error:
                 raise DataError(f"The environment {self.name!r} cannot be made: {first_line(error)}") from error
+            except Exception as error:  # from the environment itself
+                if not self.arguments:
+                    raise
+                why = first_line(error).partition(" was raised from the environment creator")[0]
+                raise DataError(
+                    f"{self.in_words} cannot be made ({why}): give arguments that it takes, or install the version of "
+                    "its package that takes these."
+                ) from error
 
 
-def _restored(
-    name: str,
-    success_timing: SuccessTiming,
-    files: tuple[tuple[str, str], ...],
-    registration: bytes,
-) -> Environment:
+def _restored(fields: tuple[Any, ...], files: tuple[tuple[str, str], ...], registration: bytes) -> Environment:
     """An `Environment` that another process sent: what it was registered with there is registered here."""
     import_same_files(files)
     registered = pickle.loads(registration)
     if registered is not None and registered.id not in gymnasium.registry:
         gymnasium.registry[registered.id] = registered
-    return Environment(name, success_timing)
+    return Environment(*fields)
 
 
 def _registered_id(name: str) -> str:
@@ -119,16 +154,21 @@ def _spec(environment: Environment) -> "Spec":
 
 
 class Adapter(gymnasium.Wrapper):
-    """Takes actions of shape (A,) in [-1, 1] and gives observations as float32 (uint8 for environments with bytes)."""
+    """Takes actions of shape (A,) in [-1, 1] and gives observations as float32 (uint8 for environments with bytes).
+
+    Of dictionary observations, the entries with the given keys are joined.
+    """
 
     observation_space: gymnasium.spaces.Box
     action_space: gymnasium.spaces.Box
 
-    def __init__(self, env: gymnasium.Env):
+    def __init__(self, env: gymnasium.Env, keys: tuple[str, ...] = ()):
         super().__init__(env)
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        self._keys = keys if is_nested(env.observation_space) else ()
         with quiet_spaces():
-            observations = check_observations(name, env.observation_space)
+            given = joined_space(name, env.observation_space, keys) if self._keys else env.observation_space
+            observations = check_observations(name, given)
             actions = check_actions(name, env.action_space)
         self._low, self._high = actions.low, actions.high
         self._rescales = bool(np.any(self._low != -1) or np.any(self._high != 1))
@@ -143,7 +183,7 @@ class Adapter(gymnasium.Wrapper):
         """Start an episode. The observation has the spec's type."""
         with quiet_spaces():
             observation, info = self.env.reset(seed=seed, options=options)
-        return np.asarray(observation, self.observation_space.dtype), info
+        return self._single(observation), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step with an action in [-1, 1]. Values outside are clipped."""
@@ -151,7 +191,12 @@ class Adapter(gymnasium.Wrapper):
         if self._rescales:
             action = from_unit(action, self._low, self._high)
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return np.asarray(observation, self.observation_space.dtype), reward, terminated, truncated, info
+        return self._single(observation), reward, terminated, truncated, info
+
+    def _single(self, observation: Any) -> np.ndarray:
+        if self._keys:
+            observation = joined(observation, self._keys, self.observation_space)
+        return np.asarray(observation, self.observation_space.dtype)
 
     @property
     def bounds(self) -> ActionBounds:
@@ -188,7 +233,8 @@ def check_observations(name: str, space: gymnasium.Space[Any]) -> gymnasium.spac
     if isinstance(space, gymnasium.spaces.Dict):
         raise SpaceError(
             f"{name} has dictionary observations with keys {sorted(space.spaces)}, but deflow needs a single array: "
-            "wrap it in gymnasium.wrappers.FlattenObservation and register the result under its own name."
+            "learn from data that names them, as Minari's sets do, or wrap it in "
+            "gymnasium.wrappers.FlattenObservation and register the result under its own name."
         )
     if not isinstance(space, gymnasium.spaces.Box):
         raise SpaceError(

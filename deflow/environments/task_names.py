@@ -4,10 +4,13 @@
 dataset `cube-single-play-v0`. The five tasks of an environment share one dataset.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
+import io
+import multiprocessing
 import re
 
 import gymnasium
@@ -28,6 +31,9 @@ DATASET_TYPES = {
     "puzzle": ("play", "noisy"),
 }
 """The kinds of dataset OGBench publishes, by family."""
+
+EXTRAS = {"gymnasium_robotics": "robotics"}
+"""Modules that register environments, and the extra of deflow that installs them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +91,25 @@ def parse_task_name(name: str) -> TaskName | None:
     module, _, identifier = name.rpartition(":")
     try:
         if module:  # as Gymnasium does: the module registers the environment
-            importlib.import_module(module)
+            _import(module)
         gymnasium.spec(identifier)
     except ImportError as error:
+        if module in EXTRAS:
+            raise UnknownTaskError(
+                f"{name} needs the module {module}, which cannot be imported ({error}): pip install "
+                f"'deflow[{EXTRAS[module]}]', or name the task 'none', which plays no episodes."
+            ) from error
         raise UnknownTaskError(f"The module {module!r} of {name!r} cannot be imported: {error}.") from error
     except (gymnasium.error.Error, ValueError) as error:
         raise UnknownTaskError(_unknown(name)) from error
     return None
+
+
+def _import(module: str) -> None:
+    """Import what registers environments. What it prints then, it prints in the user's process and not in workers."""
+    silent = contextlib.redirect_stderr(io.StringIO()) if multiprocessing.parent_process() else contextlib.nullcontext()
+    with silent:
+        importlib.import_module(module)
 
 
 def _family(identifier: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..environments import EnvironmentLike, maker_of
+from ..environments import EnvironmentLike, ReferenceScores, maker_of
 from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import usable_cores
 from .exported_policy import Exporter
@@ -50,6 +50,8 @@ class Evaluator:
         self._workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
         if self._workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}. Leave it out to use every core.")
+        reference = getattr(maker, "reference", None)
+        self._reference = reference if isinstance(reference, ReferenceScores) else None
         self._name = str(getattr(maker, "name", type(maker).__name__))
         try:
             self._environment = pickle.dumps(maker)
@@ -94,7 +96,7 @@ class Evaluator:
             self._stop()
             raise
         success, returns, lengths = zip(*outcomes, strict=True)
-        return Evaluation(np.array(success), np.array(returns), np.array(lengths))
+        return Evaluation(np.array(success), np.array(returns), np.array(lengths), self._reference)
 
     def check(self, interrupt: threading.Event | None = None) -> None:
         """Wait until a worker has made the environment, so that faults in it are known before training; or until

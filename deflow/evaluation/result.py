@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from ..environments import ReferenceScores
+
 CONFIDENCE = 0.95
 
 
@@ -21,6 +23,9 @@ class Evaluation:
     lengths: np.ndarray
     """Numbers of environment steps."""
 
+    reference: ReferenceScores | None = None
+    """Between which returns the score is normalized, if the environment has such."""
+
     def metrics(self) -> dict[str, float]:
         """Means by column of the log, with the limits of their 95% intervals as `.low` and `.high`."""
         success = float(np.mean(self.success))
@@ -35,7 +40,15 @@ class Evaluation:
             "evaluation/episode.return.low": return_low,
             "evaluation/episode.return.high": return_high,
             "evaluation/episode.length": float(np.mean(self.lengths)),
+            **self._normalized({"": episode_return, ".low": return_low, ".high": return_high}),
         }
+
+    def _normalized(self, returns: dict[str, float]) -> dict[str, float]:
+        """The normalized score of each return; nothing without reference scores."""
+        if self.reference is None:
+            return {}
+        score = "evaluation/normalized_score"
+        return {f"{score}{limit}": self.reference.normalized(value) for limit, value in returns.items()}
 
     def __len__(self) -> int:
         return len(self.success)
@@ -45,10 +58,11 @@ class Evaluation:
 
     def __str__(self) -> str:
         values = self.metrics()
+        score = "" if self.reference is None else f"normalized score {values['evaluation/normalized_score']:.1f}, "
         return (
             f"success {values['evaluation/success']:.2f} "
             f"[{values['evaluation/success.low']:.2f}, {values['evaluation/success.high']:.2f}], "
-            f"return {values['evaluation/episode.return']:.1f}, "
+            f"return {values['evaluation/episode.return']:.1f}, {score}"
             f"length {values['evaluation/episode.length']:.0f} over {len(self)} episode{'s' * (len(self) != 1)}"
         )
 

@@ -49,6 +49,7 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
         yield "action-bounds", f"{bounds['low']} {bounds['high']}"
     if "success_timing" in (config.get("environment") or {}):
         yield "success-timing", str(config["environment"]["success_timing"])
+        yield "environment-arguments", json.dumps(config["environment"].get("arguments") or {}, sort_keys=True)
     if "learning_rate" in config:
         yield "learning-rate", str(config["learning_rate"])
     behaviour = config.get("behaviour")

@@ -18,10 +18,13 @@ from .statistics import Estimate, mean
 BEFORE = "before online"
 """Heading of a column that is left out if no run has a value in it."""
 
-ESTIMATED = "value"
-"""The same for what was estimated from the data alone."""
+NORMALIZED = "normalized score"
+"""Heading of another."""
 
-COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", "length", ESTIMATED)
+ESTIMATED = "value"
+"""Heading of what was estimated from the data alone, likewise."""
+
+COLUMNS = ("task", "algorithm", "seed", "steps", BEFORE, "success", "return", NORMALIZED, "length", ESTIMATED)
 """Headings, in the order of `ResultRow.cells`."""
 
 CAPTION = "Brackets: 95% intervals over episodes, or over seeds for a mean."
@@ -63,6 +66,9 @@ class ResultRow:
     returns: Estimate
     """Undiscounted return, likewise."""
 
+    score: Estimate
+    """The normalized return, likewise; NaN where the task has no reference scores."""
+
     length: float
     """Mean number of environment steps in an episode."""
 
@@ -79,10 +85,11 @@ class ResultRow:
             self.algorithm,
             self.seed,
             "" if self.steps is None else f"{self.steps:,}",
-            # Without its interval, so that a table of seeds is no wider than a terminal.
+            # Without its interval, as the normalized score, so that a table of seeds is no wider than a terminal.
             "" if math.isnan(self.before_online.value) else f"{self.before_online.value:.2f}",
             estimate_text(self.success, ".2f", (0.0, 1.0)),
             estimate_text(self.returns, ".1f", (-math.inf, math.inf)),
+            "" if math.isnan(self.score.value) else f"{self.score.value:.1f}",
             "" if math.isnan(self.length) else f"{self.length:.0f}",
             estimate_text(self.estimated, ".3g", (-math.inf, math.inf)),
         )
@@ -144,9 +151,9 @@ def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
 
 
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
-    """Headings and rows, without the columns of an online phase and of estimates where there are none."""
+    """Headings and rows, without the rare columns in which no row has a value."""
     lines = [COLUMNS, *(row.cells() for row in rows)]
-    rare = [COLUMNS.index(name) for name in (BEFORE, ESTIMATED)]
+    rare = [COLUMNS.index(name) for name in (BEFORE, NORMALIZED, ESTIMATED)]
     shown = [place for place in range(len(COLUMNS)) if place not in rare or any(line[place] for line in lines[1:])]
     return [tuple(line[place] for place in shown) for line in lines]
 
@@ -168,6 +175,7 @@ def _row(run: RunFiles) -> ResultRow:
         _last(run, "evaluation/success", at=run.online_from) if run.online_from is not None else NOTHING,
         _last(run, "evaluation/success"),
         _last(run, "evaluation/episode.return"),
+        _last(run, "evaluation/normalized_score"),
         _last(run, "evaluation/episode.length").value,
         _last(run, "estimate/value"),
     )
@@ -192,6 +200,7 @@ def _mean(rows: list[ResultRow]) -> ResultRow:
         mean([row.before_online.value for row in rows]),
         mean([row.success.value for row in rows]),
         mean([row.returns.value for row in rows]),
+        mean([row.score.value for row in rows]),
         float(np.mean([row.length for row in rows])),
         mean([row.estimated.value for row in rows]),
         is_mean=True,

@@ -61,8 +61,7 @@ def recorded_task(
         task = dataclasses.replace(task, bounds=units)
     else:
         environment = Environment(**config["environment"])
-        timing = environment.success_timing
-        task = load_task(environment.name, source, success_timing=timing, rewards=rewards, check=check)
+        task = load_task(environment, source, rewards=rewards, check=check)
     return dataclasses.replace(task, provenance=dataclasses.replace(task.provenance, source=recorded["source"]))
 
 

@@ -1,6 +1,6 @@
 """Readers: your data in whatever form it has, as named columns."""
 
-from .base import AS_NAMED, AbstractReader, Columns, Recording, register, registry
+from .base import AS_NAMED, AbstractReader, Columns, RecordedIn, Recording, register, registry
 from .d4rl import D4RL
 from .lerobot import LeRobot
 from .minari import Minari
@@ -17,6 +17,7 @@ __all__ = [
     "LeRobot",
     "Minari",
     "Npz",
+    "RecordedIn",
     "Recording",
     "Robomimic",
     "Table",

@@ -16,10 +16,11 @@ import abc
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ...environments import ReferenceScores
 from ...errors import DatasetFileError
 from ...registry import Registry
 from ..endings import Terminals
@@ -82,7 +83,7 @@ class Recording:
     """Rows that the source itself holds out."""
 
     environment: str | None = None
-    """The Gymnasium id of the environment it was recorded in, if the source says."""
+    """The name of the environment it was recorded in, if the source says."""
 
     bounds: tuple[np.ndarray, np.ndarray] | None = None
     """The lowest and highest action, each of shape (A,), if the source says."""
@@ -94,8 +95,34 @@ class Recording:
     """What a lone `terminals` means in this format, if the user does not say; None as in `deflow.data.endings`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class RecordedIn:
+    """What a source says of the environment that it was recorded in, which is known before its rows are read."""
+
+    dataset: str = ""
+    """The source's own name, if it has another than its file."""
+
+    environment: str | None = None
+    """The Gymnasium id of the environment in which it is to be evaluated, if the source says."""
+
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What `gymnasium.make` is called with."""
+
+    wrappers: tuple[str, ...] = ()
+    """Names of the wrappers that were around it."""
+
+    keys: tuple[str, ...] = ()
+    """The entries of dictionary observations that the recording's are joined from, in this order."""
+
+    reference: ReferenceScores | None = None
+    """Between which returns scores are normalized there, if the source says."""
+
+
 class AbstractReader(abc.ABC):
     """Reads one format. It runs no code from a file, and holds nothing open."""
+
+    names_environments: ClassVar[bool] = False
+    """Whether sources of this format usually say in which environment they were recorded."""
 
     def locate(self, address: str) -> pathlib.Path:
         """Where the data lies; after `NAME:` of an address, or a path.
@@ -112,6 +139,14 @@ class AbstractReader(abc.ABC):
     def suits(self, path: pathlib.Path) -> bool:
         """Whether a file or folder is of this format, by its content. Damaged files of other formats are no reason to
         raise."""
+
+    def recorded_in(self, path: pathlib.Path, columns: Columns) -> RecordedIn:
+        """What the source says of its environment; nothing, unless the format has it.
+
+        Raises:
+            DataError: As `read`.
+        """
+        return RecordedIn()
 
     @abc.abstractmethod
     def read(self, path: pathlib.Path, columns: Columns) -> Recording:

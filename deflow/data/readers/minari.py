@@ -6,18 +6,19 @@ import pathlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete
 
+from ...environments import is_nested, is_numeric, leaves
 from ...errors import DataError, DatasetFileError, DeflowError, DownloadError, first_line
 from ..validation import check_flags
-from .base import AbstractReader, Columns, Recording, register
+from .base import AbstractReader, Columns, RecordedIn, Recording, register
 from .hdf5 import check_rows, layout, one_per_row
 from .joining import coordinates, joined
 from .keys import chosen_keys
+from .minari_metadata import Metadata, folder_of, read_metadata, recorded_in
 from .reading import package
 
 NEEDS = "Reading Minari's sets"
@@ -26,19 +27,16 @@ NEEDS = "Reading Minari's sets"
 IDENTIFIER = re.compile(r"(?:[-_\w]+/)*[-_\w]+-v\d+")
 """The name of a set, such as `D4RL/pen/human-v2`."""
 
-REGISTERS = ("gymnasium_robotics",)
-"""Packages whose environments Gymnasium knows once they are imported: part of the environment's name."""
-
-Metadata = Mapping[str, Any]
-
 
 @register("minari")
 class Minari(AbstractReader):
-    """A set of Minari's, by its name or by its folder. The environment that it names is not made.
+    """A set of Minari's, by its name or by its folder. It is read without the environment that it names.
 
     A dictionary's entries are joined in the order of its space, which is alphabetical, unless they are named. Those of
     `Discrete` are one number, and not one for each value as `gymnasium.wrappers.FlattenObservation` makes them.
     """
+
+    names_environments: ClassVar[bool] = True
 
     def locate(self, address: str) -> pathlib.Path:
         path = pathlib.Path(address).expanduser().absolute()
@@ -54,21 +52,30 @@ class Minari(AbstractReader):
         if layout(path) == "episodes":
             return True
         try:
-            metadata = json.loads((_folder(path) / "metadata.json").read_text(encoding="utf-8"))
+            metadata = json.loads((folder_of(path) / "metadata.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return False
         return isinstance(metadata, dict) and {"total_episodes", "total_steps"} <= set(metadata)
 
+    def recorded_in(self, path: pathlib.Path, columns: Columns) -> RecordedIn:
+        metadata = read_metadata(path)
+        space = _storage(path, metadata).observation_space
+        keys: tuple[str, ...] = ()
+        if is_nested(space):
+            numeric = {key: each.shape or () for key, each in leaves(space, "").items() if is_numeric(each)}
+            keys, _ = chosen_keys(path, numeric, columns.observation, "observation")
+        return recorded_in(metadata, keys)[0]
+
     def read(self, path: pathlib.Path, columns: Columns) -> Recording:
         if given := [name for name in columns.given() if name not in ("observation", "action")]:
             raise DatasetFileError(f"{path} is a Minari set, which has its own {given[0]}: leave it out.")
-        metadata = _metadata(path)
+        metadata = read_metadata(path)
         storage = _storage(path, metadata)
-        spaces = {"observations": _leaves(storage.observation_space, "observations")}
-        spaces["actions"] = _leaves(storage.action_space, "actions")
+        spaces = {"observations": leaves(storage.observation_space, "observations")}
+        spaces["actions"] = leaves(storage.action_space, "actions")
         names, assumed = {}, []
         for field, patterns in (("observation", columns.observation), ("action", columns.action)):
-            numeric = {key: space.shape or () for key, space in spaces[f"{field}s"].items() if _is_numeric(space)}
+            numeric = {key: space.shape or () for key, space in spaces[f"{field}s"].items() if is_numeric(space)}
             names[f"{field}s"], decided = chosen_keys(path, numeric, patterns, field)
             assumed += decided
         if index := [key for key in names["observations"] if isinstance(spaces["observations"][key], Discrete)]:
@@ -90,7 +97,7 @@ class Minari(AbstractReader):
             raise DatasetFileError(
                 f"{path} has {rows:,} steps, but its metadata.json says {metadata['total_steps']}: fetch it again."
             )
-        environment, where = _environment(metadata)
+        where, said = recorded_in(metadata, names["observations"])
         bounds = [
             [getattr(spaces["actions"][key], side).ravel() for key in names["actions"]] for side in ("low", "high")
         ]
@@ -98,8 +105,8 @@ class Minari(AbstractReader):
         empty = {name: {key: np.empty((0, *(spaces[name][key].shape or ()))) for key in names[name]} for name in names}
         return Recording(
             found,
-            (*assumed, *where),
-            environment=environment,
+            (*assumed, *said),
+            environment=where.environment,
             bounds=(low, high) if np.isfinite([low, high]).all() else None,
             names={name: coordinates(empty[name], keys) for name, keys in names.items()},
         )
@@ -139,38 +146,6 @@ def _local(identifier: str) -> pathlib.Path:
     return folder
 
 
-def _folder(path: pathlib.Path) -> pathlib.Path:
-    """The folder with `metadata.json`: the set's `data`, which may also be given itself, or as its file."""
-    if path.is_file():
-        return path.parent
-    return path / "data" if (path / "data" / "metadata.json").is_file() else path
-
-
-def _metadata(path: pathlib.Path) -> Metadata:
-    """What `metadata.json` says, with all that is needed."""
-    file = _folder(path) / "metadata.json"
-    if not file.is_file():
-        raise DatasetFileError(
-            f"{path} has no metadata.json, which describes a Minari set: give the set's folder, with all of its files."
-        )
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetFileError(f"{file} is truncated or damaged ({type(error).__name__}): fetch it again.") from error
-    types = {"total_episodes": int, "total_steps": int, "data_format": str}
-    wrong = [key for key, kind in types.items() if not isinstance(found, dict) or not isinstance(found.get(key), kind)]
-    if wrong:
-        raise DatasetFileError(f"{file} does not say the {wrong[0]} of a Minari set: fetch it again.")
-    spaces = [key for key in ("observation_space", "action_space") if not isinstance(found.get(key), str)]
-    if spaces:  # Minari would make the environment that the file names
-        raise DatasetFileError(
-            f"{file} has no {spaces[0]}, and the environment is not made to find it: write the set with a newer Minari."
-        )
-    if found["total_episodes"] < 1:
-        raise DatasetFileError(f"{path} has no episodes: record at least one.")
-    return found
-
-
 def _storage(path: pathlib.Path, metadata: Metadata) -> Any:
     """Minari's reader of the set, which knows its spaces."""
     minari = package("minari", what=NEEDS)
@@ -182,7 +157,7 @@ def _storage(path: pathlib.Path, metadata: Metadata) -> Any:
             "or fetch another version of the set."
         )
     with _one_sentence(path):
-        return package("minari.dataset.minari_storage", what=NEEDS).MinariStorage.read(_folder(path))
+        return package("minari.dataset.minari_storage", what=NEEDS).MinariStorage.read(folder_of(path))
 
 
 @contextlib.contextmanager
@@ -226,7 +201,7 @@ def _episodes(
         check_flags(path, {name: found[name] for name in ("terminations", "truncations")})
         found |= {name: found[name].astype(bool) for name in ("terminations", "truncations")}
         for name, keys in names.items():
-            values = _leaves(episode[name], name)
+            values = leaves(episode[name], name)
             if missing := [key for key in keys if key not in values]:
                 raise DatasetFileError(f"{path} has no {missing[0]}{where}, but its space has: fetch it again.")
             parts = {key: _numbers(path, key + where, values[key]) for key in keys}
@@ -255,34 +230,3 @@ def _numbers(path: pathlib.Path, name: str, values: Any) -> np.ndarray:
     if found.dtype.kind not in "fiub" or not found.ndim:
         raise DatasetFileError(f"{path} has no array of numbers in {name}: record it again, or leave it out.")
     return found
-
-
-def _leaves(tree: Any, name: str) -> dict[str, Any]:
-    """The arrays (or spaces) in dictionaries and tuples, by names such as `camera/pose`; `name` if there is one."""
-    inner = getattr(tree, "spaces", tree)
-    if isinstance(inner, tuple):
-        inner = {str(index): each for index, each in enumerate(inner)}
-    if not isinstance(inner, Mapping):
-        return {name: tree}
-    found = {}
-    for key, each in inner.items():
-        found |= {key if at == "" else f"{key}/{at}": leaf for at, leaf in _leaves(each, "").items()}
-    return found
-
-
-def _is_numeric(space: gymnasium.Space[Any]) -> bool:
-    return isinstance(space, Box | Discrete | MultiBinary | MultiDiscrete)
-
-
-def _environment(metadata: Metadata) -> tuple[str | None, list[str]]:
-    """The Gymnasium id of the environment that the set was recorded in, and what is said of it."""
-    try:
-        spec = json.loads(metadata["env_spec"])
-        name, entry, arguments = spec["id"], str(spec.get("entry_point")), spec.get("kwargs") or {}
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return None, []
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        return None, []
-    module = entry.partition(":")[0].partition(".")[0]
-    name = f"{module}:{name}" if module in REGISTERS else name
-    return name, [f"recorded in {name}" + (f" with {', '.join(map(str, arguments))}" if arguments else "")]

@@ -17,6 +17,7 @@ from ..official import official_files
 from ..readers import AS_NAMED, Recording, reader_named, reader_of
 from ..recorded import Rules
 from ..sources import Source, UserData, as_source
+from ..task_environment import task_environment
 from ..transitions import kept_rows
 from .advice import advise
 from .card import ReportCard
@@ -48,6 +49,7 @@ def report(
     Args:
         data: A path or an address, a source, or a recording.
         environment: Gives the action bounds, and the rewards of OGBench's data; needed for `Official` and `Collected`.
+            `recorded` is the one that the data names.
         terminals: What `terminals` (or `dones`) means without a second column, for a recording.
         bounds: The lowest and the highest action; otherwise the environment, the source or the data's range says.
         data_dir: The data directory of official and collected data.
@@ -57,13 +59,14 @@ def report(
     Raises:
         DataError: If the data cannot be opened at all, or the environment cannot be made.
     """
-    environment = Environment(environment) if isinstance(environment, str) else environment
-    if not isinstance(data, Recording):
+    if isinstance(data, Recording):
+        environment = Environment(environment) if isinstance(environment, str) else environment
+        title = "a recording"
+    else:
         source = as_source(data)
+        environment = None if environment is None else task_environment(environment, source)
         data, title, meaning = _opened(source, environment, data_dir, workers, progress)
         terminals = meaning if terminals is None else terminals
-    else:
-        title = "a recording"
     if environment is None:
         with np.errstate(all="ignore"):
             return _card(data, title, terminals, bounds, None, progress)
