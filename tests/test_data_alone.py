@@ -222,20 +222,26 @@ def test_the_recipe_trains_on_data_alone_and_goes_on(tmp_path):
     every = ("--log-every", 5, "--save-every", 5)
     first = recipe(
         *("flow-bc", "--env", "none", "--data", file, *columns, "--action-low", -80, "--action-high", 80),
-        *("--reward-scale", 0.5, "--steps", 10, *every, *small[:2], *small[-2:]),
+        *("--reward-scale", 0.5, "--steps", 10, "--estimate-steps", 3, *every, *small[:2], *small[-2:]),
     )
     assert first.returncode == 0, first.stderr
     assert "in [-80, 80], as given" in first.stdout
     assert "0.5 * r + 0" in first.stdout
-    assert "No episodes were played, since there is no environment." in first.stdout
+    assert "estimated from the data every 100,000 updates, since there is no environment" in first.stdout
+    assert "recipes/estimate.py" in first.stdout
     (run,) = (tmp_path / "runs/log/flow-bc").iterdir()
     config = deflow.Run.open(run).config
     assert config["environment"] is None
     assert config["action_bounds"] == {"low": [-80.0], "high": [80.0], "origin": "given"}
     assert config["data"]["columns"]["observation"] == ["joint_*", "speed"]
-    assert not (run / "eval.csv").exists()
-    again = recipe("--resume", run, "--steps", 20)
+    rows = deflow.Run.open(run).read("eval")
+    assert (rows["step"].tolist(), rows["estimate/value.low"] < rows["estimate/value"]) == ([10], [True])
+    assert deflow.Run.open(run).best.steps() == [10]  # of the highest estimate
+    assert f"{rows['estimate/value'][0]:.3g} [" in first.stdout
+    again = recipe("--resume", run, "--steps", 20, "--estimate-steps", 0)
     assert again.returncode == 0, again.stderr
+    assert "none, since there is no environment" in again.stdout
+    assert deflow.Run.open(run).read("eval")["step"].tolist() == [10]
     task = recorded_task(deflow.Run.open(run))
     assert (task.bounds, task.rewards) == (ActionBounds((-80.0,), (80.0,), "given"), RewardScale(0.5))
     assert deflow.load(run).action_size == 1

@@ -229,7 +229,7 @@ def test_several_algorithms_have_a_mean_each(tmp_path):
 
 
 def test_a_run_that_was_never_evaluated(tmp_path):
-    assert result_rows([make_run(tmp_path, 0, ())])[0].cells()[3:] == ("200", "", "", "", "", "")
+    assert result_rows([make_run(tmp_path, 0, ())])[0].cells()[3:] == ("200", *[""] * 6)
 
 
 def test_success_before_online_beside_the_last(tmp_path):

@@ -11,8 +11,7 @@ SCORES = {"success": "evaluation/success", "return": "evaluation/episode.return"
 
 def scores_of(rows: Sequence[Mapping[str, float]]) -> tuple[str, list[float]]:
     """The name of what counts and its value in each row, NaN where it is not known."""
-    for name, column in SCORES.items():
-        values = [float(row.get(column, math.nan)) for row in rows]
-        if not np.isnan(values).all():
-            return name, values
-    return name, values
+    found = {name: [float(row.get(column, math.nan)) for row in rows] for name, column in SCORES.items()}
+    known = [name for name, values in found.items() if not np.isnan(values).all()]
+    name = known[0] if known else next(iter(SCORES))
+    return name, found[name]
