@@ -13,7 +13,7 @@ import pytest
 
 import deflow
 from deflow import Learner, agent_config, solvers, train_offline
-from deflow.errors import RunWarning
+from deflow.errors import EstimationError, RunWarning
 from deflow.replay import Dataset
 from deflow.runs import RunGroup, storage
 from deflow.session import Schedule, Session, TrainingState
@@ -101,6 +101,18 @@ def test_what_is_kept(whole):
     rows = runs.runs[0].read("train")["training/critic_loss"]
     means = [np.mean(np.asarray(m["critic_loss"])[0]) for _, _, m in loop(per_dispatch=10)(fresh((0, 1)))]
     np.testing.assert_allclose(rows, means, rtol=1e-5)
+
+
+def test_an_estimate_that_fails_does_not_end_training(tmp_path, capfd):
+    def diverges(agent, **_):
+        raise EstimationError("The fitted critics have diverged.")
+
+    runs = group(tmp_path)
+    session, end = follow(runs, diverges)
+    assert (int(end.learner.step), session.code) == (80, 0)
+    assert "Seed 0: The fitted critics have diverged." in "".join(capfd.readouterr())
+    assert runs.runs[0].checkpoints.steps() == [40, 60, 80]
+    assert runs.runs[0].best.steps() == []
 
 
 class InterruptAt:
