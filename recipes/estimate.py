@@ -75,7 +75,9 @@ def main(options: Estimate) -> None:
     """Find the policies, estimate those that are not in the table yet, and rank all of them."""
     cli.import_files(options.import_)
     critic = judging_critic(options.critic)
-    wanted = [(run, step) for run in runs_in(options.runs) for step in steps_of(run, options.step)]
+    every = runs_in(options.runs)
+    check_comparable(every)
+    wanted = [(run, step) for run in every for step in steps_of(run, options.step)]
     if not wanted:
         raise ValueError("There is no checkpoint to estimate: train a run first.")
     there = report.Estimates.read(options.output) if options.output.exists() else report.Estimates(())
@@ -134,6 +136,28 @@ def runs_in(paths: tuple[Path, ...]) -> list[deflow.Run]:
     if not found:
         raise ReportError("There are archives only, which have no policies: give run directories.")
     return [deflow.Run.open(path.absolute()) for path in found]
+
+
+def check_comparable(runs: list[deflow.Run]) -> None:
+    """Refuses runs whose values would be of different things.
+
+    Raises:
+        ValueError: If their tasks, data or discounts differ.
+    """
+    first = kind_of(runs[0])
+    for run in runs:
+        for what, value in kind_of(run).items():
+            if value != first[what]:
+                raise ValueError(
+                    f"Values compare only on one task, its data and its discount, and the {what} of {run.path} is "
+                    f"{value}, of {runs[0].path} {first[what]}: estimate them one after the other."
+                )
+
+
+def kind_of(run: deflow.Run) -> dict[str, object]:
+    """What two runs must share for their values to compare."""
+    discount = run.config["agent"]["discount"]
+    return {"task": run.environment, "data": run.config["data"]["sha256"][:12], "discount": discount}
 
 
 def steps_of(run: deflow.Run, step: int | str) -> list[int]:

@@ -141,6 +141,18 @@ def test_the_recipe_ranks_and_goes_on_where_it_was(recipe, runs, capsys, tmp_pat
     assert found.value == pytest.approx(agent)
 
 
+def test_values_of_different_things_are_not_ranked(recipe, runs, capsys, tmp_path):
+    _, (run, _) = runs
+    task = deflow.runs.recorded_task(run)
+    config = deflow.agent_config("flow-bc", width=8, depth=1, discount=0.5)
+    learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(0))
+    other = deflow.create_run(tmp_path, task, config, learner, seed=0, algorithm="flow-bc")
+    other.save(1, learner)
+    with pytest.raises(SystemExit):
+        recipe(run.path, other.path, *SMALL)
+    assert f"the discount of {other.path} is 0.5, of {run.path} 0.99" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
