@@ -10,6 +10,7 @@ for or against it. Every result is written at once to estimates.csv; the same co
 import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -83,7 +84,7 @@ def main(options: Estimate) -> None:
     there = report.Estimates.read(options.output) if options.output.exists() else report.Estimates(())
     write(options.output, there)  # a folder that cannot be written is known before the work
     known = {(policy.run, policy.step, policy.settings) for policy in there.policies}
-    todo = [(run, step) for run, step in wanted if (str(run.path), step, settings(options)) not in known]
+    todo = [(run, step) for run, step in wanted if (place(run, options), step, settings(options)) not in known]
     cli.print_facts("Estimates from data alone", facts(options, wanted, todo))
     tasks: dict[str, deflow.Task] = {}
     with graceful_interrupts() as interrupt:
@@ -103,14 +104,14 @@ def main(options: Estimate) -> None:
                 cli.say(f"Interrupted: {number - 1} of {len(todo)} are in {options.output}; the same command goes on.")
                 raise SystemExit(interrupt.code) from None
             numbers = {**found.metrics(), **measured(run, step)}
-            policy = report.EstimatedPolicy(str(run.path), name_of(run), step, settings(options), numbers)
+            policy = report.EstimatedPolicy(place(run, options), name_of(run), step, settings(options), numbers)
             there = there.with_policies([policy])
             write(options.output, there)
             left = (time.perf_counter() - began) * (len(todo) - number)
             cli.say(f"{run.path}, at step {step:,}: {found}", *found.warnings)
             if number < len(todo):
                 cli.say(f"{len(todo) - number} to go, about {max(round(left / 60), 1)} min.")
-    keys = {(str(run.path), step) for run, step in wanted}
+    keys = {(place(run, options), step) for run, step in wanted}
     ranked = report.Estimates(
         tuple(
             policy
@@ -202,6 +203,11 @@ def settings(options: Estimate) -> str:
     return " ".join(
         f"{name}={getattr(options, name)}" for name in ("critic", "members", "steps", "rows", "actions", "seed")
     )
+
+
+def place(run: deflow.Run, options: Estimate) -> str:
+    """The run's directory, from the table's folder, so that both can be moved."""
+    return Path(os.path.relpath(run.path, options.output.absolute().parent)).as_posix()
 
 
 def name_of(run: deflow.Run) -> str:

@@ -35,7 +35,7 @@ class EstimatedPolicy:
     """A policy and what is known of it."""
 
     run: str
-    """The run's directory."""
+    """The run's directory, from the table's folder."""
 
     name: str
     """Its row in tables: algorithm and seed."""
