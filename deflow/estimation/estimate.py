@@ -85,15 +85,19 @@ def estimate(
     config = judge_config(agent, critic)
     key, listens = jax.random.key(seed), {"progress": progress, "interrupt": interrupt}
     train = recorded(some_trajectories(task.train, rows, seed), task)
-    held_out = task.train if task.validation is None else task.validation
-
+    separate = task.validation is not None and longest(task.validation) >= agent.chunk
+    held_out = task.validation if separate else task.train
+    assert held_out is not None
+    diagnostics = diagnose(
+        *(agent, task.train, held_out), separate=separate, actions=actions, **listens, key=named_key(key, "diagnostics")
+    )
     states = States.of(train)
     drawn = max(actions, next_actions(config, agent.spec))
     own = policy_actions(agent, states, drawn, **listens, key=named_key(key, "actions"))
     fitted = FittedQ(
         agent, train, own, config=config, members=members, steps=steps, batch_size=batch_size, key=named_key(key, "fit")
     )
-    starts, returns, separate = starts_of(task, agent.discount)
+    starts, returns, unseen = starts_of(task, agent.discount)
     others = evenly_spaced(len(held_out), min(STARTS, len(held_out)))
     places = np.concatenate([starts, held_out.observation[others]])
     there = policy_actions(agent, places, max(actions, 16), **listens, key=named_key(key, "starts"))
@@ -101,7 +105,8 @@ def estimate(
     with tqdm(total=steps, desc="fitting critics", unit="update", disable=not progress) as bar:
         fitted.fit(max(steps * 3 // 4, 1), bar=bar, interrupt=interrupt)
         before = fitted.values(places, there)[:, : len(starts)].mean()
-        fitted.fit(steps, bar=bar, interrupt=interrupt) if steps > 1 else None
+        if steps > 1:
+            fitted.fit(steps, bar=bar, interrupt=interrupt)
     values = fitted.values(places, there)
     return ValueEstimate(
         values=values[:, : len(starts)],
@@ -109,17 +114,14 @@ def estimate(
         returns=returns,
         drift=float(values[:, : len(starts)].mean() - before),
         discount=agent.discount,
-        held_out=separate,
-        diagnostics=diagnose(
-            agent,
-            task.train,
-            held_out,
-            separate=task.validation is not None,
-            actions=actions,
-            **listens,
-            key=named_key(key, "diagnostics"),
-        ),
+        held_out=unseen,
+        diagnostics=diagnostics,
     )
+
+
+def longest(data: Batch) -> int:
+    """The number of transitions of the longest trajectory."""
+    return int(np.diff(np.flatnonzero(data.extras["trajectory_end"]), prepend=-1).max())
 
 
 def starts_of(task: Task, discount: float) -> tuple[np.ndarray, np.ndarray, bool]:
