@@ -13,6 +13,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ |= {
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(10**10),  # with a limit, JAX locks the folder
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    # Tiny programs run for milliseconds: compile them fast, and alike in every process.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
 
 import jax
@@ -32,17 +34,29 @@ install_import_hook([f"deflow.{name}" for name in CHECKED.split()], "typecheckin
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Tiny programs are compiled once and run for milliseconds: compile fast, and never the same program twice.
-jax.config.update("jax_disable_most_optimizations", True)
-
 # Started in the background of a script, tests inherit that Ctrl-C is ignored, and so would the processes they send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = (
+    "kill_and_resume staged docs recipes bounds interaction behaviour data_report online_proposals chunks_online "
+    "plugin readers_formats algorithms"
+)
+"""The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": number for number, name in enumerate(LONG.split())}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
-    """Where recipes keep their data: the first that runs collects a tiny set, the others find it."""
-    return tmp_path_factory.mktemp("data")
+    """Where recipes keep their data: the first that runs collects a tiny set, the others find it, in all processes."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared-data"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from in_process import recipe
 from small import small
-from test_recipes import ENV, ROOT, TINY, recipe
+from test_recipes import ENV, ROOT, TINY
 
 import deflow
 from deflow.agent import KINDS, resolve_bound_with_reason, variance_factor, with_placeholder_bound

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import runpy
 import shutil
@@ -14,8 +13,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+from in_process import recipe
 from kill_and_resume import differences, files_of_proposals
-from test_staged import ENV, finished, interrupted_at, interrupted_while, recipe, refused, runs_of
+from test_staged import ENV, finished, interrupted_at, interrupted_while, refused, runs_of
 
 import deflow
 from deflow import constraints, trust_regions
@@ -147,9 +147,6 @@ def test_interrupted_anywhere_and_moved_the_same_command_ends_the_same(whole, da
     same_runs(whole[1], output)
 
 
-COMPILES_ALIKE = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-"""As in this process: other programs would round otherwise."""
-
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "recipes")
@@ -175,7 +172,7 @@ def test_killed_while_a_checkpoint_was_written(whole, data_dir, tmp_path):
     (behaviour,) = runs_of(whole[1], "flow-bc")
     command = arguments(tmp_path, data_dir, *BOUNDS, "--behaviour", behaviour)
     child = [sys.executable, "-c", KILLED, *map(str, command[1:])]
-    done = subprocess.run(child, cwd=ROOT, env=COMPILES_ALIKE, capture_output=True, text=True, check=False)
+    done = subprocess.run(child, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     first, second = Grid.open(tmp_path).cells
     assert (first.seconds is None, second.seconds) == (False, None)

@@ -30,14 +30,7 @@ class Environment:
         lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         (own / "lent.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in lent))
         self.folder = folder
-        self.variables = {
-            **os.environ,
-            "COLUMNS": "200",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }
+        self.variables = {**os.environ, "COLUMNS": "200", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         # A copy, so that neither building it nor its tests leave anything in the repository.
         self.source = shutil.copytree(
             ROOT / "tests" / "plugin", folder / "source", ignore=shutil.ignore_patterns("__pycache__", ".*")

@@ -1,4 +1,7 @@
-"""Every recipe, tiny but real: MuJoCo, OGBench's oracles, spawned workers, checkpoints, signals."""
+"""Every recipe, tiny but real: MuJoCo, OGBench's oracles, spawned workers, checkpoints, signals.
+
+Each is run as a user does, by a command; what it says and does a second time is looked at in this process.
+"""
 
 import json
 import os
@@ -15,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from in_process import recipe as again
 
 import deflow
 
@@ -109,7 +113,7 @@ def test_evaluate_gives_the_same_numbers_again(trained):
 
 def test_a_second_run_collects_nothing_and_flow_bc_trains(trained, data_dir, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in data_dir.rglob("*.npz")}
-    outcome = recipe(
+    outcome = again(
         "offline", "flow-bc", "--data-dir", data_dir, "--output-dir", tmp_path, *TINY[:-4]
     )  # flow-bc has no refiner
     assert outcome.returncode == 0, outcome.stderr
@@ -119,7 +123,7 @@ def test_a_second_run_collects_nothing_and_flow_bc_trains(trained, data_dir, tmp
     assert deflow.load(path).refiner == deflow.refiners.NoRefiner()
 
 
-def test_a_users_trust_region_by_import(trained, data_dir, tmp_path):
+def test_a_users_trust_region_by_import(trained, data_dir, tmp_path, monkeypatch, capfd):
     parts = tmp_path / "my_parts.py"
     parts.write_text(
         "import deflow, jax.numpy as jnp\n"
@@ -141,8 +145,8 @@ def test_a_users_trust_region_by_import(trained, data_dir, tmp_path):
     assert run.config["agent"]["trust_region"]["name"] == "diamond"
     assert run.config["imports"][0]["path"] == str(parts)
     assert run.read("train")["training/bound"][-1] == pytest.approx(0.3)
-    assert "the trust region 'diamond'" in refused(recipe("evaluate", path))
-    assert recipe("evaluate", path, "--import", parts).returncode == 0
+    assert "the trust region 'diamond'" in refused(in_process("evaluate", [str(path)], monkeypatch, capfd))
+    assert recipe("evaluate", path, "--import", parts, "--episodes", 1, "--workers", 1).returncode == 0
 
 
 def interrupted(data_dir, output, file):
@@ -174,7 +178,7 @@ def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
     assert step >= run.read("train")["step"][-1] > 0
     assert deflow.load(path)(np.zeros(28, np.float32), key=jax.random.key(0)).shape == (5,)
     # And on from there, to an end that is near now.
-    outcome = recipe("resume", path, "--steps", step + 20)
+    outcome = again("resume", path, "--steps", step + 20)
     assert outcome.returncode == 0, outcome.stderr
     assert run.checkpoints.steps()[-1] == step + 20
     assert list(run.read("train")["step"])[-1] == step + 20
@@ -208,7 +212,7 @@ def online(trained, data_dir, tmp_path_factory):
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 143, said
     paths = sorted((output / ENV / "deflow").glob("seed*"))
-    outcome = recipe("resume", paths[1])
+    outcome = again("resume", paths[1])
     assert outcome.returncode == 0, outcome.stderr
     return said, outcome, paths
 
@@ -236,7 +240,7 @@ def test_offline_to_online(trained, online):
 def test_the_best_is_kept_apart(online):
     path = online[2][0]
     (best,) = deflow.Run.open(path).best.steps()
-    outcome = recipe("evaluate", path, "--step", "best", "--episodes", 1, "--workers", 1)
+    outcome = again("evaluate", path, "--step", "best", "--episodes", 1, "--workers", 1)
     assert outcome.returncode == 0, outcome.stderr
     assert f"at step {best:,}" in outcome.stdout
 
@@ -244,7 +248,7 @@ def test_the_best_is_kept_apart(online):
 def test_a_finished_run_says_so_again(online):
     path = online[2][0]
     before = (path / "eval.csv").read_text()
-    outcome = recipe("resume", path)
+    outcome = again("resume", path)
     assert outcome.returncode == 0, outcome.stderr
     assert "mean of 2" in outcome.stdout
     assert (path / "eval.csv").read_text() == before
@@ -279,7 +283,7 @@ def test_a_run_of_an_earlier_version_goes_on(trained, tmp_path, monkeypatch, cap
     path = runs / trained[1][0].name
     outcome = in_process("offline", ["--resume", str(path), "--critic.target-rate", "0.1"], monkeypatch, capfd)
     assert "The critic differs" in refused(outcome)
-    outcome = recipe("offline", "--resume", path)
+    outcome = again("offline", "--resume", path)
     assert outcome.returncode == 0, outcome.stderr
     assert "mean of 2" in outcome.stdout
 
@@ -308,7 +312,7 @@ def test_other_data_is_refused(trained, tmp_path, monkeypatch, capfd):
 
 
 def test_collect_says_what_it_collected(trained, data_dir):
-    outcome = recipe("collect", "--env", ENV, "--rows", 1000, "--data-dir", data_dir)
+    outcome = again("collect", "--env", ENV, "--rows", 1000, "--data-dir", data_dir)
     assert outcome.returncode == 0, outcome.stderr
     assert "1,000 transitions" in outcome.stdout
     assert re.search(r"task2: [\d,]+ transitions", outcome.stdout)

@@ -5,21 +5,16 @@ The recipes run in this process, which compiles each program once. Ctrl-C is a r
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
-import runpy
 import shutil
 import signal
-import subprocess
-import sys
-import warnings
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from in_process import recipe
 from kill_and_resume import differences, files_of_proposals
 
 import deflow
@@ -28,38 +23,18 @@ from deflow.runs import load_learner, recorded_data
 from deflow.session import Schedule
 from deflow.training.updates import batch_key
 
-ROOT = Path(__file__).parents[1]
 ENV = "cube-single-play-singletask-task2-v0"
 FIELD = ["--field.width", 8, "--field.depth", 1]
 CRITIC = ["--critic.width", 8, "--critic.depth", 1]
 REFINER = ["--refiner.width", 8, "--refiner.depth", 1]
+ONE = ["--episodes", 1, "--workers", 1]
 TINY = [
     *("--data", "collected", "--rows", 1000, "--steps", 30, "--eval-every", 30, "--log-every", 10, "--save-every", 10),
-    *("--episodes", 1, "--batch-size", 8, "--workers", 1),
+    *("--batch-size", 8, *ONE),
 ]
 COUNT = 256
 """Proposals for a state: 8 blocks of the 1,001 states."""
 STAGED = [*TINY, "--proposals", COUNT, "--field-steps", 20, *FIELD, *CRITIC]
-
-
-def recipe(name, *arguments):
-    """Run a recipe to its end."""
-    said, told = io.StringIO(), io.StringIO()
-    with contextlib.ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for context in (warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(told)):
-            stack.enter_context(context)
-        warnings.simplefilter("ignore")  # that a tiny set holds no success is none of these tests' business
-        patch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
-        patch.setattr(sys, "argv", [f"recipes/{name}.py", *map(str, arguments)])
-        patch.setenv("COLUMNS", "400")
-        patch.syspath_prepend(ROOT / "recipes")  # as for a script
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "recipes" / f"{name}.py"), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-    return subprocess.CompletedProcess(arguments, code, said.getvalue(), told.getvalue())
 
 
 def finished(outcome):
@@ -342,11 +317,11 @@ def test_chunks_of_actions(data_dir, tmp_path):
     observation = np.zeros(policy.spec.observation_shape, np.float32)
     assert policy(observation, key=jax.random.key(0)).shape == (2, policy.spec.action_size)
     assert deflow.Run.open(path).read("eval")["step"].tolist() == [30]
-    finished(recipe("evaluate", path, "--episodes", 1, "--workers", 1))
+    finished(recipe("evaluate", path, *ONE))
     other = ["deflow", *TINY, *CRITIC, *REFINER, "--behaviour", behaviour, *where]
     assert "makes chunks of 3 action(s), and this agent's are of 1" in refused(recipe("offline", *other))
     with interrupted_at(51):  # one action of a chunk still waits
-        outcome = recipe("offline_to_online", "--from", path, *ONLINE, "--workers", 1, "--output-dir", tmp_path / "on")
+        outcome = recipe("offline_to_online", "--from", path, *ONLINE, *ONE, "--output-dir", tmp_path / "on")
     assert outcome.returncode == 130, outcome.stderr
     (online,) = runs_of(tmp_path / "on", "deflow-chunked")
     finished(recipe("resume", online))
@@ -386,19 +361,30 @@ def test_the_flow_stays_frozen_online(whole, data_dir, tmp_path):
     assert not differences(path, other)
 
 
+REFRESH = ["--refresh-every", 25, "--refresh-updates", 20]
+
+
+@pytest.fixture(scope="module")
+def refreshed(whole, data_dir, tmp_path_factory):
+    """The run whose flow is refreshed after 25 steps online, without an interruption."""
+    output = tmp_path_factory.mktemp("refreshed")
+    arguments, _ = from_a_copy(whole, output, "--data-dir", data_dir, *REFRESH)
+    finished(recipe("offline_to_online", *arguments, "--output-dir", output))
+    (path,) = runs_of(output)
+    return path
+
+
 @pytest.mark.parametrize("at", [50, 60])
-def test_a_flow_that_is_refreshed_online(whole, data_dir, tmp_path, at):
-    """After 25 steps online; Ctrl-C before it and after it changes nothing."""
-    refresh = ["--refresh-every", 25, "--refresh-updates", 20]
-    arguments, behaviour = from_a_copy(whole, tmp_path, "--data-dir", data_dir, *refresh)
+def test_a_flow_that_is_refreshed_online(whole, refreshed, data_dir, tmp_path, at):
+    """Ctrl-C before the refresh and after it changes nothing."""
+    arguments, behaviour = from_a_copy(whole, tmp_path, "--data-dir", data_dir, *REFRESH)
     with interrupted_at(at):
         outcome = recipe("offline_to_online", *arguments, "--output-dir", tmp_path)
     assert outcome.returncode == 130, outcome.stderr
     assert "every 25 environment steps: 20 updates of the flow, and all proposals anew" in outcome.stdout
     (path,) = runs_of(tmp_path)
     finished(recipe("resume", path))
-    finished(recipe("offline_to_online", *arguments, "--output-dir", tmp_path / "uninterrupted"))
-    assert not differences(path, runs_of(tmp_path / "uninterrupted")[0])
+    assert not differences(path, refreshed)
     train = deflow.Run.open(path).read("train")
     assert np.isfinite(train["training/flow_loss"]).tolist() == [False] * 5 + [True, False]
     same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(behaviour).field)
@@ -410,11 +396,9 @@ def test_a_flow_that_is_refreshed_online(whole, data_dir, tmp_path, at):
 def test_online_from_a_staged_run(fresh, flags, tmp_path):
     """Its flow stays frozen, also when the online run is continued, unless it is said otherwise."""
     (given,) = runs_of(fresh[1])
-    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, "--episodes", 1]
+    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, *ONE]
     with interrupted_at(50):
-        outcome = recipe(
-            "offline_to_online", "--from", given, *flags, *arguments, "--workers", 1, "--output-dir", tmp_path
-        )
+        outcome = recipe("offline_to_online", "--from", given, *flags, *arguments, "--output-dir", tmp_path)
     assert outcome.returncode == 130, outcome.stderr
     assert ("the flow frozen" in outcome.stdout) == (not flags)
     assert "proposals for each new state" not in outcome.stdout
@@ -429,7 +413,7 @@ def test_online_from_a_staged_run(fresh, flags, tmp_path):
 def test_online_from_runs_that_were_trained_from_proposals(whole, tmp_path):
     """Both seeds go on from the proposals of their own flows; with --freeze none the flows are trained."""
     output = shutil.copytree(whole[1], tmp_path / "copy")
-    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, "--episodes", 1, "--workers", 1]
+    arguments = [*ONLINE, "--log-every", 10, "--save-every", 10, *ONE]
     given = runs_of(output)
     refresh = ["--refresh-every", 20, "--refresh-updates", 5]
     flags = [*arguments, *refresh, "--output-dir", tmp_path / "online"]
