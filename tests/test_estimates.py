@@ -1,5 +1,6 @@
 """Estimates of several policies: the table, the picture and the recipe that makes them."""
 
+import dataclasses
 import math
 import runpy
 import sys
@@ -22,7 +23,11 @@ ROOT = Path(__file__).parents[1]
 def policy(value, success=math.nan, *, step=10, away=1.0, name="deflow 0", run="runs/a", settings="steps=5"):
     numbers = {"estimate/value": value, "estimate/value.low": value - 1, "estimate/value.high": value + 1}
     numbers |= {"estimate/distance": 0.2 * away, "estimate/data_distance": 0.2, "estimate/data_return": -3.0}
-    numbers |= {"evaluation/success": success, "evaluation/episode.return": math.nan}
+    numbers |= {
+        "estimate/supported": float(away <= 1.1),
+        "evaluation/success": success,
+        "evaluation/episode.return": math.nan,
+    }
     return report.EstimatedPolicy(run, name, step, settings, numbers)
 
 
@@ -31,12 +36,16 @@ def test_agreement_with_what_was_measured():
     several = report.Estimates(tuple(map(policy, values, success)))
     found = several.agreement()
     assert found is not None
-    assert found.policies == 4
+    assert (found.policies, found.measured) == (4, 4)
     assert found.rank_correlation == pytest.approx(stats.spearmanr(values, success)[0])
     assert found.regret == pytest.approx(0.9 - 0.4)
     assert [each["estimate/value"] for each in several.ranked] == [5.0, 3.0, 2.0, 1.0]
     assert "rank correlation 0.80" in several.notes()[0]
-    assert "0.5 less than the best" in several.notes()[0]
+    assert "the first one has 0.5 less than the best of all" in several.notes()[0]
+    guessed = report.Estimates((*several.policies, policy(9.0, 0.0, away=1.5)))
+    assert guessed.ranked[-1]["estimate/value"] == 9.0
+    assert guessed.agreement() == dataclasses.replace(found, measured=5)
+    assert "without 1 that the data does not support" in guessed.notes()[0]
     assert report.Estimates(several.policies[:2]).agreement() is None
     unknown = report.Estimates((policy(1.0), policy(2.0)))
     assert (unknown.measure, unknown.notes()) == (None, [])
@@ -64,7 +73,7 @@ def test_what_is_shown(tmp_path, success, capsys, monkeypatch):
     several = report.Estimates((*map(policy, [3.0, 1.0, 2.0], success), policy(9.0, step=20, away=4.0)))
     rich.print(several.table())
     said = capsys.readouterr().out
-    assert said.index("9 [8, 10]") < said.index("3 [2, 4]") < said.index("1 [0, 2]") < said.index("the data's own")
+    assert said.index("3 [2, 4]") < said.index("1 [0, 2]") < said.index("9 [8, 10]") < said.index("the data's own")
     assert ("success" in said) != math.isnan(success[0])
     picture = report.estimates_figure(several, tmp_path / "e.png")
     assert picture.stat().st_size > 15_000

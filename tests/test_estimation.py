@@ -248,7 +248,9 @@ def made(values, **diagnostics):
 def test_what_speaks_against_an_estimate_is_said():
     assert made(np.ones((2, 3))).warnings == []
     away = made(np.ones((2, 3)), distance=0.8, data_distance=0.2)
-    assert "4.0 times as far" in away.warnings[0]
+    assert "4 times as far" in away.warnings[0]
+    assert (away.supported, away.metrics()["estimate/supported"]) == (False, 0.0)
+    assert made(np.ones((2, 3)), distance=0.21, data_distance=0.2).supported
     moved = dataclasses.replace(made(np.ones((2, 3))), drift=0.5, held_out=False)
     assert ["hardly any held-out" in moved.warnings[0], "moved by 0.5" in moved.warnings[1]] == [True, True]
 

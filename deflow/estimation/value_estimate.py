@@ -7,6 +7,10 @@ import numpy as np
 
 CONFIDENCE = 0.95
 
+FAR = 1.1
+"""A policy whose actions are further from the data's nearest ones, in units of the data's own distance, is not supported
+by the data: what its actions are worth has to be guessed, and all critics guess alike."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Diagnostics:
@@ -94,6 +98,11 @@ class ValueEstimate:
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * math.sqrt(variance)
         return self.value - half, self.value + half
 
+    @property
+    def supported(self) -> bool:
+        """Whether the policy's actions are about as near to the data's as these are to each other, or nobody knows."""
+        return not self.diagnostics.distance > FAR * self.diagnostics.data_distance
+
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         return self.values.mean(1), self.values.mean(0)
 
@@ -110,10 +119,10 @@ class ValueEstimate:
             found.append(
                 f"The value still moved by {self.drift:.3g} in the last quarter of the fit: give more updates."
             )
-        if self.diagnostics.distance > 3 * self.diagnostics.data_distance:
+        if not self.supported:
             found.append(
-                f"The policy's actions are {self.diagnostics.distance / self.diagnostics.data_distance:.1f} times as "
-                "far from the data's as these are from each other: no data says what they are worth."
+                f"The policy's actions are {self.diagnostics.distance / self.diagnostics.data_distance:.2g} times as "
+                "far from the data's as these are from each other, so the value is a guess, and probably too high."
             )
         return found
 
@@ -127,6 +136,7 @@ class ValueEstimate:
             "estimate/state_value": float(self.state_values.mean()),
             "estimate/data_return": float(self.returns.mean()),
             "estimate/drift": self.drift,
+            "estimate/supported": float(self.supported),
             **self.diagnostics.metrics(),
         }
 

@@ -22,10 +22,10 @@ MEASURED = ("evaluation/success", "evaluation/episode.return")
 """What the environment said of a policy, where it was asked; the first that is known counts."""
 
 CAPTION = (
-    "Value: the discounted return by fitted Q evaluation [95% interval over trajectories and critics]; the data's own\n"
-    "returns from the same starts below. Away: how many times as far the policy's actions are from the data's as the\n"
-    "data's are from each other; what is far away has not been seen. TD error and bias (value - return seen) are of\n"
-    "the policy's own critic. An estimate says what the data can say: compare policies by it, do not trust its digits."
+    "Value: the discounted return by fitted Q evaluation, with a 95% interval over trajectories and critics. Away: the "
+    "distance of the policy's actions to the data's, in units of the data's own; beyond 1.1 the value is a guess, and "
+    "probably too high (dim). TD error and bias (value - return seen) are of the policy's own critic. Compare policies by "
+    "the value, and do not trust its digits."
 )
 """What the numbers are, and what they are not."""
 
@@ -53,6 +53,11 @@ class EstimatedPolicy:
         return self.numbers.get(name, math.nan)
 
     @property
+    def supported(self) -> bool:
+        """Whether the data supports the policy's actions; if not, its value is a guess."""
+        return self["estimate/supported"] != 0
+
+    @property
     def away(self) -> float:
         """The distance of the policy's actions to the data's, in units of the data's own."""
         own = self["estimate/data_distance"]
@@ -64,7 +69,10 @@ class Agreement:
     """How an estimate ranks policies, where they were measured."""
 
     policies: int
-    """Number of policies."""
+    """Number of policies that the data supports."""
+
+    measured: int
+    """Number of all that were measured."""
 
     rank_correlation: float
     """Spearman's."""
@@ -81,8 +89,8 @@ class Estimates:
 
     @property
     def ranked(self) -> list[EstimatedPolicy]:
-        """The policies, the highest value first."""
-        return sorted(self.policies, key=lambda policy: -policy[VALUE])
+        """The policies that the data supports, the highest value first, and then the others."""
+        return sorted(self.policies, key=lambda policy: (not policy.supported, -policy[VALUE]))
 
     @property
     def measure(self) -> str | None:
@@ -93,21 +101,24 @@ class Estimates:
         return None
 
     def agreement(self, column: str = VALUE) -> Agreement | None:
-        """How the ranking by a column agrees with what was measured; None where fewer than three policies were."""
-        pairs = np.array([(policy[column], policy[self.measure or ""]) for policy in self.policies]).reshape(-1, 2)
-        estimated, measured = pairs[~np.isnan(pairs).any(1)].T
-        if len(measured) < 3:
+        """How the ranking by a column agrees with what was measured, over the policies that the data supports; None
+        where fewer than three were measured."""
+        known = [policy for policy in self.policies if not math.isnan(policy[self.measure or ""])]
+        ranked = [policy for policy in known if policy.supported and not math.isnan(policy[column])]
+        if self.measure is None or len(ranked) < 3:
             return None
         from scipy import stats  # a second to import
 
+        estimated, measured = np.array([(policy[column], policy[self.measure]) for policy in ranked]).T
         varied = np.ptp(estimated) > 0 and np.ptp(measured) > 0
         found = stats.spearmanr(estimated, measured)[0] if varied else math.nan
+        best = max(policy[self.measure] for policy in known)
         correlation = float(found)  # pyright: ignore[reportArgumentType]
-        return Agreement(len(measured), correlation, float(measured.max() - measured[estimated.argmax()]))
+        return Agreement(len(ranked), len(known), correlation, float(best - measured[estimated.argmax()]))
 
     def table(self) -> Table:
         """The table for the terminal."""
-        table = narrow_table("Estimates, the highest first", CAPTION)
+        table = narrow_table("Estimates, the highest first; those that the data does not support last", CAPTION)
         measured = [name for name in MEASURED if any(not math.isnan(policy[name]) for policy in self.policies)]
         headings = ("policy", "step", "value", "away", "at\nbounds", "TD\nerror", "bias")
         for heading in (*headings, *(name.rpartition(".")[2].rpartition("/")[2] for name in measured)):
@@ -119,7 +130,8 @@ class Estimates:
             bias = policy["estimate/critic_value"] - policy["estimate/seen_return"]
             cells = (policy.name, f"{policy.step:,}", value, _plain(policy.away, ".1f"))
             cells += (_plain(policy["estimate/at_bounds"], ".2f"), _plain(policy["estimate/td_error"]), _plain(bias))
-            table.add_row(*map(Text, (*cells, *(_plain(policy[name]) for name in measured))))
+            style = None if policy.supported else "dim"
+            table.add_row(*map(Text, (*cells, *(_plain(policy[name]) for name in measured))), style=style)
         own = {_plain(policy["estimate/data_return"]) for policy in self.policies}
         bounds = {_plain(policy["estimate/data_at_bounds"], ".2f") for policy in self.policies}
         last = ("the data's own returns", "", ", ".join(sorted(own)), "1.0", ", ".join(sorted(bounds)))
@@ -133,10 +145,11 @@ class Estimates:
         if found is None or self.measure is None:
             return []
         what = "success" if self.measure == MEASURED[0] else "the return"
+        left_out = found.measured - found.policies
+        without = f" (without {left_out} that the data does not support)" if left_out else ""
         return [
-            f"Against {what} in the environment, over {found.policies} policies: rank correlation "
-            f"{found.rank_correlation:.2f}; the policy with the highest value has {found.regret:.3g} less than the "
-            "best one."
+            f"Against {what} in the environment, over {found.policies} policies{without}: rank correlation "
+            f"{found.rank_correlation:.2f}; the first one has {found.regret:.3g} less than the best of all."
         ]
 
     def csv(self) -> str:

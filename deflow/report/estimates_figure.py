@@ -14,9 +14,6 @@ from .drawing import BLUE, GREY, ORANGE, VERMILION
 from .estimates import HIGH, LOW, MEASURED, VALUE, Estimates
 from .figure import save
 
-FAR = 3.0
-"""Policies whose actions are further from the data's, in units of the data's own distance, are drawn hollow."""
-
 
 def estimates_figure(found: Estimates, path: str | os.PathLike[str]) -> Path:
     """Draw the PNG `path` and return it.
@@ -44,12 +41,13 @@ def _order(axes: Axes, found: Estimates) -> None:
     ranked = found.ranked
     for place, policy in enumerate(reversed(ranked)):
         axes.hlines(place, policy[LOW], policy[HIGH], color=BLUE, alpha=0.3, linewidth=5.0)
-        face = "white" if policy.away > FAR else BLUE
+        face = "white" if not policy.supported else BLUE
         axes.plot(policy[VALUE], place, "o", color=BLUE, markerfacecolor=face, markersize=6.5)
     own = float(np.mean([policy["estimate/data_return"] for policy in ranked]))
     axes.axvline(own, color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own returns")
     axes.set_yticks(range(len(ranked)), [f"{policy.name}  {policy.step:,}" for policy in reversed(ranked)], fontsize=8)
-    axes.set_xlabel("estimated value, 95% interval" + (f"  (hollow: {_far()})" if _any_far(found) else ""))
+    hollow = "" if all(policy.supported for policy in ranked) else "  (hollow: not supported by the data)"
+    axes.set_xlabel("estimated value, 95% interval" + hollow)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     _dress(axes)
 
@@ -60,11 +58,11 @@ def _against(axes: Axes, found: Estimates) -> None:
     for policy in found.policies:
         if math.isnan(policy[found.measure]):
             continue
-        face = "white" if policy.away > FAR else BLUE
+        face = "white" if not policy.supported else BLUE
         axes.vlines(policy[found.measure], policy[LOW], policy[HIGH], color=BLUE, alpha=0.25, linewidth=3.0)
         axes.plot(policy[found.measure], policy[VALUE], "o", color=BLUE, markerfacecolor=face, markersize=6.5)
     best = found.ranked[0]
-    axes.plot(best[found.measure], best[VALUE], "*", color=VERMILION, markersize=14, label="highest value", zorder=3)
+    axes.plot(best[found.measure], best[VALUE], "*", color=VERMILION, markersize=14, label="the first", zorder=3)
     agreement = found.agreement()
     if agreement is not None:
         axes.set_title(
@@ -74,14 +72,6 @@ def _against(axes: Axes, found: Estimates) -> None:
     axes.set_ylabel("estimated value")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
     _dress(axes)
-
-
-def _any_far(found: Estimates) -> bool:
-    return any(policy.away > FAR for policy in found.policies)
-
-
-def _far() -> str:
-    return f"actions over {FAR:g} times as far from the data's as these are"
 
 
 def _dress(axes: Axes) -> None:
