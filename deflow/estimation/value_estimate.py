@@ -8,8 +8,8 @@ import numpy as np
 CONFIDENCE = 0.95
 
 FAR = 1.1
-"""A policy whose actions are further from the data's nearest ones, in units of the data's own distance, is not supported
-by the data: what its actions are worth has to be guessed, and all critics guess alike."""
+"""A policy whose actions are further from the data's nearest ones, in units of the data's own distance, is not
+supported by the data: what its actions are worth has to be guessed, and all critics guess alike."""
 
 
 @dataclasses.dataclass(frozen=True)

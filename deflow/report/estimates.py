@@ -24,8 +24,8 @@ MEASURED = ("evaluation/success", "evaluation/episode.return")
 CAPTION = (
     "Value: the discounted return by fitted Q evaluation, with a 95% interval over trajectories and critics. Away: the "
     "distance of the policy's actions to the data's, in units of the data's own; beyond 1.1 the value is a guess, and "
-    "probably too high (dim). TD error and bias (value - return seen) are of the policy's own critic. Compare policies by "
-    "the value, and do not trust its digits."
+    "probably too high (dim). TD error and bias (value - return seen) are the own critic's. The value compares "
+    "policies; do not trust its digits."
 )
 """What the numbers are, and what they are not."""
 
