@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 def policy(value, success=math.nan, *, step=10, away=1.0, name="deflow 0", run="runs/a", settings="steps=5"):
     numbers = {"estimate/value": value, "estimate/value.low": value - 1, "estimate/value.high": value + 1}
-    numbers |= {"estimate/distance": 0.2 * away, "estimate/data_distance": 0.2, "estimate/data_return": -3.0}
+    numbers |= {"estimate/away": away, "estimate/data_return": -3.0}
     numbers |= {
         "estimate/supported": float(away <= 1.1),
         "evaluation/success": success,

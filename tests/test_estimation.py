@@ -186,25 +186,27 @@ def test_distances_by_hand(separate):
     train, rows = make(50), np.array([3, 17, 44])
     queries = make(3) if separate else train[rows]
     actions = random.uniform(-1, 1, (3, 4, 2)).astype(np.float32)
-    found = distances(train, queries, actions, None if separate else rows)
+    flow = actions[:, ::-1] * 0.5
+    found = distances(train, queries, [actions, flow], None if separate else rows)
     points = np.concatenate([train.observation, queries.observation]) if separate else train.observation
-    scale, policy, own = points.std(0), [], []
+    scale, policy, own, flows = points.std(0), [], [], []
     for index, query in enumerate(queries.observation):
         away = np.linalg.norm((train.observation - query) / scale, axis=1)
         if not separate:
             away[rows[index] // 10 * 10 : rows[index] // 10 * 10 + 10] = np.inf  # its own trajectory
         near = train.action[np.argsort(away)[:10]]
         policy += [np.square(near - action).mean(1).min() for action in actions[index]]
+        flows += [np.square(near - action).mean(1).min() for action in flow[index]]
         own.append(np.square(near - queries.action[index]).mean(1).min())
-    np.testing.assert_allclose(found, [math.sqrt(np.mean(policy)), math.sqrt(np.mean(own))], rtol=1e-5)
+    np.testing.assert_allclose(found, [math.sqrt(np.mean(each)) for each in (policy, own, flows)], rtol=1e-5)
 
 
 def test_distances_that_do_not_exist(walks):
     alone = walks[:5]
     alone.extras["trajectory_end"] = np.array([0, 0, 0, 0, 1], np.float32)
-    assert np.isnan(distances(alone, alone[:2], alone.action[:2, None], np.array([0, 1]))).all()
+    assert np.isnan(distances(alone, alone[:2], [alone.action[:2, None]] * 2, np.array([0, 1]))).all()
     pixels = dataclasses.replace(walks, observation=np.zeros((len(walks), 2, 2, 1), np.uint8))
-    assert np.isnan(distances(pixels, pixels[:2], walks.action[:2, None], None)).all()
+    assert np.isnan(distances(pixels, pixels[:2], [walks.action[:2, None]] * 2, None)).all()
     assert share_at_bounds(np.array([[1.0, -0.9995], [0.5, -0.99]])) == 0.5
 
 
@@ -247,10 +249,11 @@ def made(values, **diagnostics):
 
 def test_what_speaks_against_an_estimate_is_said():
     assert made(np.ones((2, 3))).warnings == []
-    away = made(np.ones((2, 3)), distance=0.8, data_distance=0.2)
+    away = made(np.ones((2, 3)), distance=0.8, data_distance=0.2, flow_distance=0.1)
     assert "4 times as far" in away.warnings[0]
     assert (away.supported, away.metrics()["estimate/supported"]) == (False, 0.0)
-    assert made(np.ones((2, 3)), distance=0.21, data_distance=0.2).supported
+    assert made(np.ones((2, 3)), distance=0.21, data_distance=0.1, flow_distance=0.2).supported
+    assert made(np.ones((2, 3))).supported  # nobody knows
     moved = dataclasses.replace(made(np.ones((2, 3))), drift=0.5, held_out=False)
     assert ["hardly any held-out" in moved.warnings[0], "moved by 0.5" in moved.warnings[1]] == [True, True]
 

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Array, Key
 
 from ..agent import Agent
+from ..behaviour import flow_alone
 from ..critics import NoCritic
 from ..data.action_variance import comparable, evenly_spaced
 from ..data.chunks import chunked
@@ -51,18 +52,19 @@ def diagnose(
     rows = evenly_spaced(len(windows), min(ROWS, len(windows)))
     batch = windows[rows]
 
-    def drawn(observations: Array | np.ndarray, what: str) -> np.ndarray:
+    def drawn(observations: Array | np.ndarray, what: str, policy: Agent = whole) -> np.ndarray:
         own = named_key(key, what)
-        return policy_actions(whole, observations, actions, progress=progress, interrupt=interrupt, key=own)
+        return policy_actions(policy, observations, actions, progress=progress, interrupt=interrupt, key=own)
 
     here = drawn(batch.observation, "here")
     size = agent.spec.action_size
-    distance, data_distance = distances(train, batch, here[..., :size], None if separate else first[rows])
+    flow = drawn(batch.observation, "flow", dataclasses.replace(flow_alone(whole), candidates=1))
+    near = distances(train, batch, [here[..., :size], flow[..., :size]], None if separate else first[rows])
     judged = (math.nan, math.nan, math.nan, math.nan)
     if not isinstance(agent.critic, NoCritic):
         returns = returns_that_followed(agent, held_out, drawn)[first[rows]]
         judged = judge(agent, batch, drawn(batch.next_observation, "next"), returns)
-    return Diagnostics(*judged, distance, data_distance, share_at_bounds(here), share_at_bounds(batch.action))
+    return Diagnostics(*judged, *near, share_at_bounds(here), share_at_bounds(batch.action))
 
 
 def judge(
@@ -101,13 +103,15 @@ def discounted_returns(data: Batch, discount: float, *, rest: np.ndarray | None 
     return found
 
 
-def distances(train: Batch, queries: Batch, actions: np.ndarray, rows: np.ndarray | None) -> tuple[float, float]:
-    """How far the policy's actions (n, K, A), and the data's own, are from the nearest of the training data's actions
-    in similar states. `rows` are those of the queries if they are training data themselves, of which other trajectories
-    are then searched."""
+def distances(
+    train: Batch, queries: Batch, actions: Sequence[np.ndarray], rows: np.ndarray | None
+) -> tuple[float, float, float]:
+    """How far the policy's actions, the data's own and the flow's are from the nearest of the training data's actions
+    in similar states. `actions` are the policy's and the flow's, (n, K, A). `rows` are those of the queries if they are
+    training data themselves, of which other trajectories are then searched."""
     points, count = np.asarray(train.observation), min(NEIGHBOURS, len(train))
     if points.dtype == np.uint8:
-        return math.nan, math.nan  # pixels: no distance says which states are similar
+        return math.nan, math.nan, math.nan  # pixels: no distance says which states are similar
     if rows is None:
         points = np.concatenate([points, queries.observation])
         rows, bounds = np.arange(len(train), len(points)), np.array([len(train), len(points)])
@@ -118,9 +122,11 @@ def distances(train: Batch, queries: Batch, actions: np.ndarray, rows: np.ndarra
         apart = np.column_stack([np.append(0, ends + 1)[number], np.append(ends, len(train))[number] + 1])
     nearest = neighbours_of(rows, comparable(points.reshape(len(points), -1)), count, apart=apart)
     if (nearest < 0).any():  # no other trajectories
-        return math.nan, math.nan
-    others, size = np.asarray(train.action)[nearest], actions.shape[-1]
-    return _nearest(actions, others), _nearest(np.asarray(queries.action)[:, None, :size], others)
+        return math.nan, math.nan, math.nan
+    others, size = np.asarray(train.action)[nearest], train.action.shape[-1]
+    own = np.asarray(queries.action)[:, None, :size]
+    policy, data, flow = (_nearest(each, others) for each in (actions[0], own, actions[1]))
+    return policy, data, flow
 
 
 def _nearest(actions: np.ndarray, others: np.ndarray) -> float:

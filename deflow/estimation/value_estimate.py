@@ -8,7 +8,7 @@ import numpy as np
 CONFIDENCE = 0.95
 
 FAR = 1.1
-"""A policy whose actions are further from the data's nearest ones, in units of the data's own distance, is not
+"""A policy whose actions are further from the data's nearest ones, in units of the behaviour's distance, is not
 supported by the data: what its actions are worth has to be guessed, and all critics guess alike."""
 
 
@@ -37,11 +37,21 @@ class Diagnostics:
     data_distance: float
     """The same of the held-out data's own actions."""
 
+    flow_distance: float
+    """The same of what the policy's flow proposes: of its imitation of the data."""
+
     at_bounds: float
     """Share of the policy's action coordinates within 0.001 of a bound."""
 
     data_at_bounds: float
     """The same of the data's."""
+
+    @property
+    def away(self) -> float:
+        """The distance in units of the behaviour's: of the larger one of the data's own and of the flow's proposals,
+        since a flow is never exact."""
+        behaviour = max(self.data_distance, self.flow_distance)
+        return self.distance / behaviour if behaviour > 0 else math.nan
 
     def metrics(self) -> dict[str, float]:
         """By column of the log."""
@@ -100,8 +110,8 @@ class ValueEstimate:
 
     @property
     def supported(self) -> bool:
-        """Whether the policy's actions are about as near to the data's as these are to each other, or nobody knows."""
-        return not self.diagnostics.distance > FAR * self.diagnostics.data_distance
+        """Whether the policy's actions are about as near to the data's as the behaviour's are, or nobody knows."""
+        return not self.diagnostics.away > FAR
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         return self.values.mean(1), self.values.mean(0)
@@ -121,8 +131,8 @@ class ValueEstimate:
             )
         if not self.supported:
             found.append(
-                f"The policy's actions are {self.diagnostics.distance / self.diagnostics.data_distance:.2g} times as "
-                "far from the data's as these are from each other, so the value is a guess, and probably too high."
+                f"The policy's actions are {self.diagnostics.away:.2g} times as far from the data's as those of the "
+                "behaviour are, so the value is a guess, and probably too high."
             )
         return found
 
@@ -136,6 +146,7 @@ class ValueEstimate:
             "estimate/state_value": float(self.state_values.mean()),
             "estimate/data_return": float(self.returns.mean()),
             "estimate/drift": self.drift,
+            "estimate/away": self.diagnostics.away,
             "estimate/supported": float(self.supported),
             **self.diagnostics.metrics(),
         }

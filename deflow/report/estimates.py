@@ -23,7 +23,7 @@ MEASURED = ("evaluation/success", "evaluation/episode.return")
 
 CAPTION = (
     "Value: the discounted return by fitted Q evaluation, with a 95% interval over trajectories and critics. Away: the "
-    "distance of the policy's actions to the data's, in units of the data's own; beyond 1.1 the value is a guess, and "
+    "distance of the policy's actions to the data's, in units of the behaviour's; beyond 1.1 the value is a guess, and "
     "probably too high (dim). TD error and bias (value - return seen) are the own critic's. The value compares "
     "policies; do not trust its digits."
 )
@@ -56,12 +56,6 @@ class EstimatedPolicy:
     def supported(self) -> bool:
         """Whether the data supports the policy's actions; if not, its value is a guess."""
         return self["estimate/supported"] != 0
-
-    @property
-    def away(self) -> float:
-        """The distance of the policy's actions to the data's, in units of the data's own."""
-        own = self["estimate/data_distance"]
-        return self["estimate/distance"] / own if own > 0 else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +122,13 @@ class Estimates:
                 "" if math.isnan(policy[LOW]) else f" [{policy[LOW]:.3g}, {policy[HIGH]:.3g}]"
             )
             bias = policy["estimate/critic_value"] - policy["estimate/seen_return"]
-            cells = (policy.name, f"{policy.step:,}", value, _plain(policy.away, ".1f"))
+            cells = (policy.name, f"{policy.step:,}", value, _plain(policy["estimate/away"], ".2f"))
             cells += (_plain(policy["estimate/at_bounds"], ".2f"), _plain(policy["estimate/td_error"]), _plain(bias))
             style = None if policy.supported else "dim"
             table.add_row(*map(Text, (*cells, *(_plain(policy[name]) for name in measured))), style=style)
         own = {_plain(policy["estimate/data_return"]) for policy in self.policies}
         bounds = {_plain(policy["estimate/data_at_bounds"], ".2f") for policy in self.policies}
-        last = ("the data's own returns", "", ", ".join(sorted(own)), "1.0", ", ".join(sorted(bounds)))
+        last = ("the data's own returns", "", ", ".join(sorted(own)), "", ", ".join(sorted(bounds)))
         table.add_section()
         table.add_row(*map(Text, last))
         return table
