@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import platform
 import shutil
 import signal
 import tempfile
@@ -16,6 +17,11 @@ os.environ |= {
     # Tiny programs run for milliseconds: compile them fast, and alike in every process.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
+# Half of what a test does is compilation, which takes half as long without the emitters. Without them, some programs
+# contract a product and a sum that others do not, and tests demand the same bits of both: so none may contract them.
+if platform.machine() in ("x86_64", "AMD64"):
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 import jax
 import pytest

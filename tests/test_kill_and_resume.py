@@ -7,14 +7,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def variables(data_dir, tmp_path_factory):
-    return {
-        **os.environ,
-        "DATA_DIR": str(data_dir),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+def variables(data_dir):
+    return {**os.environ, "DATA_DIR": str(data_dir)}
 
 
 def test_killed_and_resumed_ends_like_one_that_was_not(variables, tmp_path):
