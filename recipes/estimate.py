@@ -12,6 +12,7 @@ import deflow.workers.early_interrupt  # isort: split
 import dataclasses
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,10 +20,17 @@ import tyro
 
 import deflow
 from deflow import cli, report
-from deflow.errors import EvaluationInterrupted, ReportError
+from deflow.errors import (
+    DataError,
+    EstimationError,
+    EvaluationInterrupted,
+    ReportError,
+    RunError,
+    SerializationError,
+)
 from deflow.estimation import judging_critic
 from deflow.estimation.estimate import MEMBERS, ROWS, STEPS
-from deflow.runs import load_learner, recorded_task
+from deflow.runs import recorded_task
 from deflow.runs.atomic_files import write_text
 from deflow.workers import graceful_interrupts
 
@@ -64,16 +72,10 @@ class Estimate:
     import_: cli.Import = ()
     """Python files with your own parts that the runs were trained with, which are run first."""
 
-    def __post_init__(self):
-        for name in ("members", "steps", "rows", "actions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be at least 0, got {self.seed}.")
-
 
 def main(options: Estimate) -> None:
     """Find the policies, estimate those that are not in the table yet, and rank all of them."""
+    check(options)
     cli.import_files(options.import_)
     critic = judging_critic(options.critic)
     every = runs_in(options.runs)
@@ -85,16 +87,17 @@ def main(options: Estimate) -> None:
     write(options.output, there)  # a folder that cannot be written is known before the work
     known = {(policy.run, policy.step, policy.settings) for policy in there.policies}
     todo = [(run, step) for run, step in wanted if (place(run, options), step, settings(options)) not in known]
+    names = names_of(every)
     cli.print_facts("Estimates from data alone", facts(options, wanted, todo))
     tasks: dict[str, deflow.Task] = {}
+    failed, said = False, set()
     with graceful_interrupts() as interrupt:
         for number, (run, step) in enumerate(todo, 1):
             began = time.perf_counter()
             try:
                 task = task_of(run, options, tasks)
-                learner, _ = load_learner(run, step=step)
                 found = deflow.estimate(
-                    learner.agent,
+                    policy_of(run, step),
                     task,
                     critic=critic,
                     **{name: getattr(options, name) for name in ("members", "steps", "rows", "actions", "seed")},
@@ -103,12 +106,17 @@ def main(options: Estimate) -> None:
             except EvaluationInterrupted:
                 cli.say(f"Interrupted: {number - 1} of {len(todo)} are in {options.output}; the same command goes on.")
                 raise SystemExit(interrupt.code) from None
+            except (DataError, RunError, SerializationError, EstimationError) as error:  # of this one alone
+                cli.say(f"Left out: {run.path}, at step {step:,}: {error}")
+                failed = True
+                continue
             numbers = {**found.metrics(), **measured(run, step)}
-            policy = report.EstimatedPolicy(place(run, options), name_of(run), step, settings(options), numbers)
+            policy = report.EstimatedPolicy(place(run, options), names[run.path], step, settings(options), numbers)
             there = there.with_policies([policy])
             write(options.output, there)
             left = (time.perf_counter() - began) * (len(todo) - number)
-            cli.say(f"{run.path}, at step {step:,}: {found}", *found.warnings)
+            cli.say(f"{run.path}, at step {step:,}: {found}", *(each for each in found.warnings if each not in said))
+            said.update(found.warnings)
             if number < len(todo):
                 cli.say(f"{len(todo) - number} to go, about {max(round(left / 60), 1)} min.")
     keys = {(place(run, options), step) for run, step in wanted}
@@ -119,12 +127,30 @@ def main(options: Estimate) -> None:
             if (policy.run, policy.step) in keys and policy.settings == settings(options)
         )
     )
+    if not ranked.policies:
+        if not there.policies:
+            options.output.unlink(missing_ok=True)
+        raise SystemExit(1)
     cli.show(ranked.table())
     picture = report.estimates_figure(ranked, options.output.with_suffix(".png"))
     cli.say(*ranked.notes(), f"Table: {options.output}", f"Picture: {picture}")
+    if failed:
+        raise SystemExit(1)
 
 
 # --- what is estimated
+
+
+def check(options: Estimate) -> None:
+    """Refuses numbers that are too small."""
+    for name, least in {"members": 1, "steps": 1, "rows": 1, "actions": 1, "seed": 0}.items():
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
+
+
+def policy_of(run: deflow.Run, step: int) -> deflow.Agent:
+    """The policy of a step, which may only be kept as the best."""
+    return deflow.load(run, step=step if step in run.checkpoints.steps() else "best")
 
 
 def runs_in(paths: tuple[Path, ...]) -> list[deflow.Run]:
@@ -210,9 +236,11 @@ def place(run: deflow.Run, options: Estimate) -> str:
     return Path(os.path.relpath(run.path, options.output.absolute().parent)).as_posix()
 
 
-def name_of(run: deflow.Run) -> str:
-    """A policy's name in tables."""
-    return f"{run.config.get('algorithm') or run.path.parent.name} {run.seed}"
+def names_of(runs: list[deflow.Run]) -> dict[Path, str]:
+    """A name for each run in tables: algorithm and seed, and its directory's where that is not unique."""
+    names = {run.path: f"{run.algorithm} {run.seed}" for run in runs}
+    several = Counter(names.values())
+    return {path: name if several[name] == 1 else f"{name} {path.name}" for path, name in names.items()}
 
 
 def facts(options: Estimate, wanted: list, todo: list) -> dict[str, str]:
@@ -220,8 +248,8 @@ def facts(options: Estimate, wanted: list, todo: list) -> dict[str, str]:
     there = f", {len(wanted) - len(todo)} of them in {options.output} already" if len(todo) < len(wanted) else ""
     return {
         "policies": f"{len(wanted)}{there}",
-        "by": f"fitted Q evaluation: {options.members} critics ({options.critic}), {options.steps:,} updates, at most "
-        f"{options.rows:,} transitions, {options.actions} actions of the policy in each state",
+        "by": f"fitted Q evaluation: {cli.counted(options.members, 'critic')} ({options.critic}), {options.steps:,} "
+        f"updates, at most {options.rows:,} transitions, {options.actions} actions of the policy in each state",
         "files": str(options.output),
     }
 

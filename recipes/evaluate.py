@@ -46,7 +46,10 @@ def main(options: Evaluate) -> None:
     learner, step = load_learner(run, step=options.step)
     made_in = run.config.get("environment", {"name": run.environment})
     if made_in is None:
-        raise ValueError(f"{run.path} was trained on data alone, so there is no environment to play episodes in.")
+        raise ValueError(
+            f"{run.path} was trained on data alone, so there is no environment to play episodes in: judge it with "
+            "recipes/estimate.py."
+        )
     environment = deflow.Environment(**made_in)
     own = {"episodes": 50, "seed": run.seed, **run.config.get("evaluation", {})}
     episodes = own["episodes"] if options.episodes is None else options.episodes

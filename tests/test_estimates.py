@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import runpy
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_the_recipe_ranks_and_goes_on_where_it_was(recipe, runs, capsys, tmp_pat
     assert np.isfinite(first.policies[0].numbers["estimate/td_error"])
     said = capsys.readouterr().out
     assert "value" in said
-    assert "hardly any held-out trajectories" in said
+    assert "fewer than 10 trajectories are held out" in said
     recipe("runs", *SMALL, "--step", "all", "--output", table)
     said = capsys.readouterr().out
     assert "4, 1 of them in" in said
@@ -148,6 +149,27 @@ def test_the_recipe_ranks_and_goes_on_where_it_was(recipe, runs, capsys, tmp_pat
         *(deflow.load(runs[1][1]), deflow.runs.recorded_task(runs[1][1])), steps=3, members=2, actions=1, progress=False
     )
     assert found.value == pytest.approx(agent)
+
+
+def test_a_policy_that_is_only_kept_as_the_best_and_one_that_is_damaged(recipe, runs, capsys, tmp_path):
+    folder = tmp_path / "some"
+    for name in ("deflow", "flow-bc"):
+        (run,) = (runs[0] / "runs/log" / name).iterdir()
+        shutil.copytree(run, folder / name / run.name)
+    (best, damaged) = (next((folder / name).iterdir()) for name in ("deflow", "flow-bc"))
+    (best / "best").rmdir() if (best / "best").exists() else None
+    (best / "checkpoints").rename(best / "best")
+    shutil.rmtree(best / "best" / "1")
+    for file in damaged.glob("checkpoints/*/manifest.json"):
+        file.write_text("{}")
+    with pytest.raises(SystemExit) as stop:
+        recipe(folder, *SMALL, "--step", "all", "--output", tmp_path / "e.csv")
+    assert stop.value.code == 1
+    assert [(each.name, each.step) for each in report.Estimates.read(tmp_path / "e.csv").policies] == [("deflow 0", 2)]
+    assert f"Left out: {damaged}, at step 2: No intact checkpoint" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        recipe(damaged, *SMALL, "--output", tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_values_of_different_things_are_not_ranked(recipe, runs, capsys, tmp_path):
@@ -173,7 +195,8 @@ def test_values_of_different_things_are_not_ranked(recipe, runs, capsys, tmp_pat
         (["nowhere"], "There is no such folder"),
         (["log.npz"], "neither a run's folder nor an archive"),
         (["runs", "--output", "log.npz/e.csv"], "Cannot write log.npz/e.csv"),
-        (["runs", "--output", "log.npz"], "is no table of estimates"),
+        (["runs", "--output", "log.npz"], "is no table of estimates, whose first line begins with run,name,step"),
+        (["runs", "--output", "runs"], "Cannot read runs: Is a directory"),
     ],
 )
 def test_what_is_refused_is_said_in_one_sentence(recipe, capsys, arguments, expected):

@@ -212,7 +212,7 @@ def test_distances_that_do_not_exist(walks):
 
 def test_diagnostics_of_the_own_critic(walks):
     agent, key = agent_of(walks, "deflow"), jax.random.key(0)
-    found = diagnose(agent, walks, walks, separate=False, actions=2, progress=False, interrupt=None, key=key)
+    found = diagnose(agent, walks, walks, separate=False, actions=2, interrupt=None, key=key)
     values = values_of(agent.critic, walks.observation, walks.action[:, None])
     by_hand = [
         float(agent.critic.value(*map(jnp.asarray, row)))
@@ -222,9 +222,7 @@ def test_diagnostics_of_the_own_critic(walks):
     assert found.critic_value == pytest.approx(values.mean(), rel=1e-4)
     assert found.td_error > 1  # the rewards are, and an untrained critic knows nothing of them
     assert -1 <= found.rank_correlation <= 1
-    without = diagnose(
-        agent_of(walks), walks, walks, separate=False, actions=2, progress=False, interrupt=None, key=key
-    )
+    without = diagnose(agent_of(walks), walks, walks, separate=False, actions=2, interrupt=None, key=key)
     assert math.isnan(without.td_error)
     assert without.distance > 0
 
@@ -244,7 +242,7 @@ def test_the_interval_adds_two_variances():
 
 def made(values, **diagnostics):
     every = {field.name: math.nan for field in dataclasses.fields(Diagnostics)} | diagnostics
-    return ValueEstimate(values, values.mean(1), values[0], 0.0, 0.9, True, Diagnostics(**every))
+    return ValueEstimate(values, values.mean(1), values[0], 0.0, 5, 0.9, True, Diagnostics(**every))
 
 
 def test_what_speaks_against_an_estimate_is_said():
@@ -254,8 +252,12 @@ def test_what_speaks_against_an_estimate_is_said():
     assert (away.supported, away.metrics()["estimate/supported"]) == (False, 0.0)
     assert made(np.ones((2, 3)), distance=0.21, data_distance=0.1, flow_distance=0.2).supported
     assert made(np.ones((2, 3))).supported  # nobody knows
-    moved = dataclasses.replace(made(np.ones((2, 3))), drift=0.5, held_out=False)
-    assert ["hardly any held-out" in moved.warnings[0], "moved by 0.5" in moved.warnings[1]] == [True, True]
+    moved = dataclasses.replace(made(np.ones((2, 3))), drift=0.06, held_out=False)
+    assert "changed the value by 0.06. Give more updates than 5" in moved.warnings[0]
+    assert "fewer than 10 trajectories are held out" in moved.warnings[1]
+    alone = made(np.ones((1, 3)))
+    assert "at least two critics" in alone.warnings[0]
+    assert "value 1 at 3 held-out starts, 1 critic," in str(alone)
 
 
 def test_rows_starts_and_units(walks):
@@ -316,6 +318,16 @@ def test_held_out_trajectories_that_are_shorter_than_a_chunk(walks):
     found = deflow.estimate(agent, task_of(walks, validation=short), steps=1, members=1, progress=False)
     assert found.diagnostics.distance > 0
     assert np.isfinite(found.diagnostics.td_error)
+
+
+def test_critics_by_name(walks):
+    agent, task, small = agent_of(walks), task_of(walks), {"steps": 1, "members": 1, "progress": False}
+    by_name = deflow.estimate(agent, task, critic="categorical", **small)
+    assert by_name.value == deflow.estimate(agent, task, critic=judging_critic("categorical"), **small).value
+    with pytest.raises(ValueError, match="expectile does not look at a policy's next actions"):
+        deflow.estimate(agent, task, critic="expectile")
+    with pytest.raises(ValueError, match="seed must be at least 0"):
+        deflow.estimate(agent, task, seed=-3)
 
 
 @pytest.mark.parametrize("wrong", [{"members": 0}, {"steps": 0}, {"rows": 0}, {"actions": -1}, {"batch_size": 0}])

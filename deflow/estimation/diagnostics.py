@@ -40,7 +40,6 @@ def diagnose(
     *,
     separate: bool,
     actions: int,
-    progress: bool,
     interrupt: threading.Event | None,
     key: Key[Array, ""],
 ) -> Diagnostics:
@@ -54,7 +53,7 @@ def diagnose(
 
     def drawn(observations: Array | np.ndarray, what: str, policy: Agent = whole) -> np.ndarray:
         own = named_key(key, what)
-        return policy_actions(policy, observations, actions, progress=progress, interrupt=interrupt, key=own)
+        return policy_actions(policy, observations, actions, interrupt=interrupt, key=own)
 
     here = drawn(batch.observation, "here")
     size = agent.spec.action_size

@@ -15,7 +15,7 @@ from ..data.action_variance import evenly_spaced
 from ..keys import named_key
 from ..types import Batch, check_number
 from .diagnostics import diagnose, discounted_returns
-from .fitted_q import CRITIC, FittedQ, judge_config, next_actions
+from .fitted_q import CRITIC, FittedQ, judge_config, judging_critic, next_actions
 from .policy_actions import policy_actions
 from .value_estimate import ValueEstimate
 
@@ -39,7 +39,7 @@ def estimate(
     agent: Agent,
     task: Task,
     *,
-    critic: AbstractCritic | AbstractCriticConfig = CRITIC,
+    critic: str | AbstractCritic | AbstractCriticConfig = CRITIC,
     members: int = MEMBERS,
     steps: int = STEPS,
     rows: int = ROWS,
@@ -58,7 +58,7 @@ def estimate(
     Args:
         agent: The policy, of one seed.
         task: Its data. With less than 10 held-out trajectories, the starts of the training data's count, too.
-        critic: A critic that looks at next actions, such as `deflow.critics.EnsembleCriticConfig()`.
+        critic: A critic that looks at next actions, such as `deflow.critics.EnsembleCriticConfig()`, or its name.
         members: Number of independent critics, at least 2 for an interval.
         steps: Updates of each.
         rows: Most training transitions to use; of more, whole trajectories are drawn.
@@ -71,6 +71,7 @@ def estimate(
     Raises:
         EstimationError: If the critics diverge.
         EvaluationInterrupted: If `interrupt` is set.
+        UnknownNameError: If no critic has this name.
         ValueError: If a number is too small, the task is another than the agent's, or the critic cannot judge a policy.
     """
     for name, value in (
@@ -82,25 +83,32 @@ def estimate(
             raise ValueError(f"{name} must be at least 1, got {value}.")
     if agent.spec.observation_shape != task.spec.observation_shape or agent.spec.action_size != task.spec.action_size:
         raise ValueError(f"The agent was built for {agent.spec}, and the task has {task.spec}: give its own task.")
-    config = judge_config(agent, critic)
-    key, listens = jax.random.key(seed), {"progress": progress, "interrupt": interrupt}
+    check_number("estimate", "seed", seed, int)
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}.")
+    config = judge_config(agent, judging_critic(critic) if isinstance(critic, str) else critic)
+    key = jax.random.key(seed)
     train = recorded(some_trajectories(task.train, rows, seed), task)
     separate = task.validation is not None and longest(task.validation) >= agent.chunk
     held_out = task.validation if separate else task.train
     assert held_out is not None
     diagnostics = diagnose(
-        *(agent, task.train, held_out), separate=separate, actions=actions, **listens, key=named_key(key, "diagnostics")
+        *(agent, task.train, held_out),
+        separate=separate,
+        actions=actions,
+        interrupt=interrupt,
+        key=named_key(key, "diagnostics"),
     )
     states = States.of(train)
     drawn = max(actions, next_actions(config, agent.spec))
-    own = policy_actions(agent, states, drawn, **listens, key=named_key(key, "actions"))
+    own = policy_actions(agent, states, drawn, progress=progress, interrupt=interrupt, key=named_key(key, "actions"))
     fitted = FittedQ(
         agent, train, own, config=config, members=members, steps=steps, batch_size=batch_size, key=named_key(key, "fit")
     )
     starts, returns, unseen = starts_of(task, agent.discount)
     others = evenly_spaced(len(held_out), min(STARTS, len(held_out)))
     places = np.concatenate([starts, held_out.observation[others]])
-    there = policy_actions(agent, places, max(actions, 16), **listens, key=named_key(key, "starts"))
+    there = policy_actions(agent, places, max(actions, 16), interrupt=interrupt, key=named_key(key, "starts"))
 
     with tqdm(total=steps, desc="fitting critics", unit="update", disable=not progress) as bar:
         fitted.fit(max(steps * 3 // 4, 1), bar=bar, interrupt=interrupt)
@@ -113,6 +121,7 @@ def estimate(
         state_values=values[:, len(starts) :].mean(1),
         returns=returns,
         drift=float(values[:, : len(starts)].mean() - before),
+        steps=steps,
         discount=agent.discount,
         held_out=unseen,
         diagnostics=diagnostics,

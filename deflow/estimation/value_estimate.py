@@ -7,6 +7,9 @@ import numpy as np
 
 CONFIDENCE = 0.95
 
+UNSETTLED = 0.05
+"""A fit has not settled if its last quarter changed the value by more than this share of it."""
+
 FAR = 1.1
 """A policy whose actions are further from the data's nearest ones, in units of the behaviour's distance, is not
 supported by the data: what its actions are worth has to be guessed, and all critics guess alike."""
@@ -75,6 +78,9 @@ class ValueEstimate:
     drift: float
     """What the last quarter of the updates changed in the value."""
 
+    steps: int
+    """Updates of the fitted critics."""
+
     discount: float
     """Discount factor per step."""
 
@@ -120,19 +126,21 @@ class ValueEstimate:
     def warnings(self) -> list[str]:
         """What speaks against trusting the value, one sentence each."""
         found = []
-        low, high = self.interval
-        if not self.held_out:
-            found.append(
-                "There are hardly any held-out trajectories, so it is judged at starts that it was trained on, too."
-            )
-        if abs(self.drift) > max((high - low) / 2, 0.02 * abs(self.value)):
-            found.append(
-                f"The value still moved by {self.drift:.3g} in the last quarter of the fit: give more updates."
-            )
         if not self.supported:
             found.append(
                 f"The policy's actions are {self.diagnostics.away:.2g} times as far from the data's as those of the "
                 "behaviour are, so the value is a guess, and probably too high."
+            )
+        if abs(self.drift) > UNSETTLED * abs(self.value):
+            found.append(
+                f"The fit was still moving: its last quarter changed the value by {self.drift:.3g}. Give more updates "
+                f"than {self.steps:,}."
+            )
+        if math.isnan(self.interval[0]):
+            found.append("An interval needs at least two critics and two starts of trajectories.")
+        if not self.held_out:
+            found.append(
+                "It is judged at starts that it was trained on, since fewer than 10 trajectories are held out."
             )
         return found
 
@@ -146,6 +154,7 @@ class ValueEstimate:
             "estimate/state_value": float(self.state_values.mean()),
             "estimate/data_return": float(self.returns.mean()),
             "estimate/drift": self.drift,
+            "estimate/updates": float(self.steps),
             "estimate/away": self.diagnostics.away,
             "estimate/supported": float(self.supported),
             **self.diagnostics.metrics(),
@@ -156,9 +165,10 @@ class ValueEstimate:
 
     def __str__(self) -> str:
         low, high = self.interval
+        interval = "" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]"
         members, starts = self.values.shape
         where = f"{starts} {'held-out ' if self.held_out else ''}start{'s' * (starts != 1)}"
         return (
-            f"value {self.value:.3g} [{low:.3g}, {high:.3g}] at {where}, {members} critic{'s' * (members != 1)}, "
+            f"value {self.value:.3g}{interval} at {where}, {members} critic{'s' * (members != 1)}, "
             f"where the data's own returns were {self.returns.mean():.3g} (discount {self.discount:g})"
         )

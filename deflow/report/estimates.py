@@ -113,22 +113,21 @@ class Estimates:
     def table(self) -> Table:
         """The table for the terminal."""
         table = narrow_table("Estimates, the highest first; those that the data does not support last", CAPTION)
-        measured = [name for name in MEASURED if any(not math.isnan(policy[name]) for policy in self.policies)]
-        headings = ("policy", "step", "value", "away", "at\nbounds", "TD\nerror", "bias")
+        measured = [] if self.measure is None else [self.measure]
+        headings = ("policy", "step", "value", "away", "TD\nerror", "bias")
         for heading in (*headings, *(name.rpartition(".")[2].rpartition("/")[2] for name in measured)):
-            table.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=True)
+            table.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=heading != "policy")
         for policy in self.ranked:
             value = _plain(policy[VALUE]) + (
                 "" if math.isnan(policy[LOW]) else f" [{policy[LOW]:.3g}, {policy[HIGH]:.3g}]"
             )
             bias = policy["estimate/critic_value"] - policy["estimate/seen_return"]
             cells = (policy.name, f"{policy.step:,}", value, _plain(policy["estimate/away"], ".2f"))
-            cells += (_plain(policy["estimate/at_bounds"], ".2f"), _plain(policy["estimate/td_error"]), _plain(bias))
+            cells += (_plain(policy["estimate/td_error"]), _plain(bias))
             style = None if policy.supported else "dim"
             table.add_row(*map(Text, (*cells, *(_plain(policy[name]) for name in measured))), style=style)
         own = {_plain(policy["estimate/data_return"]) for policy in self.policies}
-        bounds = {_plain(policy["estimate/data_at_bounds"], ".2f") for policy in self.policies}
-        last = ("the data's own returns", "", ", ".join(sorted(own)), "", ", ".join(sorted(bounds)))
+        last = ("the data's own", "", ", ".join(sorted(own)))
         table.add_section()
         table.add_row(*map(Text, last))
         return table
@@ -167,8 +166,14 @@ class Estimates:
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 return cls(tuple(map(_restored, csv.DictReader(file, strict=True))))
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            raise ReportError(f"{path} is no table of estimates ({error}): name another file.") from error
+        except OSError as error:
+            raise ReportError(f"Cannot read {path}: {error.strerror or error}; name another file.") from error
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            begins = ",".join(_FIELDS)
+            raise ReportError(
+                f"{path} is no table of estimates, whose first line begins with {begins}, or it is damaged: name "
+                "another file."
+            ) from error
 
     def with_policies(self, policies: Sequence[EstimatedPolicy]) -> "Estimates":
         """These and further ones; the later ones replace those of the same checkpoint and settings."""

@@ -23,7 +23,7 @@ def estimates_figure(found: Estimates, path: str | os.PathLike[str]) -> Path:
     """
     both = found.measure is not None
     figure = Figure(
-        figsize=(11.0 if both else 7.0, 2.2 + 0.28 * len(found.policies)),
+        figsize=(11.0 if both else 7.0, 2.4 + 0.28 * len(found.policies)),
         dpi=130,
         layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
         facecolor="white",
@@ -46,9 +46,10 @@ def _order(axes: Axes, found: Estimates) -> None:
     own = float(np.mean([policy["estimate/data_return"] for policy in ranked]))
     axes.axvline(own, color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own returns")
     axes.set_yticks(range(len(ranked)), [f"{policy.name}  {policy.step:,}" for policy in reversed(ranked)], fontsize=8)
-    hollow = "" if all(policy.supported for policy in ranked) else "  (hollow: not supported by the data)"
-    axes.set_xlabel("estimated value, 95% interval" + hollow)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    if not all(policy.supported for policy in ranked):
+        axes.plot([], [], "o", color=BLUE, markerfacecolor="white", label="not supported by the data")
+    axes.set_xlabel("estimated value, 95% interval")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
     _dress(axes)
 
 
@@ -62,7 +63,9 @@ def _against(axes: Axes, found: Estimates) -> None:
         axes.vlines(policy[found.measure], policy[LOW], policy[HIGH], color=BLUE, alpha=0.25, linewidth=3.0)
         axes.plot(policy[found.measure], policy[VALUE], "o", color=BLUE, markerfacecolor=face, markersize=6.5)
     best = found.ranked[0]
-    axes.plot(best[found.measure], best[VALUE], "*", color=VERMILION, markersize=14, label="the first", zorder=3)
+    if not math.isnan(best[found.measure]):
+        axes.plot(best[found.measure], best[VALUE], "*", color=VERMILION, markersize=14, label="the first", zorder=3)
+        axes.legend(loc="upper left", frameon=False, fontsize=8)
     agreement = found.agreement()
     if agreement is not None:
         axes.set_title(
@@ -70,7 +73,6 @@ def _against(axes: Axes, found: Estimates) -> None:
         )
     axes.set_xlabel("success rate" if found.measure == MEASURED[0] else "return (undiscounted)")
     axes.set_ylabel("estimated value")
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
     _dress(axes)
 
 

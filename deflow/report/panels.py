@@ -56,7 +56,7 @@ def value_panel(runs: list[RunFiles]) -> Panel | None:
         line(axes, curve, BLUE, "policy", marker="o")
         band(axes, curve, BLUE, f"95% interval over {over}", (-np.inf, np.inf))
         if own is not None:
-            axes.plot(own.steps, own.mean, color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own")
+            axes.axhline(own.mean[-1], color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own")
         last_value(axes, curve, BLUE, f"{curve.mean[-1]:.3g}")
         axes.set_ylabel("estimated value (discounted)")
         legend_above(axes)

@@ -153,13 +153,17 @@ def results_markdown(runs: Iterable[str | os.PathLike[str]]) -> str:
 def _columns(rows: list[ResultRow]) -> list[tuple[str, ...]]:
     """Headings and rows, without the rare columns in which no row has a value."""
     lines = [COLUMNS, *(row.cells() for row in rows)]
-    rare = [COLUMNS.index(name) for name in (BEFORE, NORMALIZED, ESTIMATED)]
+    names = (BEFORE, NORMALIZED, ESTIMATED)
+    if any(line[-1] for line in lines[1:]):  # estimates, and perhaps no episodes
+        names = (*names, "success", "return", "length")
+    rare = [COLUMNS.index(name) for name in names]
     shown = [place for place in range(len(COLUMNS)) if place not in rare or any(line[place] for line in lines[1:])]
     return [tuple(line[place] for place in shown) for line in lines]
 
 
 def _caption(headings: tuple[str, ...], runs: Iterable[str | os.PathLike[str]]) -> str:
-    sentences = [CAPTION, *([CAPTION_ONLINE] if BEFORE in headings else [])]
+    sentences = [CAPTION] if "return" in headings else []
+    sentences += [CAPTION_ONLINE] if BEFORE in headings else []
     sentences += [CAPTION_ESTIMATED] if ESTIMATED in headings else []
     for _, group in itertools.groupby(read_runs(runs), key=lambda run: (run.environment, run.algorithm)):
         sentences += shared_behaviours(group)
