@@ -74,7 +74,9 @@ def check_shapes(
 ) -> None:
     """Check shapes and types against the environment's, or the training data's where there is none. `widths` are those
     of simulator columns such as qpos."""
-    other = environment or "the training data"
+    other, remedy = environment or "the training data", "check that both belong together"
+    if environment is not None:
+        remedy = "check that it was recorded in that environment, or name the environment 'none' to do without"
     shapes = {
         "observations": spec.observation_shape,
         "next_observations": spec.observation_shape,
@@ -86,14 +88,12 @@ def check_shapes(
     for name, shape in shapes.items():
         if name in columns and columns[name].shape[1:] != shape:
             raise DatasetFileError(
-                f"{path} has {name} of shape {columns[name].shape[1:]} per row, but {other} has {shape}: check "
-                "that the file was recorded in that environment."
+                f"{path} has {name} of shape {columns[name].shape[1:]} per row, but {other} has {shape}: {remedy}."
             )
     for name in ("observations", "next_observations"):
         if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
             raise DatasetFileError(
-                f"{path} has {name} of type {columns[name].dtype}, but {other} has {spec.observation_dtype}: "
-                "check that the file was recorded in that environment."
+                f"{path} has {name} of type {columns[name].dtype}, but {other} has {spec.observation_dtype}: {remedy}."
             )
 
 

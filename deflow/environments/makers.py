@@ -48,5 +48,8 @@ def maker_of(given: EnvironmentLike) -> EnvironmentMaker:
             "an object whose make() returns one."
         )
     if maker is None:
-        raise SpaceError("The task consists of data alone, so no episode can be played: give an environment.")
+        raise SpaceError(
+            "The task consists of data alone, so no episode can be played: give an environment, or judge the policy by "
+            "its data (deflow.estimate)."
+        )
     raise SpaceError(f"The environment must be a task, an id, or an object with make(), got {given!r}.")

@@ -32,7 +32,7 @@ def find_data(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir
     looked = "; ".join(others) or f"there is no file {places[0]}"
     raise DataError(
         f"{run.path} was trained on data with sha256 {wanted[:12]}, but {looked}: give the path of that file as the "
-        "data, or start a new run."
+        "data, or its folder as the data directory; or start a new run."
     )
 
 
