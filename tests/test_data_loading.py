@@ -176,7 +176,7 @@ def at(place, value):
         (changed(actions=np.zeros((40, 5))), r"actions of shape \(5,\) per row, but .* has \(2,\)"),
         (
             changed(qpos=np.zeros((40, 21))),
-            r"qpos of shape \(21,\) per row, but .* has \(2,\): check that the file",
+            r"qpos of shape \(21,\) per row, but .* has \(2,\): check that it was recorded",
         ),
         (changed(observations=lambda o: o.astype(np.uint8)), "observations of type uint8, but .* has float32"),
         (changed(terminals=np.asarray(["no"] * 40)), "has terminals of type <U2"),
