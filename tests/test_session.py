@@ -1,6 +1,7 @@
 """Sessions: what is kept of a training, how it ends, and that one that was broken off ends like one that was not."""
 
 import dataclasses
+import math
 import shutil
 import threading
 import warnings
@@ -16,6 +17,7 @@ from deflow import Learner, agent_config, solvers, train_offline
 from deflow.errors import EstimationError, RunWarning
 from deflow.replay import Dataset
 from deflow.runs import RunGroup, storage
+from deflow.runs.scores import scores_of
 from deflow.session import Schedule, Session, TrainingState
 from deflow.testing import example_data
 from deflow.training.updates import batch_key
@@ -113,6 +115,24 @@ def test_an_estimate_that_fails_does_not_end_training(tmp_path, capfd):
     assert "Seed 0: The fitted critics have diverged." in "".join(capfd.readouterr())
     assert runs.runs[0].checkpoints.steps() == [40, 60, 80]
     assert runs.runs[0].best.steps() == []
+
+
+def test_what_counts_in_a_row_of_an_evaluation():
+    success, returned = (
+        {"evaluation/success": 0.5, "evaluation/episode.return": 3.0},
+        {"evaluation/episode.return": 3.0},
+    )
+    unknown = {**returned, "evaluation/success": math.nan}
+    assert scores_of([success, unknown])[0] == "success"
+    assert scores_of([unknown, returned]) == ("return", [3.0, 3.0])
+    estimates = [
+        {"estimate/value": -3.0, "estimate/supported": 1.0},
+        {"estimate/value": 9.0, "estimate/supported": 0.0},
+    ]
+    name, scores = scores_of(estimates)
+    assert (name, scores[0], math.isnan(scores[1])) == ("value", -3.0, True)
+    assert scores_of(estimates[1:])[0] == "value"
+    assert math.isnan(scores_of([{}])[1][0])
 
 
 class InterruptAt:

@@ -10,8 +10,14 @@ SCORES = {"success": "evaluation/success", "return": "evaluation/episode.return"
 
 
 def scores_of(rows: Sequence[Mapping[str, float]]) -> tuple[str, list[float]]:
-    """The name of what counts and its value in each row, NaN where it is not known."""
-    found = {name: [float(row.get(column, math.nan)) for row in rows] for name, column in SCORES.items()}
-    known = [name for name, values in found.items() if not np.isnan(values).all()]
+    """The name of what counts and its value in each row, NaN where it is not known, or where the data does not support
+    an estimate: such a value is probably too high, and would always be the best."""
+    found = {name: [_score(row, column) for row in rows] for name, column in SCORES.items()}
+    known = [name for name, column in SCORES.items() if not np.isnan([row.get(column, math.nan) for row in rows]).all()]
     name = known[0] if known else next(iter(SCORES))
     return name, found[name]
+
+
+def _score(row: Mapping[str, float], column: str) -> float:
+    guessed = column == SCORES["value"] and row.get("estimate/supported") == 0
+    return math.nan if guessed else float(row.get(column, math.nan))
