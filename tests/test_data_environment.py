@@ -45,6 +45,13 @@ def test_a_fresh_process_that_imports_environments_alone_knows_ogbenchs():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_an_environment_is_made_without_a_warning():
+    """In a process of its own, since Gymnasium says such things once."""
+    code = f"from deflow.environments import Environment; Environment({CUBE!r}).make().reset(seed=0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert "WARN" not in done.stderr
+
+
 def test_an_ogbench_environment_speaks_float32_and_its_sizes_are_known():
     environment = pickle.loads(pickle.dumps(Environment(CUBE)))
     assert environment == Environment(CUBE)

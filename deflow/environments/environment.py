@@ -165,8 +165,8 @@ class Adapter(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, keys: tuple[str, ...] = ()):
         super().__init__(env)
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-        self._keys = keys if is_nested(env.observation_space) else ()
         with quiet_spaces():
+            self._keys = keys if is_nested(env.observation_space) else ()
             given = joined_space(name, env.observation_space, keys) if self._keys else env.observation_space
             observations = check_observations(name, given)
             actions = check_actions(name, env.action_space)
