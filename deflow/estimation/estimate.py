@@ -74,10 +74,8 @@ def estimate(
         UnknownNameError: If no critic has this name.
         ValueError: If a number is too small, the task is another than the agent's, or the critic cannot judge a policy.
     """
-    for name, value in (
-        *(("members", members), ("steps", steps), ("rows", rows)),
-        *(("actions", actions), ("batch_size", batch_size)),
-    ):
+    sizes = {"members": members, "steps": steps, "rows": rows, "actions": actions, "batch_size": batch_size}
+    for name, value in sizes.items():
         check_number("estimate", name, value, int)
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
@@ -93,7 +91,9 @@ def estimate(
     held_out = task.validation if separate else task.train
     assert held_out is not None
     diagnostics = diagnose(
-        *(agent, task.train, held_out),
+        agent,
+        task.train,
+        held_out,
         separate=separate,
         actions=actions,
         interrupt=interrupt,

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-CONFIDENCE = 0.95
+from ..evaluation.result import CONFIDENCE
 
 UNSETTLED = 0.05
 """A fit has not settled if its last quarter changed the value by more than this share of it."""
