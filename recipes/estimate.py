@@ -72,10 +72,14 @@ class Estimate:
     import_: cli.Import = ()
     """Python files with your own parts that the runs were trained with, which are run first."""
 
+    def __post_init__(self):
+        for name, least in {"members": 1, "steps": 1, "rows": 1, "actions": 1, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}.")
+
 
 def main(options: Estimate) -> None:
     """Find the policies, estimate those that are not in the table yet, and rank all of them."""
-    check(options)
     cli.import_files(options.import_)
     critic = judging_critic(options.critic)
     every = runs_in(options.runs)
@@ -139,13 +143,6 @@ def main(options: Estimate) -> None:
 
 
 # --- what is estimated
-
-
-def check(options: Estimate) -> None:
-    """Refuses numbers that are too small."""
-    for name, least in {"members": 1, "steps": 1, "rows": 1, "actions": 1, "seed": 0}.items():
-        if getattr(options, name) < least:
-            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
 
 
 def policy_of(run: deflow.Run, step: int) -> deflow.Agent:

@@ -179,4 +179,6 @@ def test_without_the_data_an_episodes_first_state_is_drawn(make_run, recipe, cap
 def test_what_is_refused_is_said_in_one_sentence(make_run, recipe, capsys, algorithm, arguments, expected):
     with pytest.raises(SystemExit):
         recipe(make_run(algorithm).path, *arguments)
-    assert expected in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.startswith("error: ")

@@ -111,7 +111,14 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options))
-        main(tyro.cli(options, args=arguments))
+        parsed = tyro.cli(_unchecked(options), args=arguments)
+        main(options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)}))
+
+
+def _unchecked(options: type) -> type:
+    """The options before `__post_init__` looks at them: what it refuses, tyro would say in a box of its own."""
+    namespace = {"__post_init__": lambda self: None, "__module__": options.__module__, "__doc__": options.__doc__}
+    return dataclasses.dataclass(frozen=True)(type(options.__name__, (options,), namespace))
 
 
 @contextlib.contextmanager
