@@ -92,10 +92,19 @@ class Agent(eqx.Module):
     def act(self, observation: Observation, *, key: Key[Array, ""]) -> Float[Array, "*steps action"]:
         """The action for one observation, of shape (A,): the best of `candidates`, each refined and clipped. Of an
         agent with chunks, the actions of the next `execute` steps, of shape (execute, A)."""
-        noises = jax.random.normal(key, (self.candidates, self.action_size))
+        return self.act_from(observation, jax.random.normal(key, (self.candidates, self.action_size)))
+
+    def act_from(
+        self, observation: Observation, noises: Float[Array, "candidates action"]
+    ) -> Float[Array, "*steps action"]:
+        """The action that `act` chooses when these are its noises, standard normal numbers."""
         features = self.field.encode(observation)
         proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises) if self.acting_solves else None
         action, _ = self._choose(observation, noises, proposals)
+        return self._in_steps(action)
+
+    def _in_steps(self, action: Action) -> Float[Array, "*steps action"]:
+        """What is executed of an action: itself, or the first `execute` actions of a chunk."""
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 
     @property
