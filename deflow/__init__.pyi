@@ -3,6 +3,7 @@ from . import behaviour as behaviour
 from . import constraints as constraints
 from . import critics as critics
 from . import data as data
+from . import deployment as deployment
 from . import encoders as encoders
 from . import environments as environments
 from . import errors as errors
@@ -40,6 +41,8 @@ from .data import Task as Task
 from .data import UserData as UserData
 from .data import collect as collect
 from .data import load_task as load_task
+from .deployment import Policy as Policy
+from .deployment import export as export
 from .environments import Environment as Environment
 from .errors import DeflowError as DeflowError
 from .estimation import ValueEstimate as ValueEstimate

@@ -127,6 +127,10 @@ class RunError(DeflowError, RuntimeError):
     """A run directory that cannot be made, read or written."""
 
 
+class ExportError(DeflowError, RuntimeError):
+    """A policy that cannot be exported, or an exported file that does not do what the policy does."""
+
+
 class CheckpointError(RunError):
     """A checkpoint that cannot be written, is damaged, or belongs to another state."""
 

@@ -279,7 +279,7 @@ def test_another_behaviour_is_refused(whole, data_dir, tmp_path):
     only cell is made of finished runs.)"""
     given = shutil.copytree(runs_of(whole[1], "flow-bc")[0], tmp_path / "given")
     grid = Grid.open(shutil.copytree(whole[1], tmp_path / "grid"))
-    digest = deflow.behaviour.behaviour_digest(deflow.load(given))
+    digest = deflow.behaviour.behaviour_digest(deflow.load(given).agent)
     facts = {**grid.facts, "behaviour": {"run": "elsewhere", "own": False, "digest": digest}}
     grid.write(grid.cells, facts)
     command = arguments(grid.folder, data_dir, *BOUNDS)

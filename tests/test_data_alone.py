@@ -244,7 +244,7 @@ def test_the_recipe_trains_on_data_alone_and_goes_on(tmp_path):
     assert deflow.Run.open(run).read("eval")["step"].tolist() == [10]
     task = recorded_task(deflow.Run.open(run))
     assert (task.bounds, task.rewards) == (ActionBounds((-80.0,), (80.0,), "given"), RewardScale(0.5))
-    assert deflow.load(run).action_size == 1
+    assert deflow.load(run).agent.action_size == 1
     other = recipe("--resume", run, "--steps", 30, "--columns.reward", "stamp")
     assert (other.returncode, other.stdout) == (2, "")
     assert "--columns is" in other.stderr

@@ -74,7 +74,7 @@ def recipe(monkeypatch, tmp_path):
 
 def explained(run, tasks, task=MAZE, row=0, **options):
     names = runpy.run_path(str(ROOT / "recipes/landscape.py"))
-    agent, data = deflow.load(run), tasks[task].train
+    agent, data = deflow.load(run).agent, tasks[task].train
     given = names["Landscape"](run=run.path, proposals=5, **options)
     return agent, data.observation[row], names["explain"](agent, data.observation[row], data.action[row], given)
 

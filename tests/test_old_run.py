@@ -19,7 +19,7 @@ OLD = Path(__file__).parent / "old_run"
 
 def test_an_old_run_acts_as_it_did():
     """Actions after 10 updates more than the checkpoint holds are compared below; here, that it loads."""
-    policy = deflow.load(OLD / "run")
+    policy = deflow.load(OLD / "run").agent
     assert policy.spec == deflow.Spec((3,), 1, horizon=200)
     action = policy(jnp.zeros(3), key=jax.random.key(0))
     assert action.shape == (1,)
@@ -46,6 +46,6 @@ def test_an_old_run_is_resumed_and_ends_as_it_did(tmp_path):
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert deflow.Run.open(run).best.steps() == [20]  # by return, since nothing says what success is
     expected = json.loads((OLD / "expected.json").read_text())
-    policy, observation = deflow.load(run), jnp.asarray(expected["observation"], jnp.float32)
+    policy, observation = deflow.load(run).agent, jnp.asarray(expected["observation"], jnp.float32)
     actions = [policy(observation, key=jax.random.key(seed)) for seed in range(len(expected["actions"]))]
     np.testing.assert_allclose(actions, expected["actions"], atol=1e-4)

@@ -75,7 +75,7 @@ def test_a_run_names_the_package_and_its_version(trained):
 
 ACTS = """
 import sys, deflow, jax, numpy
-policy = deflow.load(sys.argv[1])
+policy = deflow.load(sys.argv[1]).agent
 print(type(policy.solver).__name__, policy(numpy.zeros(28, numpy.float32), key=jax.random.key(0)).shape)
 """
 

@@ -173,7 +173,7 @@ def test_a_checkpoint_has_it(tmp_path):
     *_, (step, learner, _) = deflow.train_offline(learner, task.train, steps=3, batch_size=8, key=KEY)
     run.save(step, learner)
     (tmp_path / "log.npz").unlink()
-    policy = deflow.load(run.path)
+    policy = deflow.load(run.path).agent
     assert encoders_of(policy) == encoders_of(learner.agent)
     observation = jnp.asarray(known.observation[0])
     np.testing.assert_array_equal(policy(observation, key=KEY), learner.agent(observation, key=KEY))

@@ -20,11 +20,12 @@ from .skeleton import Skeleton, shared
 if TYPE_CHECKING:
     from .agent import Agent
 
-Program = Callable[[list[Array], Any, Key[Array, ""]], Float[Array, "*batch action"]]
-"""Maps the agent's arrays, observations and a key to actions."""
+Program = Callable[[list[Array], Any, Any], Float[Array, "*batch action"]]
+"""Maps the agent's arrays, observations and a key, or the noises themselves, to actions."""
 
-_prepared: dict[int, tuple[Program, list[Array]]] = {}
-"""For each agent that has acted, by identity: its program and its arrays, laid out for acting."""
+_prepared: dict[int, tuple[Program, Program, list[Array]]] = {}
+"""For each agent that has acted, by identity: its programs for a key and for noises, and its arrays, laid out for
+acting."""
 
 
 def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch action"]:
@@ -35,12 +36,24 @@ def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch acti
         ValueError: If the observation has neither the shape of one nor that of a batch, or is not numeric.
     """
     check_key(key)
-    program, arrays = _prepared.get(id(agent)) or _prepare(agent)
-    return program(arrays, _checked(agent, observation), key)
+    program, _, arrays = _prepared.get(id(agent)) or _prepare(agent)
+    return program(arrays, checked(agent, observation), key)
 
 
-def _checked(agent: "Agent", observation: Any) -> Any:
-    """The observation in the agent's type, after a check that it is one observation or a batch."""
+def act_from(
+    agent: "Agent", observation: Any, noises: Float[Array | np.ndarray, "*batch candidates action"]
+) -> Float[Array, "*batch action"]:
+    """The same from given noises: see `Agent.act_from`. The observations are `checked`."""
+    _, program, arrays = _prepared.get(id(agent)) or _prepare(agent)
+    return program(arrays, observation, noises)
+
+
+def checked(agent: "Agent", observation: Any) -> Any:
+    """The observation in the agent's type, after a check that it is one observation or a batch.
+
+    Raises:
+        ValueError: If it has neither shape, or is not numeric.
+    """
     shape, wanted = np.shape(observation), agent.spec.observation_shape
     if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):
         batch = ", ".join(map(str, ("B", *wanted)))
@@ -56,22 +69,27 @@ def _checked(agent: "Agent", observation: Any) -> Any:
     return jnp.asarray(observation, agent.spec.observation_dtype)
 
 
-def _prepare(agent: "Agent") -> tuple[Program, list[Array]]:
+def _prepare(agent: "Agent") -> tuple[Program, Program, list[Array]]:
     skeleton, arrays = Skeleton.of(for_acting(agent))
-    _prepared[id(agent)] = prepared = _program(skeleton), arrays
+    _prepared[id(agent)] = prepared = *_programs(skeleton), arrays
     weakref.finalize(agent, _prepared.pop, id(agent), None)
     return prepared
 
 
 @shared
-def _program(skeleton: Skeleton) -> Program:
-    """The compiled program of all agents of one structure."""
+def _programs(skeleton: Skeleton) -> tuple[Program, Program]:
+    """The compiled programs of all agents of one structure: for a key, and for noises."""
 
-    def run(arrays: list[Array], observation: Array, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
+    def by_key(arrays: list[Array], observation: Array, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
         agent: Agent = skeleton.fill(arrays)
         if observation.ndim == len(agent.spec.observation_shape):
             return agent.act(observation, key=key)
         keys = jax.random.split(key, len(observation))
         return jax.vmap(lambda observation, key: agent.act(observation, key=key))(observation, keys)
 
-    return jax.jit(run)
+    def by_noises(arrays: list[Array], observation: Array, noises: Array) -> Float[Array, "*batch action"]:
+        agent: Agent = skeleton.fill(arrays)
+        act = agent.act_from
+        return act(observation, noises) if noises.ndim == 2 else jax.vmap(act)(observation, noises)
+
+    return jax.jit(by_key), jax.jit(by_noises)

@@ -35,7 +35,7 @@ from ..trust_regions.base import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 from .acting import act
 from .measuring import origins, projected, shaped, size_of
-from .proposing import Proposed, chosen, held, solved
+from .proposing import Proposed, chosen, each, held, solved
 from .summary import summary
 
 Metrics = dict[str, Scalar]
@@ -99,8 +99,8 @@ class Agent(eqx.Module):
     ) -> Float[Array, "*steps action"]:
         """The action that `act` chooses when these are its noises, standard normal numbers."""
         features = self.field.encode(observation)
-        proposals = jax.vmap(lambda noise: self.propose(features, noise))(noises) if self.acting_solves else None
-        action, _ = self._choose(observation, noises, proposals)
+        propose = each(lambda noise: self.propose(features, noise))
+        action, _ = self._choose(observation, noises, propose(noises) if self.acting_solves else None)
         return self._in_steps(action)
 
     def _in_steps(self, action: Action) -> Float[Array, "*steps action"]:
@@ -203,7 +203,7 @@ class Agent(eqx.Module):
         proposals: Float[Array, "candidates action"] | None,
     ) -> tuple[Action, Int[Array, ""]]:
         """Among the actions that could be executed, the one with the highest score from the critic, and which it is."""
-        actions = jax.vmap(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
+        actions = each(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
         if len(noises) == 1:
             return actions[0], jnp.zeros((), jnp.int32)
         scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)

@@ -21,7 +21,8 @@ def summary(agent: "Agent") -> str:
     lines = [f"{name}={_one_line(part)}" for name, part in parts.items()]
     lines.append(", ".join(f"{name}={value}" for name, value in numbers.items()))
     indented = "".join(f"\n  {line}," for line in lines)
-    return f"Agent({indented}\n  observation {shape}, action ({size},), {_parameters(agent):,} trained parameters\n)"
+    count = f"{number_of_parameters(agent):,} trained parameters"
+    return f"Agent({indented}\n  observation {shape}, action ({size},), {count}\n)"
 
 
 def _one_line(part: Any) -> str:
@@ -31,9 +32,10 @@ def _one_line(part: Any) -> str:
         value = getattr(part, field.name)
         if isinstance(value, bool | int | float | str):
             values.append(f"{field.name}={value!r}")
-    count = _parameters(part)
+    count = number_of_parameters(part)
     return f"{type(part).__name__}({', '.join(values)})" + (f" with {count:,} parameters" * (count > 1))
 
 
-def _parameters(tree: Any) -> int:
+def number_of_parameters(tree: Any) -> int:
+    """How many numbers of a tree are trained."""
     return sum(array.size for array in jax.tree.leaves(eqx.filter(tree, trainable(tree))))

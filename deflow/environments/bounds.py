@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -65,8 +65,60 @@ class ActionBounds:
         """Actions in [-1, 1] -> the user's units, float64: -1 and 1 give the bounds themselves."""
         return from_unit(actions, np.asarray(self.low), np.asarray(self.high))
 
+    def check_size(self, size: int) -> "ActionBounds":
+        """Itself, if it has this number of coordinates.
+
+        Raises:
+            DataError: If it has not.
+        """
+        if len(self.low) != size:
+            raise DataError(f"Actions have {size} coordinates, and the bounds {len(self.low)}: give bounds for each.")
+        return self
+
+    def single(self) -> "SingleUnits":
+        """The same conversion from [-1, 1], to float32."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        narrow_low, narrow_high = low.astype(np.float32), high.astype(np.float32)
+        narrow_low = np.where(narrow_low < low, np.nextafter(narrow_low, np.float32(np.inf)), narrow_low)
+        narrow_high = np.where(narrow_high > high, np.nextafter(narrow_high, np.float32(-np.inf)), narrow_high)
+        crossed = narrow_low > narrow_high  # no float32 lies between: the nearest one
+        return SingleUnits(
+            low,
+            high,
+            np.where(crossed, low.astype(np.float32), narrow_low),
+            np.where(crossed, low.astype(np.float32), narrow_high),
+        )
+
     def __str__(self) -> str:
         return f"[{_said(self.low)}, {_said(self.high)}]"
+
+
+class SingleUnits(NamedTuple):
+    """Actions in [-1, 1] -> the user's units in float32, where nothing lies outside of the bounds."""
+
+    low: np.ndarray
+    """The lowest action, float64."""
+
+    high: np.ndarray
+    """The highest action, float64."""
+
+    least: np.ndarray
+    """The smallest float32 that is not below `low`."""
+
+    most: np.ndarray
+    """The largest float32 that is not above `high`."""
+
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        """Of any shape (..., A)."""
+        if self.is_identity:
+            return actions
+        scaled = self.low + (actions.astype(np.float64) + 1) / 2 * (self.high - self.low)
+        return np.clip(scaled.astype(np.float32), self.least, self.most)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the user's units are the agent's."""
+        return bool(np.all(self.low == -1) and np.all(self.high == 1))
 
 
 def from_unit(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

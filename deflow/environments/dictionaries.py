@@ -54,7 +54,24 @@ def joined_space(name: str, space: gymnasium.Space[Any], keys: Sequence[str]) ->
     return Box(-np.inf, np.inf, shape, np.float64)
 
 
-def joined(observation: Any, keys: Sequence[str], space: Box) -> np.ndarray:
-    """The entries of an observation with these keys, in this order, as an array of the joined space's shape."""
-    found = leaves(observation, "observation")
-    return np.concatenate([np.ravel(found[key]) for key in keys]).reshape(space.shape)
+def joined(observation: Any, keys: Sequence[str], shape: Sequence[int]) -> np.ndarray:
+    """The entries of an observation with these keys, in this order, as an array of this shape; of a batch, whose
+    entries have one more first axis, an array (B, *shape).
+
+    Raises:
+        SpaceError: If an entry is missing, or they have another size together.
+    """
+    found, size = leaves(observation, "observation"), int(np.prod(shape))
+    if missing := [key for key in keys if key not in found]:
+        raise SpaceError(
+            f"The observation has no {', '.join(map(repr, missing))}, only {', '.join(map(repr, found))}: give one "
+            f"with the entries {', '.join(keys)}."
+        )
+    entries = [np.asarray(found[key]) for key in keys]
+    if sum(entry.size for entry in entries) == size:
+        return np.concatenate([np.ravel(entry) for entry in entries]).reshape(tuple(shape))
+    rows = {len(entry) if entry.ndim else 0 for entry in entries}
+    if len(rows) == 1 and sum(entry.size for entry in entries) == (number := rows.pop()) * size:
+        return np.concatenate([entry.reshape(number, -1) for entry in entries], axis=1).reshape(number, *shape)
+    got = ", ".join(f"{key} {entry.shape}" for key, entry in zip(keys, entries, strict=True))
+    raise SpaceError(f"The entries {got} do not make up observations of shape {tuple(shape)}, nor a batch of them.")

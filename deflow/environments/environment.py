@@ -96,6 +96,14 @@ class Environment:
         """The sizes of the problem. Makes the environment once per process to find out."""
         return _spec(self)
 
+    def bounds(self) -> ActionBounds:
+        """The environment's own action bounds. Makes the environment to find out."""
+        made = self.make()
+        try:
+            return made.bounds
+        finally:
+            made.close()
+
     @property
     def limited(self) -> bool:
         """Whether the environment has a time limit of its own; else episodes are cut off after `DEFAULT_HORIZON`."""
@@ -195,7 +203,7 @@ class Adapter(gymnasium.Wrapper):
 
     def _single(self, observation: Any) -> np.ndarray:
         if self._keys:
-            observation = joined(observation, self._keys, self.observation_space)
+            observation = joined(observation, self._keys, self.observation_space.shape)
         return np.asarray(observation, self.observation_space.dtype)
 
     @property

@@ -12,6 +12,7 @@ from ..behaviour import States
 from ..critics import AbstractCritic, AbstractCriticConfig
 from ..data import Task
 from ..data.action_variance import evenly_spaced
+from ..deployment import Policy
 from ..keys import named_key
 from ..types import Batch, check_number
 from .diagnostics import diagnose, discounted_returns
@@ -36,7 +37,7 @@ ROWS = 100_000
 
 
 def estimate(
-    agent: Agent,
+    policy: Agent | Policy,
     task: Task,
     *,
     critic: str | AbstractCritic | AbstractCriticConfig = CRITIC,
@@ -56,7 +57,7 @@ def estimate(
     data. Values of unlike policies compare better than they are right.
 
     Args:
-        agent: The policy, of one seed.
+        policy: An agent of one seed, or what `deflow.load` gives.
         task: Its data. With less than 10 held-out trajectories, the starts of the training data's count, too.
         critic: A critic that looks at next actions, such as `deflow.critics.EnsembleCriticConfig()`, or its name.
         members: Number of independent critics, at least 2 for an interval.
@@ -74,6 +75,7 @@ def estimate(
         UnknownNameError: If no critic has this name.
         ValueError: If a number is too small, the task is another than the agent's, or the critic cannot judge a policy.
     """
+    agent = policy.agent if isinstance(policy, Policy) else policy
     sizes = {"members": members, "steps": steps, "rows": rows, "actions": actions, "batch_size": batch_size}
     for name, value in sizes.items():
         check_number("estimate", name, value, int)

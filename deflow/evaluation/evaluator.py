@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,9 @@ from .exported_policy import Exporter
 from .pool import EvaluationPool
 from .result import Evaluation
 from .worker import Outcome, Sizes, Worker
+
+if TYPE_CHECKING:
+    from ..deployment import Policy
 
 MOST_WORKERS = 8
 """Most processes to start by default, because each one takes 0.9 GB for a cube environment."""
@@ -70,14 +73,15 @@ class Evaluator:
 
     def __call__(
         self,
-        policy: Callable[..., Any],
+        policy: "Callable[..., Any] | Policy",
         *,
         episodes: int,
         seed: int,
         progress: bool = False,
         interrupt: threading.Event | None = None,
     ) -> Evaluation:
-        """Run `policy(observation, *, key) -> action` for this many episodes, each with its own seeds.
+        """Run `policy(observation, *, key) -> action`, with actions in [-1, 1], or the agent of a `deflow.Policy`, for
+        this many episodes, each with its own seeds.
 
         The result is the same for any number of workers.
 
@@ -90,6 +94,7 @@ class Evaluator:
             raise EvaluationError(f"This evaluator of {self._name} is closed: create a new one.")
         if episodes < 1 or seed < 0:
             raise ValueError(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}.")
+        policy = _in_unit_box(policy)
         try:
             outcomes = self._run(policy, episodes, seed, progress, interrupt or threading.Event())
         except BaseException:  # Ctrl-C too: nothing waits for the remaining results
@@ -162,7 +167,7 @@ class Evaluator:
 
 
 def evaluate(
-    policy: Callable[..., Any],
+    policy: "Callable[..., Any] | Policy",
     environment: EnvironmentLike,
     *,
     episodes: int = 50,
@@ -175,9 +180,17 @@ def evaluate(
         TypeError: If the policy cannot be called.
         EvaluationError: If an episode fails or a worker dies.
     """
+    policy = _in_unit_box(policy)
     if not callable(policy):
         what = "learner.agent" if type(policy).__name__ == "Learner" else "policy(observation, *, key) -> action"
         raise TypeError(f"A {type(policy).__name__} is no policy: give {what}.")
     workers = min(usable_cores(), MOST_WORKERS, max(episodes, 1)) if workers is None else workers
     with Evaluator(environment, workers=workers) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed)
+
+
+def _in_unit_box(policy: "Callable[..., Any] | Policy") -> Callable[..., Any]:
+    """What acts in [-1, 1]: a policy's agent, or what was given."""
+    from ..deployment import Policy  # only here: workers import this module, and need no agents
+
+    return policy.agent if isinstance(policy, Policy) else policy

@@ -10,6 +10,8 @@ import jax
 
 from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
+from ..deployment import Origin, Policy
+from ..environments import ActionBounds, Environment
 from ..errors import RunError
 from ..training import Learner
 from .group import RunGroup
@@ -19,8 +21,8 @@ Step = int | Literal["best"] | None
 """Which checkpoint: the newest intact one (None), that of a step, or the best by success."""
 
 
-def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Agent:
-    """The trained policy of a run: `action = load(run)(observation, key=key)`.
+def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Policy:
+    """The trained policy of a run, in its user's units: `action = load(run).act(observation)`.
 
     `run` is a run or its directory. Nothing in the directory is executed, so your own parts must be imported first.
 
@@ -29,7 +31,17 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Agent:
         CheckpointError: If no checkpoint is intact, or it is of another agent.
         SerializationError: If a part is not registered here.
     """
-    return load_learner(run, step=step)[0].agent
+    run = run if isinstance(run, Run) else Run.open(run)
+    learner, saved = load_learner(run, step=step)
+    made_in = run.config.get("environment", {"name": run.environment})
+    environment = None if made_in is None else Environment(**made_in)
+    if "action_bounds" in run.config:
+        bounds = ActionBounds(**run.config["action_bounds"])
+    else:  # a run from before bounds were recorded
+        bounds = None if environment is None else environment.bounds()
+    keys = environment.keys if environment is not None else ()
+    origin = Origin(run.environment, run.algorithm, saved, str(run.path))
+    return Policy(learner.agent, bounds, keys=keys, origin=origin)
 
 
 def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tuple[Learner, int]:

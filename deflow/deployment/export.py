@@ -1,0 +1,147 @@
+"""Exporting a policy: a file that holds it outside of deflow, checked when it is made."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Num
+
+from ..errors import ExportError
+from ..types import check_number
+from .agreement import TOLERANCE, Agreement, agreement
+from .format import AbstractFormat, registry
+from .policy import Policy
+from .program import Program
+
+CHECKED = 1_000
+"""Observations on which an exported file is compared with the policy."""
+
+
+def export(
+    policy: Policy,
+    path: str | os.PathLike[str],
+    *,
+    format: str | AbstractFormat | None = None,
+    observations: Num[np.ndarray, "rows ..."] | None = None,
+    seed: int = 0,
+) -> Agreement:
+    """Write a policy into a file that runs without deflow, and a description of it beside it, a `.json`.
+
+    The file maps raw observations (B, *observation) and standard normal noise (B, candidates, noise) to actions in the
+    user's units, (B, A) or (B, execute, A). All else is inside: standardisation, the solve, refinement, the best of
+    several candidates, clipping and units. It is read back and compared with the policy before it gets its name.
+
+    Args:
+        policy: What `deflow.load` gives.
+        path: The file; of a known suffix if no `format` is given.
+        format: A format, or its name: `stablehlo`, `onnx`, `numpy`.
+        observations: What to compare on, such as `task.train.observation`: 1,000 of them, evenly spaced. Standard
+            normal numbers if not given.
+        seed: Of the noise to compare with, and of what else is random.
+
+    Returns:
+        How well the file agrees with the policy.
+
+    Raises:
+        ExportError: If the policy cannot be expressed, the file differs by more than 1e-5, a package is missing, or the
+            file cannot be written.
+        UnknownNameError: If no format has this name.
+        ValueError: If the observations have another shape.
+    """
+    check_number("export", "seed", seed, int)
+    path = Path(path)
+    chosen = _format(path, format)
+    program = Program.of(policy)
+    compared = _compared(policy, observations, seed)
+    about = description(policy, program, registry.name_of(chosen))
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chosen.write(program, about, draft)
+        found = agreement(policy, chosen.read(draft), *compared)
+        if found.largest > TOLERANCE:
+            raise ExportError(
+                f"The exported policy differs from the policy by up to {found.largest:.1e} on {found.beyond:,} of "
+                f"{found.observations:,} observations, more than {TOLERANCE:g}: choose another format, and compare on "
+                "observations like those that it will see."
+            )
+        for file in chosen.beside():
+            shutil.copyfile(file, path.with_name(file.name))
+        checked = {"observations": found.observations, "largest difference": found.largest}
+        path.with_suffix(".json").write_text(json.dumps({**about, "check": checked}, indent=2) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}; choose another place.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return found
+
+
+def description(policy: Policy, program: Program, format: str) -> dict[str, Any]:
+    """What an exported policy is, as JSON data: names, shapes, units, and where it came from."""
+    from .. import __version__
+
+    entries = {"entries": list(policy.keys)} if policy.keys else {}
+    return {
+        "task": policy.origin.task,
+        "algorithm": policy.origin.algorithm,
+        "step": policy.origin.step,
+        "run": policy.origin.run,
+        "deflow": __version__,
+        "format": format,
+        "inputs": {
+            "observation": {
+                "shape": ["batch", *program.observation.shape],
+                "type": str(program.observation.dtype),
+                "units": "the environment's own",
+                **entries,
+            },
+            "noise": {
+                "shape": ["batch", *program.noise.shape],
+                "type": str(program.noise.dtype),
+                "units": "standard normal numbers; 0 for a deterministic action",
+            },
+        },
+        "outputs": {
+            "action": {
+                "shape": ["batch", *program.action_shape],
+                "type": "float32",
+                "units": "the environment's own",
+                "low": list(policy.bounds.low),
+                "high": list(policy.bounds.high),
+            }
+        },
+    }
+
+
+def _format(path: Path, format: str | AbstractFormat | None) -> AbstractFormat:
+    if format is not None:
+        return registry.member(format)
+    known = {registry[name].suffix: name for name in registry}
+    if path.suffix not in known:
+        raise ExportError(
+            f"The name {path.name!r} does not say which format is wanted: end it in {' or '.join(known)}, or name the "
+            "format."
+        )
+    return registry[known[path.suffix]]()
+
+
+def _compared(policy: Policy, observations: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Observations and noises to compare on."""
+    spec, random = policy.agent.spec, np.random.default_rng(seed)
+    if observations is None:
+        if spec.observation_dtype == "uint8":
+            observations = random.integers(0, 256, (CHECKED, *spec.observation_shape), np.uint8)
+        else:
+            observations = random.standard_normal((CHECKED, *spec.observation_shape), np.float32)
+    if np.shape(observations)[1:] != spec.observation_shape or not len(observations):
+        raise ValueError(
+            f"The observations to compare on must be an array of rows of shape {spec.observation_shape}, got the shape "
+            f"{np.shape(observations)}."
+        )
+    rows = np.unique(np.linspace(0, len(observations) - 1, CHECKED).astype(int))
+    chosen = np.asarray(observations[rows], spec.observation_dtype)
+    return chosen, random.standard_normal((len(chosen), *policy.noise_shape), np.float32)

@@ -1,0 +1,162 @@
+"""A trained policy as its user holds it: the environment's own units, NumPy in and NumPy out."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from ..agent import Agent
+from ..agent.acting import act_from, checked
+from ..agent.summary import number_of_parameters
+from ..data import Task
+from ..environments import ActionBounds
+from ..environments.dictionaries import joined
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a policy came from."""
+
+    task: str = "no task"
+    """Name of the environment or task."""
+
+    algorithm: str = "custom"
+    """Name of the algorithm."""
+
+    step: int | None = None
+    """The step of its checkpoint; None if it was not loaded from one."""
+
+    run: str | None = None
+    """Its run's directory."""
+
+    def __str__(self) -> str:
+        where = "" if self.step is None else f", step {self.step:,}"
+        return f"{self.algorithm} on {self.task}{where}"
+
+
+@final
+class Policy:
+    """A trained agent that takes the user's observations and gives the user's actions.
+
+    `deflow.load(run)` gives one, and `Policy.of(learner.agent, task)` makes one. Everything between is inside: joining
+    the entries of a dictionary, standardisation, the flow's solve, refinement, the best of several candidates, clipping
+    and the action's units. The agent itself, `policy.agent`, acts in [-1, 1].
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        bounds: ActionBounds | None = None,
+        *,
+        keys: Sequence[str] = (),
+        origin: Origin | None = None,
+        seed: int = 0,
+    ):
+        """Of an agent of one seed.
+
+        Args:
+            agent: The agent.
+            bounds: The lowest and highest action in the user's units; [-1, 1] if not given.
+            keys: Of dictionary observations, the entries that are joined, in this order.
+            origin: Where it came from.
+            seed: Of its own noise: see `reset`.
+
+        Raises:
+            DataError: If the bounds are of another number of coordinates.
+        """
+        self.agent = agent
+        """The agent, which acts in [-1, 1] and can be evaluated and estimated."""
+        size = agent.spec.action_size
+        self.bounds = ActionBounds.of(-1, 1, size, "given") if bounds is None else bounds.check_size(size)
+        """The lowest and highest action, in the user's units."""
+        self.keys = tuple(keys)
+        """The entries of dictionary observations that are joined."""
+        self.origin = origin or Origin()
+        """Where it came from."""
+        self.units = self.bounds.single()
+        """Conversion from [-1, 1]."""
+        self.noise_shape = (agent.candidates, agent.action_size)
+        """Shape of the noise of one action."""
+        self.reset(seed)
+
+    @classmethod
+    def of(cls, agent: Agent, task: Task, *, seed: int = 0) -> "Policy":
+        """That of an agent which was trained on a task, in the task's units."""
+        keys = () if task.environment is None else task.environment.keys
+        return cls(agent, task.bounds, keys=keys, origin=Origin(task.name, "an agent"), seed=seed)
+
+    def act(
+        self,
+        observation: Any,
+        *,
+        key: Key[Array, ""] | None = None,
+        noise: Float[np.ndarray, "*batch candidates noise"] | None = None,
+        deterministic: bool = False,
+    ) -> Float[np.ndarray, "*batch action"]:
+        """The action for one observation, or one for each of a batch. The first call of each kind compiles it.
+
+        Args:
+            observation: One observation of shape (*observation), or a batch (B, *observation), as the environment gives
+                them; or a dictionary of arrays with the policy's `keys`.
+            key: A key made by `jax.random.key`, from which the noise is drawn.
+            noise: The noise itself, standard normal numbers of shape `noise_shape`, or (B, *noise_shape).
+            deterministic: Whether the noise is 0, so that equal observations get equal actions. The documentation says
+                what it costs. With neither of the three, noise is drawn from the policy's own stream: see `reset`.
+
+        Returns:
+            float32 of shape (A,), or (B, A), in the user's units and never outside of `bounds`. Of a policy with
+            chunks, the actions of the next `execute` steps: (execute, A), or (B, execute, A).
+
+        Raises:
+            TypeError: If the key is not a typed random key.
+            ValueError: If the observation has another shape or type or is not finite, or the noise has another shape,
+                or more than one of `key`, `noise` and `deterministic` is given.
+        """
+        observation = checked(self.agent, self._joined(observation))
+        if not np.all(np.isfinite(observation)):
+            raise ValueError(f"The observation has numbers that are not finite: {_first_places(observation)}.")
+        if (key is not None) + (noise is not None) + deterministic > 1:
+            raise ValueError("A key, the noise itself, or deterministic=True: give one of them.")
+        if key is not None:
+            return self.units(np.asarray(self.agent(observation, key=key)))
+        shape = (*observation.shape[: observation.ndim - len(self.agent.spec.observation_shape)], *self.noise_shape)
+        if noise is not None:
+            noise = np.asarray(noise, np.float32)
+            if noise.shape != shape:
+                raise ValueError(f"The noise for this observation must have shape {shape}, got {noise.shape}.")
+        elif deterministic:
+            noise = np.zeros(shape, np.float32)
+        else:
+            noise = self._random.standard_normal(shape, np.float32)
+        return self.units(np.asarray(act_from(self.agent, observation, noise)))
+
+    def reset(self, seed: int = 0) -> None:
+        """Start the policy's own stream of noise again: the same seed gives the same actions."""
+        self._random = np.random.default_rng(seed)
+
+    def __repr__(self) -> str:
+        spec, agent = self.agent.spec, self.agent
+        steps = f"the next {agent.execute} actions, each " if agent.chunk > 1 else ""
+        entries = f", joined from {', '.join(self.keys)}" if self.keys else ""
+        best = f", the best of {agent.candidates} candidates" if agent.candidates > 1 else ""
+        lines = [
+            str(self.origin),
+            f"observation {spec.observation_shape} {spec.observation_dtype}{entries}",
+            f"action {steps}({spec.action_size},) in {self.bounds}{best}",
+            f"{number_of_parameters(agent):,} trained parameters",
+        ]
+        return "Policy(" + "".join(f"\n  {line}," for line in lines) + "\n)"
+
+    def _joined(self, observation: Any) -> Any:
+        """The observation as one array."""
+        nested = isinstance(observation, dict | tuple) and self.keys
+        return joined(observation, self.keys, self.agent.spec.observation_shape) if nested else observation
+
+
+def _first_places(array: Any) -> str:
+    """The first entries that are not finite."""
+    places = np.argwhere(~np.isfinite(np.asarray(array)))
+    said = [str(tuple(map(int, place)) if len(place) > 1 else int(place[0])) for place in places[:5]]
+    return f"entry {', '.join(said)}" + (f" and {len(places) - 5} more" if len(places) > 5 else "")

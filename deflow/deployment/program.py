@@ -1,0 +1,65 @@
+"""A policy as one pure function of arrays: what every exported file holds."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.export
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+from ..environments.bounds import SingleUnits
+from ..networks import for_acting
+from .policy import Policy
+
+
+class Program(NamedTuple):
+    """Everything between raw observations and executable actions, of B at a time."""
+
+    function: Callable[[Num[Array, "batch ..."], Float[Array, "batch candidates noise"]], Float[Array, "batch ..."]]
+    """Maps observations (B, *observation) and standard normal noise (B, candidates, noise) to actions (B, A), or
+    (B, execute, A), in the user's units."""
+
+    observation: jax.ShapeDtypeStruct
+    """Shape and type of one observation."""
+
+    noise: jax.ShapeDtypeStruct
+    """Shape and type of the noise of one action."""
+
+    action_shape: tuple[int, ...]
+    """Shape of what is returned for one observation."""
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Program":
+        """A policy's program, with its weights as constants."""
+        agent, spec = for_acting(policy.agent), policy.agent.spec
+
+        def function(observations, noises):
+            return _in_units(jax.vmap(agent.act_from)(observations, noises), policy.units)
+
+        steps = (agent.execute,) if agent.chunk > 1 else ()
+        return cls(
+            function,
+            jax.ShapeDtypeStruct(spec.observation_shape, spec.observation_dtype),
+            jax.ShapeDtypeStruct(policy.noise_shape, "float32"),
+            (*steps, spec.action_size),
+        )
+
+    def inputs(self, batch: str = "batch") -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Observations and noises of a number of rows that stays open."""
+        (rows,) = jax.export.symbolic_shape(batch)
+        observation, noise = (
+            jax.ShapeDtypeStruct((rows, *one.shape), one.dtype) for one in (self.observation, self.noise)
+        )
+        return observation, noise
+
+
+def _in_units(actions: Float[Array, "*batch action"], units: SingleUnits) -> Float[Array, "*batch action"]:
+    """Actions in [-1, 1] -> the user's units, in float32: -1 and 1 give the bounds themselves."""
+    if units.is_identity:
+        return actions
+    low, width, least, most = (
+        jnp.asarray(x, jnp.float32) for x in (units.low, units.high - units.low, units.least, units.most)
+    )
+    scaled = jnp.clip(low + (actions + 1) * (width / 2), least, most)
+    return jnp.where(actions >= 1, most, jnp.where(actions <= -1, least, scaled))
