@@ -80,7 +80,7 @@ def _places(run: Run, data_dir: Path | None) -> Iterator[Path]:
         below = {"official": Path("official"), "collected": Path("collected", recorded.parent.name)}
         yield data_dir / below.get(data["source"], Path()) / recorded.name
     yield recorded
-    if "output_dir" in options and recorded.is_absolute():
+    if "output_dir" in options and recorded.is_absolute() and len(run.path.parents) > 2:
         # As far from the output folder as it was, which has the folders of environment and algorithm in it.
         relative = os.path.relpath(recorded, options["output_dir"])
         yield Path(os.path.normpath(run.path.parents[2] / relative))
