@@ -19,6 +19,7 @@ from rich.table import Table
 import deflow
 from deflow import cli
 from deflow.deployment import registry
+from deflow.deployment.export import CHECKED
 from deflow.errors import DataError, ExportError
 
 
@@ -84,7 +85,9 @@ def observations_of(run: deflow.Run, data_dir: Path | None) -> tuple[np.ndarray 
         task = deflow.runs.recorded_task(run, data_dir=data_dir)
     except DataError:
         return None, "standard normal numbers, since the run's data is not there (--data-dir names its folder)"
-    return np.asarray(task.train.observation), "1,000 observations of the run's data"
+    observations = np.asarray(task.train.observation)
+    count = min(len(observations), CHECKED)
+    return observations, f"{cli.counted(count, 'observation')} of the run's data"
 
 
 if __name__ == "__main__":

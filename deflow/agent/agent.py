@@ -204,7 +204,8 @@ class Agent(eqx.Module):
             return actions[0], jnp.zeros((), jnp.int32)
         scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)
         best = jnp.argmax(scores)
-        return actions[best], best
+        selected = jnp.arange(len(noises)) == best  # an index would be a gather, which exporters get wrong
+        return jnp.sum(jnp.where(selected[:, None], actions, 0.0), axis=0), best
 
     def proposals_and_actions(
         self, observation: Observation, count: int, *, key: Key[Array, ""]

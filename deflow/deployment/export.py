@@ -1,5 +1,6 @@
 """Exporting a policy: a file that holds it outside of deflow, checked when it is made."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -76,7 +77,8 @@ def export(
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}; choose another place.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return found
 
 

@@ -62,7 +62,14 @@ class ONNX(AbstractFormat):
             raise ExportError(
                 f"onnxruntime cannot run the file: {first_line(error)} Export it as stablehlo."
             ) from error
-        return lambda observation, noise: session.run(None, {"observation": observation, "noise": noise})[0]
+
+        def run(observation, noise):
+            try:
+                return session.run(None, {"observation": observation, "noise": noise})[0]
+            except Exception as error:
+                raise ExportError(f"onnxruntime cannot run the file: {first_line(error)}") from error
+
+        return run
 
 
 def _package(name: str) -> Any:

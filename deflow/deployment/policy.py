@@ -33,7 +33,8 @@ class Origin:
 
     def __str__(self) -> str:
         where = "" if self.step is None else f", step {self.step:,}"
-        return f"{self.algorithm} on {self.task}{where}"
+        folder = "" if self.run is None else f", from {self.run}"
+        return f"{self.algorithm} on {self.task}{where}{folder}"
 
 
 @final

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from ..environments.bounds import SingleUnits
 from ..networks import for_acting
+from ..types import Action
 from .policy import Policy
 
 
@@ -35,7 +36,11 @@ class Program(NamedTuple):
         agent, spec = for_acting(policy.agent), policy.agent.spec
 
         def function(observations, noises):
-            return _in_units(jax.vmap(agent.act_from)(observations, noises), policy.units)
+            return jax.vmap(lambda one, noise: in_units(agent.act_from(one, noise)))(observations, noises)
+
+        def in_units(action):
+            convert = _in_units if action.ndim == 1 else jax.vmap(_in_units, in_axes=(0, None))
+            return convert(action, policy.units)
 
         steps = (agent.execute,) if agent.chunk > 1 else ()
         return cls(
@@ -54,12 +59,12 @@ class Program(NamedTuple):
         return observation, noise
 
 
-def _in_units(actions: Float[Array, "*batch action"], units: SingleUnits) -> Float[Array, "*batch action"]:
-    """Actions in [-1, 1] -> the user's units, in float32: -1 and 1 give the bounds themselves."""
+def _in_units(action: Action, units: SingleUnits) -> Action:
+    """One action in [-1, 1] -> the user's units, in float32: -1 and 1 give the bounds themselves."""
     if units.is_identity:
-        return actions
+        return action
     low, width, least, most = (
         jnp.asarray(x, jnp.float32) for x in (units.low, units.high - units.low, units.least, units.most)
     )
-    scaled = jnp.clip(low + (actions + 1) * (width / 2), least, most)
-    return jnp.where(actions >= 1, most, jnp.where(actions <= -1, least, scaled))
+    scaled = jnp.clip(low + (action + 1) * (width / 2), least, most)
+    return jnp.where(action >= 1, most, jnp.where(action <= -1, least, scaled))

@@ -30,8 +30,8 @@ class StableHLO(AbstractFormat):
             exported = jax.export.export(jax.jit(program.function), platforms=["cpu", "cuda"])(*program.inputs())
         except Exception as error:  # of a part
             raise ExportError(
-                f"The policy cannot be traced for an open number of observations: {first_line(error)} A part must not "
-                "depend on how many there are."
+                f"The policy cannot be exported ({type(error).__name__}: {first_line(error)}): its parts must consist "
+                "of JAX's operations, for any number of observations."
             ) from error
         path.write_bytes(exported.serialize())
 
