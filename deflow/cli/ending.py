@@ -22,7 +22,7 @@ def finish(session: Session, *, seconds: float) -> None:
     except ReportError as error:  # interrupted before the first row, or the folder is gone
         say(f"Time: {seconds / 60:.1f} min. No picture: {error}")
     if alone:
-        say(f"Its policy: deflow.load({str(paths[0])!r})")
+        say(f"Its policy: deflow.load({str(paths[0])!r}).act(observation)")
         if not session.interrupted:
             say(f"Next: {command('estimate', paths[0], '--step', 'all')}")
     elif not session.interrupted:
