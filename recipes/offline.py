@@ -278,4 +278,4 @@ def train(
 
 
 if __name__ == "__main__":
-    cli.run(main, defaults, program="recipes/offline.py", description=__doc__)
+    cli.run(main, defaults, description=__doc__)
