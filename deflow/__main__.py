@@ -7,7 +7,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from deflow import __version__
+import deflow
 from deflow.commands import FOLDER, RECIPES, program, run_recipe, said
 
 
@@ -23,7 +23,10 @@ def main() -> int:
         print_help()
         return 0
     if asked == "--version":
-        print(f"deflow {__version__}")
+        print(f"deflow {deflow.__version__}")
+        return 0
+    if asked == "--completion":
+        print_completion(sys.argv[2:])
         return 0
     print(f"error: {_mistake(asked)}", file=sys.stderr)
     return 2
@@ -52,6 +55,15 @@ def print_help() -> None:
     console.print("Offline reinforcement learning with flow policies, composed from parts.\n\n[bold]RECIPES[/]")
     console.print(table)
     console.print(f"\nA recipe's options: {called} RECIPE --help", markup=False)
+    console.print(f"Completion in a shell: {called} --completion bash, or zsh", markup=False)
+
+
+def print_completion(shell: list[str]) -> None:
+    """Prints what a shell runs to complete this program's words."""
+    from deflow import cli  # imports JAX, as the recipes do
+
+    with cli.one_sentence():
+        print(cli.completion(shell[0] if shell else ""))
 
 
 def purpose(path: Path) -> str:

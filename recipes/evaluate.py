@@ -1,4 +1,4 @@
-"""Evaluate a finished run again. The same seed gives the same numbers.
+"""Evaluate a finished run again; the same seed gives the same numbers.
 
 python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --episodes 100
 """

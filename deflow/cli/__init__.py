@@ -10,6 +10,7 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
+from .completion import completion
 from .data_options import DataOptions, settings_name
 from .defaults import suggested
 from .early_evaluator import early_evaluator, estimator
@@ -47,6 +48,7 @@ __all__ = [
     "check_staged",
     "check_unchanged",
     "command",
+    "completion",
     "continued_task",
     "counted",
     "describe_options",

@@ -28,6 +28,7 @@ from ..errors import (
 )
 from .arguments import check_flags, flags_of
 from .compiled_programs import keep_compiled_programs
+from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
 from .parsing import parse
@@ -110,6 +111,8 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
             print_usage(_called(main), " ".join([*map(str.upper, names), "[OPTIONS]"]), description)
             print_options(options)
             return
+        if wanted(arguments):
+            tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
         if issubclass(options, DataOptions):
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
