@@ -80,7 +80,8 @@ def test_a_wheel_says_its_version_and_what_it_needs(elsewhere):
 
 
 def test_the_sources_have_the_tests_and_the_documentation(built):
-    names = {name.partition("/")[2] for name in tarfile.open(built[0]).getnames()}
+    with tarfile.open(built[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "constraints.txt", "docs/index.md", "mkdocs.yml"} <= names
     assert {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py")} <= names
     assert not [name for name in names if name.endswith(".pyc") or "__pycache__" in name or name.startswith("runs/")]
