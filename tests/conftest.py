@@ -45,8 +45,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = (
-    "kill_and_resume staged docs recipes bounds interaction behaviour data_report online_proposals chunks_online "
-    "plugin readers_formats algorithms"
+    "newest kill_and_resume installing staged docs recipes bounds interaction behaviour data_report online_proposals "
+    "chunks_online plugin readers_formats algorithms"
 )
 """The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""
 
