@@ -33,7 +33,7 @@ def python():
 
 SMOKE = """
 import contextlib, io, sys, warnings
-warnings.filterwarnings("error", module=r"deflow\\\\b")
+warnings.filterwarnings("error", module=r"deflow\\b")
 import jax, numpy as np
 import deflow
 from deflow.__main__ import main
