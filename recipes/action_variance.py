@@ -8,7 +8,6 @@ The result is saved beside the data, where `--trust-region.bound auto` finds it.
 import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 import deflow
@@ -66,14 +65,14 @@ def main(options: ActionVariance) -> None:
 
 def next_command(options: ActionVariance) -> str:
     """The command that trains with this bound."""
-    words = ["python", "recipes/offline.py", "--env", options.env]
+    words: list[object] = ["--env", options.env]
     if options.data != "official":
         words += ["--data", options.data]
     if options.data == "collected":
-        words += ["--rows", str(options.rows), "--data-seed", str(options.data_seed)]
+        words += ["--rows", options.rows, "--data-seed", options.data_seed]
     if options.data_dir is not None:
-        words += ["--data-dir", str(options.data_dir)]
-    return shlex.join([*words, "--trust-region.bound", "auto"])
+        words += ["--data-dir", options.data_dir]
+    return cli.command("offline", *words, "--trust-region.bound", "auto")
 
 
 if __name__ == "__main__":

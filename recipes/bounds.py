@@ -11,7 +11,6 @@ import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
 import math
-import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -96,7 +95,7 @@ def main(options: Bounds, config: deflow.AgentConfig, algorithm: str) -> None:
     publish(grid, options)
     cli.say(f"Time: {(time.perf_counter() - began) / 60:.1f} min.")
     if code >= 128:
-        cli.say(f"Go on with the grid: {shlex.join(['python', 'recipes/bounds.py', *sys.argv[1:]])}")
+        cli.say(f"Go on with the grid: {cli.command('bounds', *sys.argv[1:])}")
     sys.exit(code)
 
 
@@ -139,7 +138,8 @@ def asked(options: Bounds, facts: Mapping[str, Any]) -> list[float]:
     """The bounds to train, as numbers."""
     automatic = facts["automatic"]
     if "auto" in options.bounds and automatic is None:
-        raise ValueError("--bounds auto: this data gives no bound (recipes/action_variance.py says why); give numbers.")
+        why = cli.command("action_variance")
+        raise ValueError(f"--bounds auto: this data gives no bound ({why} says why); give numbers.")
     if options.bounds:
         return list(dict.fromkeys(automatic if bound == "auto" else float(bound) for bound in options.bounds))
     if facts["published"] is None:
@@ -297,4 +297,4 @@ def publish(grid: runs.Grid, options: Bounds) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, defaults, program="recipes/bounds.py", description=__doc__)
+    cli.run(main, defaults, description=__doc__)

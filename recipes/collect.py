@@ -10,7 +10,6 @@ import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
 import pathlib
-import shlex
 import time
 
 import deflow
@@ -63,12 +62,12 @@ def main(recipe: Collect) -> None:
 
 def next_command(recipe: Collect) -> str:
     """The command that trains on what was collected."""
-    words = ["python recipes/offline.py", "--env", recipe.env, "--data collected --rows", str(recipe.rows)]
+    words: list[object] = ["--env", recipe.env, "--data", "collected", "--rows", recipe.rows]
     if recipe.seed:
-        words += ["--data-seed", str(recipe.seed)]
+        words += ["--data-seed", recipe.seed]
     if recipe.data_dir != DEFAULT_DATA_DIR:
-        words += ["--data-dir", shlex.quote(str(recipe.data_dir))]
-    return " ".join(words)
+        words += ["--data-dir", recipe.data_dir]
+    return cli.command("offline", *words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate a finished run again. The same seed gives the same numbers.
+"""Evaluate a finished run again; the same seed gives the same numbers.
 
 python recipes/evaluate.py runs/cube-single-play-singletask-task2-v0/deflow/seed0-20260101-120000 --episodes 100
 """
@@ -48,7 +48,7 @@ def main(options: Evaluate) -> None:
     if made_in is None:
         raise ValueError(
             f"{run.path} was trained on data alone, so there is no environment to play episodes in: judge it with "
-            "recipes/estimate.py."
+            f"{cli.command('estimate', run.path)}"
         )
     environment = deflow.Environment(**made_in)
     own = {"episodes": 50, "seed": run.seed, **run.config.get("evaluation", {})}

@@ -3,7 +3,7 @@
     python recipes/offline.py --budget quickstart
     python recipes/offline.py deflow --env puzzle-3x3-play-singletask-task4-v0 --seeds 0 1 solver:heun --solver.steps 5
 
-ALGORITHM is a name from docs/algorithms.md. It comes with settings for the task, and flags override them.
+ALGORITHM is one of the names that --help lists. It comes with settings for the task, and flags override them.
 """
 
 import deflow.workers.early_interrupt  # isort: split
@@ -278,4 +278,4 @@ def train(
 
 
 if __name__ == "__main__":
-    cli.run(main, defaults, program="recipes/offline.py", description=__doc__)
+    cli.run(main, defaults, description=__doc__)

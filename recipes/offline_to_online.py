@@ -139,7 +139,9 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             "--freeze none, or leave it out."
         )
     if options.env == deflow.data.NO_ENVIRONMENT:
-        raise ValueError("--env none leaves nothing to act in: give an environment, or train with recipes/offline.py.")
+        raise ValueError(
+            f"--env none leaves nothing to act in: give an environment, or train with {cli.command('offline')}."
+        )
     cli.check_unchanged(options, config, MAY_CHANGE)
     if options.from_ and options.resume is None:
         cli.check_carried(options)
@@ -262,4 +264,4 @@ def online_facts(
 
 
 if __name__ == "__main__":
-    cli.run(main, defaults, program="recipes/offline_to_online.py", description=__doc__)
+    cli.run(main, defaults, description=__doc__)

@@ -11,7 +11,6 @@ import deflow.workers.early_interrupt  # noqa: F401
 
 # isort: split
 import dataclasses
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +45,7 @@ def main(options: Report) -> None:
     archived = report.write_archive(runs, options.archive) if options.archive else []
     comparison = report.compare(runs, options.metric)
     page, picture = options.output / "report.md", options.output / "report.png"
-    command = shlex.join(["python", "recipes/report.py", *sys.argv[1:]])
+    command = cli.command("report", *sys.argv[1:])
     text = (
         f"# Comparison of {len(runs)} runs\n\n"
         f"{comparison.markdown()}\n![Learning curves](report.png)\n\nMade by:\n\n```bash\n{command}\n```\n"

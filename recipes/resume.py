@@ -8,12 +8,12 @@ together are continued together.
 
 import deflow.workers.early_interrupt  # isort: split
 
-import runpy
 import sys
 from pathlib import Path
 
 import deflow
 from deflow import cli
+from deflow.commands import run_recipe
 
 
 def recipe_of(directory: str) -> Path:
@@ -31,10 +31,11 @@ if __name__ == "__main__":
         sys.argv.remove(runs[0])
         sys.argv.insert(1, runs[0])
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-        asked = sys.argv[1:2] in (["-h"], ["--help"])
-        print(__doc__) if asked else cli.fail("Give the run to continue: python recipes/resume.py RUN")
+        if sys.argv[1:2] not in (["-h"], ["--help"]):
+            cli.fail(f"Give the run to continue: {cli.command('resume')} RUN")
+        cli.print_usage(cli.command("resume"), "RUN [OPTIONS]", __doc__)
         sys.exit(0)
     with cli.one_sentence():
         script = recipe_of(sys.argv[1])
     sys.argv[1:1] = ["--resume"]
-    runpy.run_path(str(script), run_name="__main__")
+    run_recipe(script)

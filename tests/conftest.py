@@ -1,6 +1,7 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
 import atexit
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -19,8 +20,10 @@ os.environ |= {
 }
 # Half of what a test does is compilation, which takes half as long without the emitters. Without them, some programs
 # contract a product and a sum that others do not, and tests demand the same bits of both: so none may contract them.
+# A later XLA has no such flag, and ends a process that names it.
 if platform.machine() in ("x86_64", "AMD64"):
-    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX"
+    emitters = "--xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib") < "0.11" else ""
+    flags = f"{emitters} --xla_cpu_max_isa=AVX"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 import jax
@@ -45,8 +48,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = (
-    "kill_and_resume staged docs recipes bounds interaction behaviour data_report online_proposals chunks_online "
-    "plugin readers_formats algorithms"
+    "newest kill_and_resume installing staged docs recipes bounds interaction behaviour data_report online_proposals "
+    "chunks_online plugin readers_formats algorithms"
 )
 """The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""
 

@@ -70,6 +70,8 @@ def test_the_command_is_what_somebody_else_would_type():
     assert portable_command(command) == (
         "python recipes/offline.py fql --seeds 1 2 --behaviour env/flow-bc/seed1 --data own.npz --env=Pendulum-v1"
     )
+    assert portable_command(f"/v/bin/python /v/bin/deflow offline fql {flags}").startswith("deflow offline fql --seeds")
+    assert portable_command("/v/bin/python3 -m deflow report runs") == "python -m deflow report runs"
 
 
 def test_what_is_damaged_or_too_new_is_refused(runs, tmp_path):

@@ -163,7 +163,7 @@ def killed(path, step, spec):
     write(path, step, spec)
 
 checkpoints.write_manifest = killed
-cli.run(bounds.main, bounds.defaults, program="recipes/bounds.py", description="")
+cli.run(bounds.main, bounds.defaults, description="")
 """
 
 

@@ -253,7 +253,7 @@ def test_what_is_printed_is_not_read_as_markup_and_commands_can_be_pasted(capsys
     command = cli.command("evaluate", "runs/lr [a]/it's", "--episodes", 100)
     said = capsys.readouterr().out
     assert said.startswith("runs/lr [v2]/[/a]/[bold]\nsecond\n")
-    assert shlex.split(command) == ["python", "recipes/evaluate.py", "runs/lr [a]/it's", "--episodes", "100"]
+    assert shlex.split(command) == ["deflow", "evaluate", "runs/lr [a]/it's", "--episodes", "100"]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_part_chosen_by_hand_has_the_tasks_settings(offline, env, aggregation,
     ("arguments", "words"),
     [
         (["--env", "x", "fql"], "The algorithm comes first: put fql before all flags"),
-        (["--algorithm", "fql"], "The algorithm comes first and has no flag: python recipes/offline.py fql"),
+        (["--algorithm", "fql"], "The algorithm comes first and has no flag: deflow offline fql"),
         (["--lr", "1e-4"], "There is no flag --lr: it is --learning-rate here"),
         (["--seed", "1"], "There is no flag --seed: it is --seeds here"),
         (["--solver", "heun"], "A part is chosen without dashes: solver:heun instead of --solver heun"),

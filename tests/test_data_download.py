@@ -228,7 +228,7 @@ def test_files_that_ogbench_downloaded_are_used_where_they_are(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (NAME, f"run `python recipes/collect.py --env {NAME}`"),
+        (NAME, f"run `deflow collect --env {NAME}`"),
         ("antmaze-large-navigate-singletask-v0", "set DEFLOW_DATA_URL to a mirror's address, or copy the two files"),
     ],
 )

@@ -21,6 +21,7 @@ import yaml
 
 import deflow
 from deflow.agent import KINDS, task_settings
+from deflow.commands import RECIPES, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SITE = sorted((ROOT / "docs").glob("*.md"))
@@ -155,8 +156,11 @@ def test_the_complete_members_in_the_docstrings_of_the_bases_run(surroundings, t
 
 
 def commands(text):
-    """The arguments of every `python recipes/...` in a text, comments and line continuations removed."""
+    """The arguments of every `python recipes/...` in a text, comments and line continuations removed, and those of
+    every `deflow RECIPE ...`."""
     joined = re.sub(r"\\\n\s*", "", text)
+    for name in RECIPES:
+        joined = re.sub(rf"(^|`)deflow {said(name)}(?![\w-])", rf"\1python recipes/{name}.py", joined, flags=re.M)
     found = re.findall(r"python (recipes/\w+\.py[^\n`|]*)", joined)
     return [shlex.split(command.partition(" && ")[0], comments=True) for command in found]
 
@@ -289,7 +293,8 @@ def test_the_rooms_of_the_map_are_the_layers_that_are_checked():
         rooms.setdefault(int(layer), set()).update(re.findall(r"`(\w+)(?:/|\.py)`", names))
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (contract,) = (one for one in settings["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
-    layers = [{"recipes"}, *(set(layer.split(" | ")) for layer in contract["layers"])]
+    program, *others = contract["layers"]
+    layers = [{"recipes", program}, *(set(layer.split(" | ")) for layer in others)]
     assert [rooms[number] for number in sorted(rooms)] == layers
 
 

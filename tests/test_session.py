@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_ends_a_lone_seed(evaluator, tmp_path, poisone
     runs = group(tmp_path)
     expected = (
         r"Seed 0 stopped: critic_loss is not finite \(nan\) at update 53; the last intact checkpoint is of step 40"
-        r".* recipes/resume.py .*seed0-.* --on-nonfinite rollback"
+        r".* deflow resume .*seed0-.* --on-nonfinite rollback"
     )
     with pytest.raises(FloatingPointError, match=expected):
         follow(runs, evaluator, data=poisoned, one_by_one=loop(data=poisoned, per_dispatch=1))

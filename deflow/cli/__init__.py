@@ -1,5 +1,6 @@
 """The command line: parsing a recipe's arguments, one-sentence errors, and continuing a run. Only this uses tyro."""
 
+from ..commands import command
 from .arguments import peek
 from .beginnings import carried, carried_facts, check_carried, learned, take_over_logs
 from .behaviours import (
@@ -9,12 +10,13 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
+from .completion import completion
 from .data_options import DataOptions, settings_name
 from .defaults import suggested
 from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
-from .help import field_docstrings
+from .help import field_docstrings, print_usage
 from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
@@ -27,7 +29,7 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import command, counted, parts_in_words, print_facts, say, show
+from .screen import counted, parts_in_words, print_facts, say, show
 from .staged import check_staged
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "check_staged",
     "check_unchanged",
     "command",
+    "completion",
     "continued_task",
     "counted",
     "describe_options",
@@ -64,6 +67,7 @@ __all__ = [
     "parts_in_words",
     "peek",
     "print_facts",
+    "print_usage",
     "propose",
     "recorded_options",
     "restore_options",

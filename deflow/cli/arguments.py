@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, get_origin
 
 from ..agent import ALGORITHMS, KINDS
+from ..commands import command
 from ..errors import UsageError
 from ..registry import Registry, suggestion
 from .values import types_of
@@ -98,7 +99,7 @@ def _refuse_other_spelling(flag: str, value: str, available: Collection[str]) ->
         name = value if value in next(r for r in KINDS.values() if r.choice == flag[2:]) else "NAME"
         raise UsageError(f"A part is chosen without dashes: {flag[2:]}:{name} instead of {flag} {value}.".rstrip())
     if flag in ("--algorithm", "--algo", "--agent"):
-        raise UsageError(f"The algorithm comes first and has no flag: python recipes/offline.py {value or 'NAME'} ...")
+        raise UsageError(f"The algorithm comes first and has no flag: {command('offline', value or 'NAME')} ...")
     meant = _OTHER_SPELLINGS.get(flag)
     if meant is not None and meant in available:
         raise UsageError(f"There is no flag {flag}: it is {meant} here.")

@@ -1,8 +1,9 @@
 """The end of a training: its table, its pictures, and the next command."""
 
+from ..commands import command
 from ..errors import ReportError
 from ..session import Session
-from .screen import command, say, show
+from .screen import say, show
 
 
 def finish(session: Session, *, seconds: float) -> None:

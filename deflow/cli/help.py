@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ..agent import ALGORITHMS, KINDS, AgentConfig
+from ..commands import as_called
 from .values import flag_of, is_positional, metavar, types_of
 
 
@@ -39,7 +40,7 @@ def field_docstrings(cls: type) -> dict[str, str]:
 def print_usage(program: str, arguments: str, description: str | None) -> None:
     """Prints how a program is called, and what it does."""
     console = Console(highlight=False)
-    said = f"usage: python {program} {arguments}\n\n{inspect.cleandoc(description or '')}\n"
+    said = f"usage: {program} {arguments}\n\n{as_called(inspect.cleandoc(description or ''))}\n"
     console.print(said, markup=False, soft_wrap=True)
 
 

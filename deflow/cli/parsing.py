@@ -23,6 +23,7 @@ from .arguments import (
     flags_of,
     wrapped,
 )
+from .completion import wanted
 from .data_options import settings_name
 from .help import print_choices, print_options, print_parts, print_usage
 from .values import spelled, types_of, types_of_parts
@@ -68,14 +69,17 @@ def parse(
         if "--help-all" in arguments:
             print_parts(agent, fresh)
         raise SystemExit(0)
-    check_algorithm_first(arguments)
-    check_choices(arguments)
-    check_flags(
-        arguments,
-        flags_of(type(options)) | flags_of(AgentConfig),
-        {name: getattr(agent, name) for name in KINDS},
-    )
-    arguments = spelled(arguments, types_of(type(options)) | types_of_parts())
+    if not wanted(arguments):
+        check_algorithm_first(arguments)
+        check_choices(arguments)
+        check_flags(
+            arguments,
+            flags_of(type(options)) | flags_of(AgentConfig),
+            {name: getattr(agent, name) for name in KINDS},
+        )
+        arguments = arranged(
+            spelled(arguments, types_of(type(options)) | types_of_parts()), adding_flags(type(options))
+        )
     choices = _agent_options(agent, fresh)
     annotated: Any = dataclasses.make_dataclass(
         "Command",
@@ -90,7 +94,7 @@ def parse(
     parsed = tyro.cli(
         annotated,
         default=default,
-        args=arranged(arguments, adding_flags(type(options))),
+        args=arguments,
         prog=program,
         config=(tyro.conf.CascadeSubcommandArgs,),
     )

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..agent import AgentConfig
+from ..commands import command
 from ..environments import import_file
 from ..errors import (
     EvaluationError,
@@ -27,6 +28,7 @@ from ..errors import (
 )
 from .arguments import check_flags, flags_of
 from .compiled_programs import keep_compiled_programs
+from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
 from .parsing import parse
@@ -68,7 +70,6 @@ def run(
     main: Callable[..., None],
     defaults: Callable[[list[str]], tuple[Any, AgentConfig, str]],
     *,
-    program: str,
     description: str | None,
 ) -> None:
     """The program of a recipe with an agent: defaults, arguments, `main(options, agent, algorithm)`, short errors."""
@@ -79,8 +80,13 @@ def run(
         options, agent, algorithm = defaults(arguments)
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
-        command = parse(options, agent, arguments, program=program, description=description or "")
-        main(command.options, command.agent, algorithm)
+        parsed = parse(options, agent, arguments, program=_called(main), description=description or "")
+        main(parsed.options, parsed.agent, algorithm)
+
+
+def _called(main: Callable[..., None]) -> str:
+    """The command of the recipe whose `main` this is."""
+    return command(Path(inspect.getfile(main)).stem)
 
 
 def check_platform() -> None:
@@ -102,16 +108,16 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
         arguments = sys.argv[1:]
         if {"-h", "--help"} & set(arguments):
             names = [field.name for field in dataclasses.fields(options) if is_positional(options, field.name)]
-            print_usage(
-                f"recipes/{Path(sys.argv[0]).name}", " ".join([*map(str.upper, names), "[OPTIONS]"]), description
-            )
+            print_usage(_called(main), " ".join([*map(str.upper, names), "[OPTIONS]"]), description)
             print_options(options)
             return
+        if wanted(arguments):
+            tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
         if issubclass(options, DataOptions):
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options))
-        parsed = tyro.cli(_unchecked(options), args=arguments)
+        parsed = tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
         main(options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)}))
 
 

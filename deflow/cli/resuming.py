@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..agent import KINDS, AgentConfig, describe_agent, restore_agent
+from ..commands import command
 from ..data import Task
 from ..errors import DataError, RunError
 from ..runs import Run, RunGroup, recorded_task
 from ..runs.loading import create_runs
 from ..training import Learner
 from ..types import Spec
-from .screen import command
 
 Options = TypeVar("Options")
 
@@ -58,7 +58,7 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
     if made_by is None:
         raise RunError(f"{run.path} was made by a Python program, not by a recipe: continue it with that program.")
     if made_by != recipe:
-        raise RunError(f"{run.path} was made by recipes/{made_by}.py: continue it with {command('resume', run.path)}")
+        raise RunError(f"{run.path} was made by {command(made_by)}: continue it with {command('resume', run.path)}")
     return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
 
 

@@ -1,10 +1,9 @@
-"""Printing: plain text, tables, and commands that can be pasted into a shell.
+"""Printing: plain text and tables.
 
 Paths and names never go through rich's markup, which would drop `[v2]` as a style.
 """
 
 import dataclasses
-import shlex
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -23,11 +22,6 @@ def say(*lines: str) -> None:
 def show(table: RenderableType) -> None:
     """Prints a table, as wide as the terminal."""
     Console(highlight=False).print(table)
-
-
-def command(recipe: str, *words: object) -> str:
-    """A recipe's command, quoted for a shell: `python recipes/evaluate.py 'runs/lr [a]/seed0' --episodes 100`."""
-    return shlex.join(["python", f"recipes/{recipe}.py", *map(str, words)])
 
 
 def counted(count: int, one: str, several: str = "") -> str:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from ..commands import command
 from ..environments import Environment, behaviour_of
 from ..errors import CollectionError, DatasetFileError, DownloadError
 from .download import download
@@ -75,4 +76,4 @@ def _instead(name: str, folder: pathlib.Path) -> str:
         behaviour_of(task)
     except CollectionError:
         return by_hand
-    return f"run `python recipes/collect.py --env {name}` to collect a set of your own, {by_hand}"
+    return f"run `{command('collect', '--env', name)}` to collect a set of your own, {by_hand}"

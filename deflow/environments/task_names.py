@@ -15,6 +15,7 @@ import re
 
 import gymnasium
 
+from ..commands import command
 from ..errors import UnknownTaskError
 from .third_party_warnings import quiet_imports
 
@@ -124,4 +125,4 @@ def _unknown(name: str) -> str:
     near = begun or difflib.get_close_matches(name, [*task_names(), *others], n=1, cutoff=0.6)
     guess = f"; did you mean {near[0]!r}?" if near else "."
     own = "" if begun else " If a file of yours registers it, import that first (on the command line: --import FILE)."
-    return f"There is no task named {name!r}{guess}{own} All names: python recipes/collect.py --list"
+    return f"There is no task named {name!r}{guess}{own} All names: {command('collect', '--list')}"

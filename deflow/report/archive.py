@@ -144,6 +144,8 @@ def portable_command(command: str) -> str:
         place = flag.removeprefix("--").replace("_", "-") in PLACES
         if skips or place:
             skips = place and not equals
+        elif kept == ["python"] and Path(word).name == "deflow":
+            kept = ["deflow"]
         elif "recipes/" in word and word.endswith(".py"):
             kept.append(word[word.rindex("recipes/") :])
         elif not kept and Path(word).name.startswith("python"):

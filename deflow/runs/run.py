@@ -5,13 +5,13 @@ import datetime
 import operator
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ..commands import command
 from ..errors import RunError
 from .atomic_files import read_json, writable_directory, write_json
 from .checkpoints import Checkpoints
@@ -206,11 +206,10 @@ def checked_step(step: Any) -> int:
     return number
 
 
-def resume_command(run: Run, flags: str = "") -> str:
+def resume_command(run: Run, *flags: str) -> str:
     """The shell command that continues a run of a recipe, with the files that it needs."""
-    path, imports = shlex.quote(str(run.path)), shlex.join(run.config.get("options", {}).get("import_", ()))
-    files = f"python recipes/resume.py {path} --import {imports}" if imports else f"python recipes/resume.py {path}"
-    return f"{files} {flags}".rstrip()
+    imports = run.config.get("options", {}).get("import_", ())
+    return command("resume", run.path, *(["--import", *imports] if imports else []), *flags)
 
 
 def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

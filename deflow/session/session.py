@@ -203,7 +203,7 @@ class Session:
                 run = self._continued_by or self.group.runs[seed]
                 remedy = (
                     f"the last intact checkpoint is of step {at:,}. Go on with "
-                    f"{resume_command(run, '--on-nonfinite rollback')}, or {anew}"
+                    f"{resume_command(run, '--on-nonfinite', 'rollback')}, or {anew}"
                 )
             sentence = f"Seed {self._seeds[seed]} stopped: {fault}; {remedy}"
             if self._continued_by or len(self.group.stopped) == len(self._seeds):
