@@ -144,6 +144,10 @@ class RunWarning(DeflowWarning):
     """Something in a run directory is damaged or could not be written, and the run continues without it."""
 
 
+class ExportError(DeflowError, RuntimeError):
+    """A policy that cannot be exported in a format, or an export that cannot be written."""
+
+
 class ReportError(DeflowError, RuntimeError):
     """Runs that cannot be reported on, or a report that cannot be written."""
 

@@ -1,0 +1,1 @@
+"""Deployment: a trained policy in forms that other machines can run."""
