@@ -1,116 +1,118 @@
 """A policy exported by deflow, in NumPy alone: `PlainPolicy("policy.npz").act(observation, noise)`.
 
-This page and the npz are all a robot needs: Python 3.8, NumPy 1.21, or later ones. The npz holds arrays c0, c1, ... and
-two texts in JSON: `about`, what the policy is, and `program`, what it computes, as a list of steps such as
+This page and the npz are all that a robot needs, with Python 3.8 and NumPy 1.21 or later. The npz holds arrays c0, c1,
+... and two texts in JSON: `about`, what the policy is, and `program`, what it computes, in steps such as
 
     {"do": "add", "in": [12, 7], "out": [13]}
 
-which reads two numbered places, calls the function that `FUNCTIONS` or `MAKERS` below has for the step's name, and
-writes its result to another place. To port a policy, write these functions in another language; which of them a policy
-needs, its steps say. Arrays are float32, int32, uint32, uint8 or bool, and every step keeps to the type it is given.
+which reads two numbered places, calls the function that this page has under the step's name, and writes the result to
+a third place. To port a policy, write those functions that its steps name in another language. Results have the types
+of their arguments: float32, int32, uint8, bool.
 """
 
-import functools
 import json
 
 import numpy as np
 
 
 class PlainPolicy:
-    """A policy from an npz file. It has no state: the same observation and noise give the same action."""
+    """A policy from an npz. It has no state and draws nothing: equal observations and noise give equal actions."""
 
     def __init__(self, path):
         with np.load(path, allow_pickle=False) as file:
-            self.about = json.loads(str(file["about"]))
-            page = json.loads(str(file["program"]))
-            self._run = program(page, [file["c%d" % i] for i in range(page["arrays"])])
+            self.about, page = json.loads(str(file["about"])), json.loads(str(file["program"]))
+            self._run = program(page, [file[f"c{number}"] for number in range(page["arrays"])])
         self.observation_shape, self.noise_shape = [tuple(given["shape"]) for given in page["given"]]
         self._types = [np.dtype(given["type"]) for given in page["given"]]
 
     def act(self, observation, noise):
-        """The action for one observation, or for each of a batch: with one more axis in front, the noise too.
+        """The action for one observation, or one for each of a batch, which has one more axis in front.
 
-        `noise` is standard normal numbers of `noise_shape`, fresh for each action; the same ones in every call make the
-        policy deterministic. Raises a ValueError for arrays of other shapes.
+        `noise` has the shape `noise_shape`, with the same axis in front: standard normal numbers, drawn anew for each
+        action. Raises a ValueError for other shapes and types.
         """
         observation, noise = np.asarray(observation), np.asarray(noise)
-        wanted, noises = self.observation_shape, self.noise_shape
-        batch = observation.shape[: observation.ndim - len(wanted)]
-        if observation.shape != batch + wanted or len(batch) > 1 or 0 in batch:
+        batch = observation.shape[: max(observation.ndim - len(self.observation_shape), 0)]
+        if observation.shape != batch + self.observation_shape or len(batch) > 1 or 0 in batch:
+            shapes = f"{self.observation_shape} or a batch {('b', *self.observation_shape)}".replace("'", "")
             raise ValueError(
-                "The policy acts on one observation of shape %s or a batch of them, got the shape %s: give it "
-                "observations of the environment that it was trained for." % (wanted, observation.shape)
+                f"The policy acts on observations of shape {shapes}, got the shape {observation.shape}: give it "
+                "observations of the environment that it was trained for."
             )
-        if noise.shape != batch + noises:
+        if noise.shape != batch + self.noise_shape:
             raise ValueError(
-                "These observations need noise of shape %s, got the shape %s: draw as many standard normal numbers."
-                % (batch + noises, noise.shape)
+                f"The noise for observations of shape {observation.shape} must have the shape "
+                f"{batch + self.noise_shape}, got {noise.shape}: draw that many standard normal numbers."
             )
-        for name, array, kind in zip(("observation", "noise"), (observation, noise), self._types):
-            if array.dtype != kind and (kind.kind == "u" or array.dtype.kind not in "fiub"):
-                raise ValueError("The policy needs an array of type %s as %s, got %s." % (kind, name, array.dtype))
-        size = batch[0] if batch else 1
-        given = [array.reshape((size,) + array.shape[len(batch) :]) for array in (observation, noise)]
+        for array, kind in zip((observation, noise), self._types):
+            if array.dtype != kind and (kind.kind != "f" or array.dtype.kind not in "fiub"):
+                raise ValueError(f"The policy acts on numbers of type {kind}, got {array.dtype}: convert them.")
+        given = [array.astype(kind, copy=False) for array, kind in zip((observation, noise), self._types)]
         with np.errstate(all="ignore"):
-            (actions,) = self._run(size, *[array.astype(kind) for array, kind in zip(given, self._types)])
-        return actions if batch else actions[0]
+            if batch:
+                return self._run(batch[0], *given)[0]
+            return self._run(1, given[0][None], given[1][None])[0][0]
 
 
 def program(page, arrays):
-    """The function that runs a program, given the size of the batch and one array for each of its inputs."""
-    places = [None] * page["places"]
-    for place, constant in page["constants"]:
-        places[place] = arrays[constant]
-    for step in [compiled(step, arrays) for step in page["once"]]:  # what depends on constants alone
-        step(places)
+    """A program as a function: of the size of the batch and of arrays, to a list of arrays."""
+    prepared = [None] * page["places"]
+    for place, number in page["constants"]:
+        prepared[place] = arrays[number]
+    with np.errstate(all="ignore"):
+        for step in page["once"]:  # what depends on constants alone
+            compiled(step, arrays)(prepared)
     steps = [compiled(step, arrays) for step in page["steps"]]
     inputs, outputs = page["inputs"], page["outputs"]
 
     def run(*given):
-        values = list(places)
+        places = list(prepared)
         for place, value in zip(inputs, given):
-            values[place] = value
+            places[place] = value
         for step in steps:
-            step(values)
-        return [values[place] for place in outputs]
+            step(places)
+        return [places[place] for place in outputs]
 
     return run
 
 
 def compiled(step, arrays):
-    """A step as a function that changes the list of values."""
+    """A step as a function that reads some of a list of places and writes others."""
     settings = {name: value for name, value in step.items() if name not in ("do", "in", "out")}
     if "programs" in settings:
         settings["programs"] = [program(page, arrays) for page in settings["programs"]]
-    function = MAKERS[step["do"]](**settings) if step["do"] in MAKERS else FUNCTIONS[step["do"]]
-    inputs, outputs = step["in"], step["out"]
-    first, second, out = inputs[0], inputs[-1], outputs[0]
+    name, inputs, outputs = step["do"], step["in"], step["out"]
+    function = FUNCTIONS[name] if name in FUNCTIONS else {**MAKERS, **SEVERAL}[name](**settings)
+    first, last, out = inputs[0], inputs[-1], outputs[0]
 
-    def one(values):
-        values[out] = function(values[first])
+    def one(places):
+        places[out] = function(places[first])
 
-    def two(values):
-        values[out] = function(values[first], values[second])
+    def two(places):
+        places[out] = function(places[first], places[last])
 
-    def more(values):
-        values[out] = function(*[values[place] for place in inputs])
+    def more(places):
+        places[out] = function(*[places[place] for place in inputs])
 
-    def several(values):
-        for place, value in zip(outputs, function(*[values[place] for place in inputs])):
-            values[place] = value
+    def several(places):
+        for place, value in zip(outputs, function(*[places[place] for place in inputs])):
+            places[place] = value
 
-    if len(outputs) > 1 or step["do"] in SEVERAL:
-        return several
-    return one if len(inputs) == 1 else two if len(inputs) == 2 else more
+    return several if name in SEVERAL else {1: one, 2: two}.get(len(inputs), more)
 
 
-# --- functions of arrays alone
+# --- functions that act on each entry; NumPy repeats their arguments where these differ in size
 
 ONE = np.float32(1)
 
 
+def divide(x, y):
+    """x / y; of integers, rounded toward zero."""
+    return np.divide(x, y) if x.dtype.kind == "f" else ((x - np.fmod(x, y)) // y).astype(x.dtype)
+
+
 def erf(x):
-    """The error function to 2e-7 (Abramowitz and Stegun, 7.1.26)."""
+    """The error function, to 2e-7 (Abramowitz and Stegun 1964, 7.1.26)."""
     t = ONE / (ONE + np.float32(0.3275911) * np.abs(x))
     series = np.float32(1.061405429)
     for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
@@ -118,82 +120,164 @@ def erf(x):
     return np.copysign(ONE - series * t * np.exp(-x * x), x)
 
 
-def truncated(x, y):
-    """x / y; of integers, rounded toward zero."""
-    return np.divide(x, y) if x.dtype.kind == "f" else ((x - np.fmod(x, y)) // y).astype(x.dtype)
+def round_away(x):
+    """The nearest whole number; of two, the one further from zero."""
+    whole = np.trunc(x)
+    return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
 
 
-def chosen(which, *cases):
-    """The case of each entry: `which` is boolean, or a number."""
+def select(which, *cases):
+    """For each entry the case with that number; False is 0."""
     return np.where(which, cases[1], cases[0]) if len(cases) == 2 else np.choose(which, cases)
 
 
+# fmt: off
 FUNCTIONS = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": truncated, "rem": np.fmod, "max": np.maximum,
-    "min": np.minimum, "atan2": np.arctan2, "nextafter": np.nextafter, "pow": lambda x, y: np.power(x, y.astype(x.dtype)),
-    "neg": np.negative, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceil": np.ceil, "square": np.square,
-    "sqrt": np.sqrt, "rsqrt": lambda x: ONE / np.sqrt(x), "cbrt": np.cbrt, "exp": np.exp, "exp2": np.exp2,
-    "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
-    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "erf": erf, "erfc": lambda x: ONE - erf(x),
-    "logistic": lambda x: ONE / (ONE + np.exp(-x)), "is_finite": np.isfinite, "eq": np.equal, "ne": np.not_equal,
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "not": np.invert,
-    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "select_n": chosen,
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": divide, "rem": np.fmod, "atan2": np.arctan2,
+    "max": np.maximum, "min": np.minimum, "pow": lambda x, y: np.power(x, y.astype(x.dtype)), "nextafter": np.nextafter,
+    "neg": np.negative, "abs": np.abs, "sign": np.sign, "square": np.square, "sqrt": np.sqrt, "cbrt": np.cbrt,
+    "rsqrt": lambda x: ONE / np.sqrt(x), "floor": np.floor, "ceil": np.ceil, "rint": np.rint, "round_away": round_away,
+    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos,
+    "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "erf": erf,
+    "erfc": lambda x: ONE - erf(x), "logistic": lambda x: ONE / (ONE + np.exp(-x)), "is_finite": np.isfinite,
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "not": np.invert, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "select_n": select,
     "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-}  # fmt: skip
-"""Functions that act on each entry. Their arguments broadcast."""
+}
+# fmt: on
+
+# --- functions that depend on a step's settings
 
 
-# --- functions of arrays, made from a step's settings
-
-
-def integer_pow(y):
-    """x ** y for a whole number y, by multiplication."""
-
-    def power(x):
-        found = functools.reduce(np.multiply, [x] * abs(y)) if y else np.ones_like(x)
-        return found if y >= 0 else ONE / found
-
-    return power
-
-
-def dot(batch, contract):
-    """The product, over the last `contract` axes of x and those after the first `batch` of y, which they share."""
-    if batch == 0 and contract == 1:
-        return lambda x, y: np.dot(x.reshape(-1, y.shape[0]), y.reshape(y.shape[0], -1)).reshape(
-            x.shape[:-1] + y.shape[1:]
-        )
+def dot(shared, summed):
+    """The product x y. The first axes of both are shared; it is summed over the last of x and those after of y."""
+    if (shared, summed) == (0, 1):
+        return lambda x, y: np.dot(x.reshape(-1, len(y)), y.reshape(len(y), -1)).reshape(x.shape[:-1] + y.shape[1:])
 
     def product(x, y):
-        shared, summed = y.shape[:batch], y.shape[batch : batch + contract]
-        size = int(np.prod(summed))
-        found = np.matmul(x.reshape(shared + (-1, size)), y.reshape(shared + (size, -1)))
-        return found.reshape(x.shape[: x.ndim - contract] + y.shape[batch + contract :])
+        both, size = y.shape[:shared], int(np.prod(y.shape[shared : shared + summed]))
+        found = np.matmul(x.reshape((*both, -1, size)), y.reshape((*both, size, -1)))
+        return found.reshape(x.shape[: x.ndim - summed] + y.shape[shared + summed :])
 
     return product
 
 
-def reduce(axes, **settings):
-    """Repeats a function over axes."""
-    function = FUNCTIONS[settings["with"]]
-    return lambda x: function.reduce(x, axis=tuple(axes), dtype=x.dtype)
+def broadcast(shape):
+    """An array repeated to a shape, in which "b" is the size of the batch, a second argument."""
+
+    def repeated(x, batch=None):
+        found = np.empty([batch if size == "b" else size for size in shape], x.dtype)
+        found[...] = x
+        return found
+
+    return repeated
 
 
-def sized(shape, function):
-    """A function of an array and a shape, where the shape may have the size of the batch, as "b"."""
-    if "b" not in shape:
-        return lambda x: function(x, shape)
-    return lambda x, b: function(x, [b if size == "b" else size for size in shape])
+def entries(shape, indices, lies, starts, sizes, rest, rank):
+    """Which entry of an array of `shape` belongs to each entry of another, of `rank`: an index for each axis, and
+    whether it is inside. Windows lie along the axes `lies`, and start where a column of the indices says."""
+    found, inside = [], np.ones([1] * rank, bool)
+    leading = [indices.shape[rest.index(axis)] if axis in rest else 1 for axis in range(rank)]
+    for axis, whole in enumerate(shape):
+        size = whole if sizes[axis] is None else sizes[axis]
+        index = np.zeros([1] * rank, int)
+        if starts[axis] is not None:
+            start = indices[..., starts[axis]].reshape(leading).astype(int)
+            inside = inside & (start >= 0) & (start <= whole - size)
+            index = np.clip(start, 0, whole - size)
+        if lies[axis] is not None:
+            index = index + np.arange(size).reshape([-1 if other == lies[axis] else 1 for other in range(rank)])
+        found.append(index)
+    return tuple(np.broadcast_arrays(*found, inside))
 
 
+def gather(fill, **layout):
+    """Windows of an array, with `fill` where one is not inside, or moved to where it fits if that is None."""
+
+    def gathered(x, indices):
+        *index, inside = entries(x.shape, indices, **layout)
+        return x[tuple(index)] if fill is None else np.where(inside, x[tuple(index)], np.asarray(fill, x.dtype))
+
+    return gathered
+
+
+def scatter(by, drop, **layout):
+    """An array with windows of it replaced by others, or combined with them (`by`)."""
+
+    def scattered(x, indices, updates):
+        found, (*index, inside) = x.copy(), entries(x.shape, indices, **layout)
+        index = tuple(axis[inside] for axis in index) if drop else tuple(index)
+        updates = updates[inside] if drop else updates
+        if by is None:
+            found[index] = updates
+        else:
+            FUNCTIONS[by].at(found, index, updates)
+        return found
+
+    return scattered
+
+
+# fmt: off
 MAKERS = {
-    "integer_pow": integer_pow,
-    "dot": dot,
+    "dot": dot, "broadcast": broadcast, "gather": gather, "scatter": scatter,
+    "accumulate": lambda by, axis: lambda x: FUNCTIONS[by].accumulate(x, axis, dtype=x.dtype),
+    "argmax": lambda axis, type: lambda x: x.argmax(axis).astype(type),
+    "argmin": lambda axis, type: lambda x: x.argmin(axis).astype(type),
+    "bits": lambda type: lambda x: np.ascontiguousarray(x).view(type).reshape(x.shape),
+    "concatenate": lambda axis: lambda *parts: np.concatenate(parts, axis),
     "convert": lambda type: lambda x: x.astype(type),
+    "iota": lambda shape, type: lambda batch: np.arange(batch, dtype=type).reshape(shape),
+    "reduce": lambda by, axes: lambda x: FUNCTIONS[by].reduce(x, axis=tuple(axes), dtype=x.dtype),
     "reshape": lambda shape: lambda x: x.reshape(shape),
-    "broadcast": lambda shape: sized(shape, np.broadcast_to),
+    "rev": lambda axes: lambda x: np.flip(x, axes),
+    "slice": lambda cuts: lambda x: x[tuple([slice(*cut) for cut in cuts])],
     "transpose": lambda axes: lambda x: x.transpose(axes),
-    "concatenate": lambda axis: lambda *x: np.concatenate(x, axis),
-    "reduce": reduce,
 }
-SEVERAL = ()
+# fmt: on
+
+# --- functions with several results
+
+
+def sort(axis):
+    """All arrays in the order of the first, along an axis."""
+
+    def sorted_by_first(*arrays):
+        order = np.argsort(arrays[0], axis, kind="stable")
+        return [np.take_along_axis(x, order, axis) for x in arrays]
+
+    return sorted_by_first
+
+
+def loop(programs, same):
+    """Repeats the second program while the first gives True. The first `same` arguments stay the same."""
+
+    def run(*given):
+        fixed, state = given[:same], given[same:]
+        while programs[0](*fixed, *state)[0]:
+            state = programs[1](*fixed, *state)
+        return state
+
+    return run
+
+
+def scan(programs, same, carried, length, reverse):
+    """Calls a program for each row of arrays, with a state that it passes on; its other results become rows."""
+
+    def run(*given):
+        fixed, state, arrays, rows = given[:same], given[same : same + carried], given[same + carried :], []
+        for row in range(length)[:: -1 if reverse else 1]:
+            found = programs[0](*fixed, *state, *[array[row] for array in arrays])
+            state = found[:carried]
+            rows.append(found[carried:])
+        return [*state, *[np.stack(column) for column in zip(*rows[:: -1 if reverse else 1])]]
+
+    return run
+
+
+def branch(programs, same):
+    """Calls one of several programs: the last argument is its number."""
+    return lambda *given: programs[min(max(int(given[same]), 0), len(programs) - 1)](*given[:same])
+
+
+SEVERAL = {"sort": sort, "while": loop, "scan": scan, "cond": branch}

@@ -142,3 +142,8 @@ class Program:
 def content(array: np.ndarray) -> Any:
     """What is equal for equal arrays alone."""
     return array.dtype.str, array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest()
+
+
+def unsupported(what: str) -> ExportError:
+    """The error for what the plain page cannot do."""
+    return ExportError(f"The format plain has no {what}: choose the format stablehlo, or another part.")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .steps import Program, Step, Value, content
+from .steps import Program, Step, content
 
 
 class Arrays:
