@@ -95,7 +95,7 @@ class Agent(eqx.Module):
         return self.act_from(observation, jax.random.normal(key, (self.candidates, self.action_size)))
 
     def act_from(
-        self, observation: Observation, noises: Float[Array, "candidates action"]
+        self, observation: Observation, noises: Float[Array, "candidates numbers"]
     ) -> Float[Array, "*steps action"]:
         """The action that `act` chooses when these are its noises, standard normal numbers."""
         features = self.field.encode(observation)
@@ -103,7 +103,7 @@ class Agent(eqx.Module):
         action, _ = self._choose(observation, noises, proposals)
         return self._in_steps(action)
 
-    def _in_steps(self, action: Action) -> Float[Array, "*steps action"]:
+    def _in_steps(self, action: Float[Array, " numbers"]) -> Float[Array, "*steps action"]:
         """What is executed of an action: itself, or the first `execute` actions of a chunk."""
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 

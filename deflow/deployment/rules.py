@@ -55,7 +55,7 @@ RULES.update({name: _each_of(name) for name in FUNCTIONS})
 RULES["add_any"] = _each_of("add")
 
 
-@rule("copy", "copy_p", "stop_gradient")
+@rule("copy", "stop_gradient")
 def _same(program: Program, inputs: list[Value], made: Any, **_: Any) -> list[Value]:
     return inputs
 
@@ -118,7 +118,7 @@ def _squeeze(program: Program, inputs: list[Value], made: Any, *, dimensions: An
     return [program.reshaped(inputs[0], made[0].shape, held)]
 
 
-@rule("reshape", "expand_dims")
+@rule("reshape")
 def _reshape(program: Program, inputs: list[Value], made: Any, **_: Any) -> list[Value]:
     return [program.reshaped(program.whole(inputs[0]), made[0].shape, made[0].shape)]
 

@@ -63,5 +63,6 @@ def _where(equation: Any) -> str:
     for frame in traceback.frames if traceback is not None else ():
         parts = Path(frame.file_name).parts
         if not _LIBRARIES & {*parts} and frame.file_name.endswith(".py"):
-            return f"{frame.function_name} in {'/'.join(parts[-2:])}, line {frame.line_num},"
+            name = frame.function_name.rpartition(".")[2]
+            return f"{name} in {'/'.join(parts[-2:])}, line {frame.line_num},"
     return "the policy"
