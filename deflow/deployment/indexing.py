@@ -19,9 +19,8 @@ def whole(made: Any) -> Made:
 def _iota(program: Program, inputs: list[Value], made: Any, *, dimension: int, **_: Any) -> list[Value]:
     shape, dtype = made[0].shape, np.dtype(made[0].dtype)
     layout = [-1 if axis == dimension else 1 for axis in range(len(shape))]
-    if program.sizes([shape[dimension]]) == ["b"]:
-        held = tuple(size if axis == dimension else 1 for axis, size in enumerate(shape))
-        return program.step("iota", [program.batch_size], (shape, held, dtype), shape=layout, type=dtype.name)
+    if not isinstance(shape[dimension], int):
+        raise unsupported("numbering of the batch's entries")
     return [program.constant(np.arange(shape[dimension], dtype=dtype).reshape(layout), shape)]
 
 
@@ -33,7 +32,7 @@ def _slice(
     value, cuts = program.whole(inputs[0]), []
     strides = [1] * len(start_indices) if strides is None else strides
     for size, start, limit, stride in zip(value.shape, start_indices, limit_indices, strides, strict=True):
-        end = [None] if limit == size else program.sizes([limit])
+        end = [None] if limit == size else program.sizes((limit,))
         cuts.append([int(start), *end, int(stride)])
     return program.step("slice", [value], whole(made[0]), cuts=cuts)
 

@@ -39,7 +39,7 @@ def _layout(
         "lies": [int(lies[axis]) if axis in lies else None for axis in axes],
         "starts": [column.get(axis) for axis in axes],
         "sizes": [
-            None if axis in together or sizes[axis] == value.shape[axis] else program.sizes([sizes[axis]])[0]
+            None if axis in together or sizes[axis] == value.shape[axis] else program.sizes((sizes[axis],))[0]
             for axis in axes
         ],
         "rest": rest,

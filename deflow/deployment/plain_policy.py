@@ -22,7 +22,7 @@ class PlainPolicy:
         with np.load(path, allow_pickle=False) as file:
             self.about, page = json.loads(str(file["about"])), json.loads(str(file["program"]))
             self._run = program(page, [file[f"c{number}"] for number in range(page["arrays"])])
-        self.observation_shape, self.noise_shape = [tuple(given["shape"]) for given in page["given"]]
+        self.observation_shape, self.noise_shape = self._shapes = [tuple(given["shape"]) for given in page["given"]]
         self._types = [np.dtype(given["type"]) for given in page["given"]]
 
     def act(self, observation, noise):
@@ -31,27 +31,20 @@ class PlainPolicy:
         `noise` has the shape `noise_shape`, with the same axis in front: standard normal numbers, drawn anew for each
         action. Raises a ValueError for other shapes and types.
         """
-        observation, noise = np.asarray(observation), np.asarray(noise)
-        batch = observation.shape[: max(observation.ndim - len(self.observation_shape), 0)]
-        if observation.shape != batch + self.observation_shape or len(batch) > 1 or 0 in batch:
-            shapes = f"{self.observation_shape} or a batch {('b', *self.observation_shape)}".replace("'", "")
-            raise ValueError(
-                f"The policy acts on observations of shape {shapes}, got the shape {observation.shape}: give it "
-                "observations of the environment that it was trained for."
-            )
-        if noise.shape != batch + self.noise_shape:
-            raise ValueError(
-                f"The noise for observations of shape {observation.shape} must have the shape "
-                f"{batch + self.noise_shape}, got {noise.shape}: draw that many standard normal numbers."
-            )
-        for array, kind in zip((observation, noise), self._types):
-            if array.dtype != kind and (kind.kind != "f" or array.dtype.kind not in "fiub"):
-                raise ValueError(f"The policy acts on numbers of type {kind}, got {array.dtype}: convert them.")
-        given = [array.astype(kind, copy=False) for array, kind in zip((observation, noise), self._types)]
+        given = [np.asarray(observation), np.asarray(noise)]
+        batch = given[0].shape[: max(given[0].ndim - len(self.observation_shape), 0)]
+        for name, x, shape, kind in zip(("observation", "noise"), given, self._shapes, self._types):
+            if x.shape != batch + shape or len(batch) > 1 or 0 in batch:
+                many = ", ".join(["B", *map(str, shape)])
+                raise ValueError(
+                    f"The policy takes one {name} of shape {shape}, or a batch ({many}) with as many noises as "
+                    f"observations, got the shape {x.shape}: give it what it was trained for."
+                )
+            if x.dtype != kind and (kind.kind != "f" or x.dtype.kind not in "fiub"):
+                raise ValueError(f"The policy takes an {name} of type {kind}, got {x.dtype}: convert it.")
+        given = [x.astype(kind, copy=False) for x, kind in zip(given, self._types)]
         with np.errstate(all="ignore"):
-            if batch:
-                return self._run(batch[0], *given)[0]
-            return self._run(1, given[0][None], given[1][None])[0][0]
+            return self._run(batch[0], *given)[0] if batch else self._run(1, given[0][None], given[1][None])[0][0]
 
 
 def program(page, arrays):
@@ -120,47 +113,38 @@ def erf(x):
     return np.copysign(ONE - series * t * np.exp(-x * x), x)
 
 
-def round_away(x):
-    """The nearest whole number; of two, the one further from zero."""
-    whole = np.trunc(x)
-    return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
-
-
-def select(which, *cases):
-    """For each entry the case with that number; False is 0."""
-    return np.where(which, cases[1], cases[0]) if len(cases) == 2 else np.choose(which, cases)
-
-
-# fmt: off
 FUNCTIONS = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": divide, "rem": np.fmod, "atan2": np.arctan2,
     "max": np.maximum, "min": np.minimum, "pow": lambda x, y: np.power(x, y.astype(x.dtype)), "nextafter": np.nextafter,
     "neg": np.negative, "abs": np.abs, "sign": np.sign, "square": np.square, "sqrt": np.sqrt, "cbrt": np.cbrt,
-    "rsqrt": lambda x: ONE / np.sqrt(x), "floor": np.floor, "ceil": np.ceil, "rint": np.rint, "round_away": round_away,
+    "rsqrt": lambda x: ONE / np.sqrt(x), "floor": np.floor, "ceil": np.ceil, "rint": np.rint,
     "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos,
     "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
     "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "erf": erf,
     "erfc": lambda x: ONE - erf(x), "logistic": lambda x: ONE / (ONE + np.exp(-x)), "is_finite": np.isfinite,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "not": np.invert, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "select_n": select,
+    "not": np.invert, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-}
-# fmt: on
+    "select_n": lambda which, *xs: np.where(which, xs[1], xs[0]) if len(xs) == 2 else np.choose(which, xs),
+}  # fmt: skip
 
 # --- functions that depend on a step's settings
 
 
-def dot(shared, summed):
-    """The product x y. The first axes of both are shared; it is summed over the last of x and those after of y."""
-    if (shared, summed) == (0, 1):
-        return lambda x, y: np.dot(x.reshape(-1, len(y)), y.reshape(len(y), -1)).reshape(x.shape[:-1] + y.shape[1:])
+def dot(x, y):
+    """The product of rows, with any axes in front, and a matrix."""
+    return np.dot(x.reshape(-1, x.shape[-1]), y).reshape(x.shape[:-1] + y.shape[1:])
 
-    def product(x, y):
+
+def product(shared, summed):
+    """Like `dot`, over the last axes of x and those of y after the first ones, which x and y share."""
+
+    def multiplied(x, y):
         both, size = y.shape[:shared], int(np.prod(y.shape[shared : shared + summed]))
         found = np.matmul(x.reshape((*both, -1, size)), y.reshape((*both, size, -1)))
         return found.reshape(x.shape[: x.ndim - summed] + y.shape[shared + summed :])
 
-    return product
+    return multiplied
 
 
 def broadcast(shape):
@@ -218,23 +202,20 @@ def scatter(by, drop, **layout):
     return scattered
 
 
-# fmt: off
 MAKERS = {
-    "dot": dot, "broadcast": broadcast, "gather": gather, "scatter": scatter,
+    "dot": lambda: dot, "product": product, "broadcast": broadcast, "gather": gather, "scatter": scatter,
     "accumulate": lambda by, axis: lambda x: FUNCTIONS[by].accumulate(x, axis, dtype=x.dtype),
     "argmax": lambda axis, type: lambda x: x.argmax(axis).astype(type),
     "argmin": lambda axis, type: lambda x: x.argmin(axis).astype(type),
     "bits": lambda type: lambda x: np.ascontiguousarray(x).view(type).reshape(x.shape),
     "concatenate": lambda axis: lambda *parts: np.concatenate(parts, axis),
     "convert": lambda type: lambda x: x.astype(type),
-    "iota": lambda shape, type: lambda batch: np.arange(batch, dtype=type).reshape(shape),
     "reduce": lambda by, axes: lambda x: FUNCTIONS[by].reduce(x, axis=tuple(axes), dtype=x.dtype),
     "reshape": lambda shape: lambda x: x.reshape(shape),
     "rev": lambda axes: lambda x: np.flip(x, axes),
     "slice": lambda cuts: lambda x: x[tuple([slice(*cut) for cut in cuts])],
     "transpose": lambda axes: lambda x: x.transpose(axes),
-}
-# fmt: on
+}  # fmt: skip
 
 # --- functions with several results
 

@@ -6,6 +6,7 @@ Their parameters are JAX's. Those that choose a precision or a device are left o
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from .plain_policy import FUNCTIONS
@@ -87,7 +88,9 @@ def _bits(program: Program, inputs: list[Value], made: Any, **_: Any) -> list[Va
 
 @rule("round")
 def _round(program: Program, inputs: list[Value], made: Any, *, rounding_method: Any, **_: Any) -> list[Value]:
-    return each(program, "rint" if int(rounding_method) else "round_away", inputs, made[0])
+    if rounding_method != jax.lax.RoundingMethod.TO_NEAREST_EVEN:
+        raise unsupported("rounding away from zero")
+    return each(program, "rint", inputs, made[0])
 
 
 @rule("reduce_precision")
@@ -198,7 +201,10 @@ def _dot(program: Program, inputs: list[Value], made: Any, *, dimension_numbers:
     y = transposed(program, y, [*shared_y, *summed_y, *own_y])
     shared, summed = len(shared_x), len(summed_x)
     held = (*x.held[: len(x.held) - summed], *y.held[shared + summed :])
-    return program.step("dot", [x, y], (made[0].shape, held, made[0].dtype), shared=shared, summed=summed)
+    made_here = made[0].shape, held, made[0].dtype
+    if (shared, summed, len(y.shape)) == (0, 1, 2):
+        return program.step("dot", [x, y], made_here)
+    return program.step("product", [x, y], made_here, shared=shared, summed=summed)
 
 
 def _reduction(do: str) -> Rule:

@@ -29,7 +29,8 @@ def walk(program: Program, jaxpr: Any, constants: Sequence[Any], inputs: Sequenc
 
     def read(atom: Any) -> Value:
         if isinstance(atom, jax.extend.core.Literal):
-            return program.constant(np.asarray(atom.val, atom.aval.dtype))
+            literal: Any = atom
+            return program.constant(np.asarray(literal.val, literal.aval.dtype))
         return known[atom]
 
     for equation in jaxpr.eqns:
