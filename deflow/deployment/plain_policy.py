@@ -53,45 +53,40 @@ def program(page, arrays):
     for place, number in page["constants"]:
         prepared[place] = arrays[number]
     with np.errstate(all="ignore"):
-        for step in page["once"]:  # what depends on constants alone
-            compiled(step, arrays)(prepared)
+        follow([compiled(step, arrays) for step in page["once"]], prepared)  # what depends on constants alone
     steps = [compiled(step, arrays) for step in page["steps"]]
-    inputs, outputs = page["inputs"], page["outputs"]
 
     def run(*given):
         places = list(prepared)
-        for place, value in zip(inputs, given):
+        for place, value in zip(page["inputs"], given):
             places[place] = value
-        for step in steps:
-            step(places)
-        return [places[place] for place in outputs]
+        follow(steps, places)
+        return [places[place] for place in page["outputs"]]
 
     return run
 
 
 def compiled(step, arrays):
-    """A step as a function that reads some of a list of places and writes others."""
+    """A step as `follow` takes it: how many arguments (0: several results), the function, and the places."""
     settings = {name: value for name, value in step.items() if name not in ("do", "in", "out")}
     if "programs" in settings:
         settings["programs"] = [program(page, arrays) for page in settings["programs"]]
     name, inputs, outputs = step["do"], step["in"], step["out"]
     function = FUNCTIONS[name] if name in FUNCTIONS else {**MAKERS, **SEVERAL}[name](**settings)
-    first, last, out = inputs[0], inputs[-1], outputs[0]
+    return 0 if name in SEVERAL else len(inputs), function, inputs[0], inputs[-1], inputs, outputs[0], outputs
 
-    def one(places):
-        places[out] = function(places[first])
 
-    def two(places):
-        places[out] = function(places[first], places[last])
-
-    def more(places):
-        places[out] = function(*[places[place] for place in inputs])
-
-    def several(places):
-        for place, value in zip(outputs, function(*[places[place] for place in inputs])):
-            places[place] = value
-
-    return several if name in SEVERAL else {1: one, 2: two}.get(len(inputs), more)
+def follow(steps, places):
+    """Carries out steps. Most have one or two arguments and one result, for which lists would take as long as NumPy."""
+    for count, function, first, last, inputs, output, outputs in steps:
+        if count == 1:
+            places[output] = function(places[first])
+        elif count == 2:
+            places[output] = function(places[first], places[last])
+        else:
+            found = function(*[places[place] for place in inputs])
+            for place, value in zip(outputs, [found] if count else found):
+                places[place] = value
 
 
 # --- functions that act on each entry; NumPy repeats their arguments where these differ in size
@@ -150,7 +145,7 @@ def product(shared, summed):
 def broadcast(shape):
     """An array repeated to a shape, in which "b" is the size of the batch, a second argument."""
 
-    def repeated(x, batch=None):
+    def repeated(x, batch=0):
         found = np.empty([batch if size == "b" else size for size in shape], x.dtype)
         found[...] = x
         return found
@@ -220,16 +215,6 @@ MAKERS = {
 # --- functions with several results
 
 
-def sort(axis):
-    """All arrays in the order of the first, along an axis."""
-
-    def sorted_by_first(*arrays):
-        order = np.argsort(arrays[0], axis, kind="stable")
-        return [np.take_along_axis(x, order, axis) for x in arrays]
-
-    return sorted_by_first
-
-
 def loop(programs, same):
     """Repeats the second program while the first gives True. The first `same` arguments stay the same."""
 
@@ -256,9 +241,8 @@ def scan(programs, same, carried, length, reverse):
     return run
 
 
-def branch(programs, same):
-    """Calls one of several programs: the last argument is its number."""
-    return lambda *given: programs[min(max(int(given[same]), 0), len(programs) - 1)](*given[:same])
-
-
-SEVERAL = {"sort": sort, "while": loop, "scan": scan, "cond": branch}
+SEVERAL = {
+    "while": loop, "scan": scan,
+    "cond": lambda programs, same: lambda *given: programs[np.clip(given[same], 0, len(programs) - 1)](*given[:same]),
+    "sort": lambda axis: lambda *xs: [np.take_along_axis(x, np.argsort(xs[0], axis, kind="stable"), axis) for x in xs],
+}  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
-from .plain_policy import compiled
+from .plain_policy import compiled, follow
 
 _FOLDED = 4096  # bytes up to which what depends on constants alone is computed when exporting, not when loading
 
@@ -130,8 +130,9 @@ class Program:
     ) -> list[Value]:
         places: list[Any] = [*(value.constant for value in inputs), *(None for _ in made)]
         numbers = list(range(len(places)))
+        step = {"do": do, "in": numbers[: len(inputs)], "out": numbers[len(inputs) :], **settings}
         with np.errstate(all="ignore"):
-            compiled({"do": do, "in": numbers[: len(inputs)], "out": numbers[len(inputs) :], **settings}, [])(places)
+            follow([compiled(step, [])], places)
         arrays = places[len(inputs) :]
         return [self.constant(np.asarray(array), shape) for array, (shape, _, _) in zip(arrays, made, strict=True)]
 
