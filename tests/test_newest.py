@@ -61,6 +61,7 @@ print("smoke", sys.version.split()[0], jax.__version__, deflow.__file__)
 
 
 @pytest.mark.newest
+@pytest.mark.timeout(1200)  # most of it is the download
 def test_the_newest_versions_train_evaluate_save_and_load(tmp_path, data_dir):
     interpreter = python()
     if interpreter is None:
