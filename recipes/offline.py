@@ -64,6 +64,9 @@ class Offline(cli.DataOptions):
     log_every: int = 1_000
     """Updates between rows of train.csv."""
 
+    log: tuple[str, ...] = ()
+    """Loggers that get the rows besides train.csv and eval.csv: tensorboard, wandb, or one of your own."""
+
     save_every: int = 10_000
     """Updates between checkpoints, written while training continues. The last update is always saved."""
 
@@ -139,7 +142,7 @@ QUICKSTART = Offline(
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
-    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "save_every", "keep"),
+    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
     *("on_nonfinite", "rollbacks"),
     *("workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
@@ -156,6 +159,7 @@ def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
+    runs.check_loggers(options.log)
     cli.check_unchanged(options, config, MAY_CHANGE)
     with cli.early_evaluator(options) as evaluator:
         task = load(options, config)
@@ -230,7 +234,8 @@ def learn_behaviour(
 ) -> TrainingState:
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
-        group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
+        group = runs.RunGroup(behaviours.runs, keep=options.keep, loggers=options.log)
+        own = cli.behaviour_options(options)
         own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))

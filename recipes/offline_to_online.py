@@ -19,7 +19,7 @@ import offline
 import tyro
 
 import deflow
-from deflow import cli, replay
+from deflow import cli, replay, runs
 from deflow.agent import resolve_bound_with_reason, restore_agent
 from deflow.behaviour.replay import proposals_bytes
 from deflow.session import Session, TrainingState, capture, resume
@@ -140,6 +140,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         )
     if options.env == deflow.data.NO_ENVIRONMENT:
         raise ValueError("--env none leaves nothing to act in: give an environment, or train with recipes/offline.py.")
+    runs.check_loggers(options.log)
     cli.check_unchanged(options, config, MAY_CHANGE)
     if options.from_ and options.resume is None:
         cli.check_carried(options)

@@ -21,6 +21,7 @@ from .metrics import PendingMetrics
 from .phase import Capture, Loop, Phase
 from .progress import ExpectedTime
 from .schedule import Schedule
+from .showing import show_runs
 from .state import Online, TrainingState, blank, sizes, with_key
 
 
@@ -115,7 +116,9 @@ class Session:
         self.group.lock()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            show_runs(self.group, self.step)
         self.group.close()  # waits for the last checkpoint
 
     # --- one stretch of the loop
