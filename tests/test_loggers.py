@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -16,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import recipe
+from logged import assert_both, assert_rows, histories, of_tensorboard, of_the_files, records
 from matplotlib import pyplot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto import wandb_internal_pb2
 
 from deflow.errors import RegistrationError, RunError, RunWarning, UnknownNameError
 from deflow.runs import Run, RunGroup
@@ -51,69 +50,6 @@ def train(runs, steps, noise=0.0):
         runs.log(step, [loss(step, noise + run.seed) for run in runs.runs])
         if step % 20 == 0:
             runs.log(step, [score(step, noise + run.seed) for run in runs.runs])
-
-
-def of_the_files(run):
-    """(step, metric, value) of every cell that is not blank."""
-    return sorted(
-        (row.step, name, value) for row in Run.open(run.path)._csv.rows() for name, value in row.metrics.items()
-    )
-
-
-def of_tensorboard(run):
-    events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"scalars": 0, "images": 0}).Reload()
-    names = events.Tags()["scalars"]
-    return sorted((event.step, name, event.value) for name in names for event in events.Scalars(name))
-
-
-def records(path):
-    """The records in a file of wandb's, which is a LevelDB log: blocks of 32 KiB, in which records are split."""
-    content, position, record = path.read_bytes(), 7, b""
-    while position + 7 <= len(content):
-        if (left := 32768 - position % 32768) < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack("<IHB", content[position : position + 7])
-        record += content[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield wandb_internal_pb2.Record.FromString(record)
-            record = b""
-
-
-def histories(run):
-    """The rows of each run at wandb, by its id, and their numbers."""
-    rows, numbers = {}, {}
-    for path in sorted(run.path.glob("wandb/offline-run-*/*.wandb")):
-        name = path.stem.removeprefix("run-")
-        for record in records(path):
-            if record.WhichOneof("record_type") == "history":
-                items = {tuple(i.nested_key) or (i.key,): json.loads(i.value_json) for i in record.history.item}
-                items = {key[0]: value for key, value in items.items() if len(key) == 1}  # a picture has several
-                numbers.setdefault(name, []).append(items["_step"])
-                step = items["step"]
-                found = [(step, key, value) for key, value in items.items() if key != "step" and key[0] != "_"]
-                rows.setdefault(name, []).extend(found)
-    return rows, numbers
-
-
-def of_wandb(run):
-    """The rows of the newest of its runs."""
-    rows, numbers = histories(run)
-    name = json.loads((run.path / "loggers" / "wandb.json").read_text())["id"]
-    assert numbers[name] == list(range(len(numbers[name])))  # over all its processes
-    return sorted(rows[name])
-
-
-def assert_rows(got, run, rtol=0.0):
-    wanted = of_the_files(run)
-    assert [row[:2] for row in got] == [row[:2] for row in wanted]
-    np.testing.assert_allclose([row[2] for row in got], [row[2] for row in wanted], rtol=rtol)
-
-
-def assert_both(run):
-    assert_rows(of_tensorboard(run), run, rtol=1e-6)  # which has float32
-    assert_rows(of_wandb(run), run)
 
 
 def test_each_logger_has_the_rows_and_the_configuration(tmp_path):
@@ -409,31 +345,9 @@ def test_a_program_that_does_not_close_its_run(tmp_path):
     assert_both(Run.open(done.stdout.strip()))
 
 
-ENV = "cube-single-play-singletask-task2-v0"
-TINY = [
-    *("--data", "collected", "--rows", "1000", "--steps", "30", "--eval-every", "20", "--log-every", "10"),
-    *("--episodes", "2", "--batch-size", "8", "--workers", "1", "--save-every", "10"),
-    *("--field.width", "8", "--field.depth", "1", "--refiner.width", "8", "--refiner.depth", "1"),
-    *("--critic.width", "8", "--critic.depth", "1"),
-]
-
-
-def test_the_recipes(data_dir, tmp_path):
-    where = ["--env", ENV, "--data-dir", data_dir, "--output-dir", tmp_path, "--log", "tensorboard"]
-    for name, hint in (("tensorbord", "Did you mean 'tensorboard'?"), ("nothing", "Choose from: csv,")):
-        refused = recipe("offline_to_online", *where, name, *TINY)
+def test_a_recipe_refuses_a_mistyped_name_before_any_work(tmp_path):
+    for program in ("offline", "offline_to_online", "bounds"):
+        refused = recipe(program, "--output-dir", tmp_path / "runs", "--log", "wandb", "tensorbord")
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert hint in refused.stderr
-    made = recipe("offline", *where, "wandb", *TINY, "--proposals", 2, "--field-steps", 20)
-    assert made.returncode == 0, made.stderr
-    trained, behaviour = (Run.open(path) for path in sorted(tmp_path.glob(f"{ENV}/*/seed*")))
-    for run, last in ((trained, 30), (behaviour, 20)):
-        assert_both(run)
-        assert run.read("train")["step"][-1] == last
-    again = recipe("resume", trained.path, "--steps", 40, "--data-dir", data_dir)
-    assert again.returncode == 0, again.stderr
-    assert trained.read("train")["step"][-1] == 40
-    assert_both(trained)
-    events = EventAccumulator(str(trained.path / "tensorboard"), size_guidance={"images": 0}).Reload()
-    assert [picture.step for picture in events.Images("report")] == [30, 40]
-    assert b"agent.solver" in events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        assert "Unknown logger 'tensorbord'. Did you mean 'tensorboard'?" in refused.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,9 +1,9 @@
-"""What loggers show at the end of a session: learning curves, and videos if there are any."""
+"""The end of a session: what its loggers show, and what is said of one that was interrupted."""
 
 import contextlib
 
 from ..errors import ReportError
-from ..runs import RunGroup
+from ..runs import Run, RunGroup, resume_command
 
 
 def show_runs(group: RunGroup, step: int) -> None:
@@ -17,3 +17,10 @@ def show_runs(group: RunGroup, step: int) -> None:
             run.picture(learning_curve([run.path], run.path / "report.png"), step)
         for video in sorted((run.path / "videos").glob("*.mp4")):
             run.video(video, step)
+
+
+def farewell(group: RunGroup, step: int, continued_by: Run | None) -> str:
+    """What became of an interrupted training, and how it goes on."""
+    run, saved = group.runs[0], group.has_saved(step)
+    what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
+    return f"Interrupted at step {step:,}: {what}. Go on with: {resume_command(continued_by or run)}"
