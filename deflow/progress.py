@@ -46,11 +46,18 @@ class Bar(tqdm):
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
-    """A line on the terminal that says what is being done, and for how long, if it takes more than a moment."""
+    """A line on the terminal that says what is being done, and for how long; nothing is left of it."""
     if not watched():
         yield
         return
-    with Bar(desc=what, bar_format="{desc} ... {elapsed}", leave=False, delay=PULSE):
+    with Bar(desc=what, bar_format="{desc} ... {elapsed}", leave=False):
+        yield
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """A context in which something is printed while bars are open, which are out of the way meanwhile."""
+    with Bar.external_write_mode(file=sys.stdout):
         yield
 
 
@@ -97,7 +104,6 @@ class _Pulse:
             for bar in bars:
                 with bar.get_lock(), contextlib.suppress(Exception):  # the terminal may be gone
                     if not bar.disable:
-                        bar.delay = 0  # it has been shown, so it is cleared in the end
                         bar.refresh(nolock=True)
 
 

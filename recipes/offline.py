@@ -22,6 +22,7 @@ import deflow
 from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
+from deflow.progress import working
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 from deflow.workers import Interrupt, graceful_interrupts
@@ -173,7 +174,8 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
         cli.print_facts("DeFlow, offline", facts)
         with graceful_interrupts() as interrupt:
             if evaluator is not None:
-                evaluator.check(interrupt)
+                with working("making the environment"):
+                    evaluator.check(interrupt)
             if behaviours is not None:
                 start = learn_behaviour(options, task, behaviours, start, group.runs[0], judge, interrupt)
             with Session(group, schedule(options), judge, interrupt, held_out=held_out(task, config)) as session:
@@ -187,6 +189,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 # --- the steps of the story
 
 
+@working("reading the data")
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     source = None if options.resume else options.source  # a missing file is refused before anything is made
@@ -204,6 +207,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     return deflow.load_task(options.env, source or options.source, **what, **where, check=check)
 
 
+@working("making the networks")
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:
     """A learner at its first update, and the key of its updates."""
     keys = [jax.random.key(seed) for seed in options.seeds]

@@ -22,6 +22,7 @@ import deflow
 from deflow import cli, replay, runs
 from deflow.agent import resolve_bound_with_reason, restore_agent
 from deflow.behaviour.replay import proposals_bytes
+from deflow.progress import working
 from deflow.session import Session, TrainingState, capture, resume
 from deflow.workers import Interrupt, graceful_interrupts
 
@@ -163,7 +164,8 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             cli.take_over_logs(options, group)
         with graceful_interrupts() as interrupt:
             if evaluator is not None:
-                evaluator.check(interrupt)
+                with working("making the environment"):
+                    evaluator.check(interrupt)
             if behaviours is not None and not options.from_:
                 start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
             with Session(

@@ -9,6 +9,7 @@ import filelock
 import numpy as np
 
 from ..errors import RunError, RunWarning, first_of, warn
+from ..progress import working
 from .checkpoints import Like, Restored, restore_together
 from .loggers import check_loggers, end_all
 from .pytrees import PyTree
@@ -205,7 +206,8 @@ class RunGroup:
 
     def close(self) -> None:
         """Wait, try once more to write waiting rows, report lost ones, close the loggers, and release the lock."""
-        self.wait()
+        with working("writing"):
+            self.wait()
         self._record_stops()
         for log in self._logs:
             if error := log.write():
@@ -213,7 +215,8 @@ class RunGroup:
                 log.waiting = []
                 self._lost.append(sentence)
                 warn(sentence, RunWarning)
-        end_all([follower for run in self.runs for follower in run.followers])
+        with working("closing the loggers"):
+            end_all([follower for run in self.runs for follower in run.followers])
         self._lock.release(force=True)  # however often `lock` was called
 
     def __enter__(self) -> Self:

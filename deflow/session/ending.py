@@ -3,6 +3,7 @@
 import contextlib
 
 from ..errors import ReportError
+from ..progress import working
 from ..runs import Run, RunGroup, resume_command
 
 
@@ -13,7 +14,7 @@ def show_runs(group: RunGroup, step: int) -> None:
             continue
         from ..report import learning_curve  # matplotlib, which takes a second to import
 
-        with contextlib.suppress(ReportError):  # there is no row yet
+        with contextlib.suppress(ReportError), working("drawing"):  # there is no row yet
             run.picture(learning_curve([run.path], run.path / "report.png"), step)
         for video in sorted((run.path / "videos").glob("*.mp4")):
             run.video(video, step)
