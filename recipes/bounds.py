@@ -84,6 +84,7 @@ def defaults(arguments: list[str]) -> tuple[Bounds, deflow.AgentConfig, str]:
 def main(options: Bounds, config: deflow.AgentConfig, algorithm: str) -> None:
     """Plan the grid, learn the behaviour, train the cells that are not finished, report."""
     began = time.perf_counter()
+    runs.check_loggers(options.log)
     check_varied_bound(config, algorithm)
     if not (options.proposals or options.behaviour):
         raise ValueError("All bounds are trained from one frozen flow: give --proposals, or --behaviour RUN.")
@@ -228,7 +229,7 @@ def train_cells(
         if interrupt.is_set() or finished(grid, bound, options):
             continue
         cell, began = grid[choice(bound)], time.perf_counter()
-        group = grid.group(cell, keep=options.keep)
+        group = grid.group(cell, keep=options.keep, loggers=options.log)
         whole = not any(run.checkpoints.steps() for run in group.runs)
         learner, key = offline.fresh_learner(options, configs[bound], task)
         session = Session(group, offline.schedule(options), evaluator, interrupt)

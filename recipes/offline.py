@@ -22,6 +22,7 @@ import deflow
 from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
+from deflow.progress import working
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
 from deflow.workers import Interrupt, graceful_interrupts
@@ -63,6 +64,9 @@ class Offline(cli.DataOptions):
 
     log_every: int = 1_000
     """Updates between rows of train.csv."""
+
+    log: tuple[str, ...] = ()
+    """Loggers that get the rows besides train.csv and eval.csv: tensorboard, wandb, or one of your own."""
 
     save_every: int = 10_000
     """Updates between checkpoints, written while training continues. The last update is always saved."""
@@ -139,7 +143,7 @@ QUICKSTART = Offline(
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
-    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "save_every", "keep"),
+    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
     *("on_nonfinite", "rollbacks"),
     *("workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
@@ -156,6 +160,7 @@ def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     """Load data, build agent, train, evaluate, report."""
     started = time.perf_counter()
+    runs.check_loggers(options.log)
     cli.check_unchanged(options, config, MAY_CHANGE)
     with cli.early_evaluator(options) as evaluator:
         task = load(options, config)
@@ -169,7 +174,8 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
         cli.print_facts("DeFlow, offline", facts)
         with graceful_interrupts() as interrupt:
             if evaluator is not None:
-                evaluator.check(interrupt)
+                with working("making the environment"):
+                    evaluator.check(interrupt)
             if behaviours is not None:
                 start = learn_behaviour(options, task, behaviours, start, group.runs[0], judge, interrupt)
             with Session(group, schedule(options), judge, interrupt, held_out=held_out(task, config)) as session:
@@ -183,6 +189,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
 # --- the steps of the story
 
 
+@working("reading the data")
 def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     """The task and its data. Unfit parts and unwritable folders are reported before any long work."""
     source = None if options.resume else options.source  # a missing file is refused before anything is made
@@ -200,6 +207,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
     return deflow.load_task(options.env, source or options.source, **what, **where, check=check)
 
 
+@working("making the networks")
 def fresh_learner(options: Offline, config: deflow.AgentConfig, task: deflow.Task) -> tuple[deflow.Learner, jax.Array]:
     """A learner at its first update, and the key of its updates."""
     keys = [jax.random.key(seed) for seed in options.seeds]
@@ -230,7 +238,8 @@ def learn_behaviour(
 ) -> TrainingState:
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
-        group, own = runs.RunGroup(behaviours.runs, keep=options.keep), cli.behaviour_options(options)
+        group = runs.RunGroup(behaviours.runs, keep=options.keep, loggers=options.log)
+        own = cli.behaviour_options(options)
         own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])
         alone = TrainingState(*fresh_learner(own, config, task))

@@ -19,9 +19,10 @@ import offline
 import tyro
 
 import deflow
-from deflow import cli, replay
+from deflow import cli, replay, runs
 from deflow.agent import resolve_bound_with_reason, restore_agent
 from deflow.behaviour.replay import proposals_bytes
+from deflow.progress import working
 from deflow.session import Session, TrainingState, capture, resume
 from deflow.workers import Interrupt, graceful_interrupts
 
@@ -142,6 +143,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         raise ValueError(
             f"--env none leaves nothing to act in: give an environment, or train with {cli.command('offline')}."
         )
+    runs.check_loggers(options.log)
     cli.check_unchanged(options, config, MAY_CHANGE)
     if options.from_ and options.resume is None:
         cli.check_carried(options)
@@ -164,7 +166,8 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
             cli.take_over_logs(options, group)
         with graceful_interrupts() as interrupt:
             if evaluator is not None:
-                evaluator.check(interrupt)
+                with working("making the environment"):
+                    evaluator.check(interrupt)
             if behaviours is not None and not options.from_:
                 start = offline.learn_behaviour(options, task, behaviours, start, group.runs[0], evaluator, interrupt)
             with Session(

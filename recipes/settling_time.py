@@ -21,11 +21,11 @@ import jax
 import matplotlib.figure
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 import deflow
 from deflow import cli, constraints, refiners
 from deflow.agent import restore_agent
+from deflow.progress import Bar
 from deflow.runs import load_learner
 
 STARTS = (10.0, 0.1)
@@ -134,7 +134,7 @@ def train(
         learner, data, steps=begin + updates, key=jax.random.key(0), updates_per_dispatch=window
     )
     rows = []
-    with tqdm(total=updates, desc=label, unit="update") as bar:
+    with Bar(total=updates, desc=label, unit="update") as bar:
         for step, current, metrics in loop:
             after = current
             rows.append([float(metrics["size"]), float(metrics["multiplier"])])

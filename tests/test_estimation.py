@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from tqdm import tqdm
 
 import deflow
 from deflow import critics
@@ -23,6 +22,7 @@ from deflow.estimation.estimate import recorded, some_trajectories, starts_of
 from deflow.estimation.fitted_q import CRITIC, FittedQ, judge_config, values_of
 from deflow.estimation.policy_actions import policy_actions
 from deflow.estimation.value_estimate import Diagnostics
+from deflow.progress import Bar
 from deflow.types import Batch, Spec
 
 DISCOUNT = 0.8
@@ -85,7 +85,7 @@ def fitted(data, agent, action, *, steps=3000, members=2, critic=None):
     judges = FittedQ(
         agent, data, actions, config=config, members=members, steps=steps, batch_size=64, key=jax.random.key(1)
     )
-    with tqdm(disable=True) as bar:
+    with Bar(disable=True) as bar:
         judges.fit(steps, bar=bar)
     return judges.values(np.eye(CELLS, dtype=np.float32), np.full((CELLS, 1, size), action, np.float32))
 

@@ -19,6 +19,8 @@ import jax
 import numpy as np
 import pytest
 from in_process import recipe as again
+from logged import assert_both
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import deflow
 
@@ -69,9 +71,20 @@ def trained(data_dir, tmp_path_factory):
     """Two seeds trained by the recipe, from nothing."""
     output = tmp_path_factory.mktemp("runs")
     arguments = ["--env", ENV, "--data-dir", data_dir, "--output-dir", output, "--seeds", 0, 1, *TINY]
-    outcome = recipe("offline", *arguments, "--critic.width", 8, "--critic.depth", 1)
+    outcome = recipe("offline", *arguments, "--critic.width", 8, "--critic.depth", 1, "--log", "tensorboard", "wandb")
     assert outcome.returncode == 0, outcome.stderr
     return outcome, sorted((output / ENV / "deflow").glob("seed*"))
+
+
+def test_the_loggers_have_the_rows_the_configuration_and_the_picture(trained):
+    for seed, path in enumerate(trained[1]):
+        assert_both(deflow.Run.open(path))
+        events = EventAccumulator(str(path / "tensorboard")).Reload()
+        assert [picture.step for picture in events.Images("report")] == [30]
+        start = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        assert b"options.batch_size" in start
+        assert len(list(path.glob("wandb/offline-run-*/files/media/images/report*.png"))) == 1
+        assert f"seed{seed}" in path.name
 
 
 def test_offline_says_what_it_does_and_leaves_a_run_per_seed(trained):
@@ -197,6 +210,7 @@ def online(trained, data_dir, tmp_path_factory):
     output = tmp_path_factory.mktemp("online")
     arguments = [*("--from", *trained[1]), "--online-steps", 60, "--freeze", "field", "--save-every", 10]
     schedule = ["--eval-every", 40, "--log-every", 10, "--episodes", 1, "--batch-size", 8, "--workers", 1]
+    schedule += ["--log", "tensorboard", "wandb"]
     process = subprocess.Popen(
         [sys.executable, "recipes/offline_to_online.py", *map(str, [*arguments, *schedule, "--output-dir", output])],
         cwd=ROOT,
@@ -214,6 +228,8 @@ def online(trained, data_dir, tmp_path_factory):
     paths = sorted((output / ENV / "deflow").glob("seed*"))
     outcome = again("resume", paths[1])
     assert outcome.returncode == 0, outcome.stderr
+    for path in paths:
+        assert_both(deflow.Run.open(path))
     return said, outcome, paths
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from in_process import recipe
 from kill_and_resume import differences, files_of_proposals
+from logged import assert_rows, of_tensorboard
 
 import deflow
 from deflow.behaviour import proposals_file
@@ -87,7 +88,7 @@ def interrupted_at(step):
 def whole(data_dir, tmp_path_factory):
     """Two seeds, trained in three phases without an interruption."""
     output = tmp_path_factory.mktemp("whole")
-    where = ["--data-dir", data_dir, "--output-dir", output]
+    where = ["--data-dir", data_dir, "--output-dir", output, "--log", "tensorboard"]
     return finished(recipe("offline", *STAGED, *REFINER, *where, "--seeds", 0, 1)), output
 
 
@@ -124,6 +125,8 @@ def test_the_flow_is_learned_in_runs_of_its_own(whole):
         learner, _ = load_learner(run)
         assert learner.agent.field_frozen
         assert_same(learner.agent.field, deflow.load(behaviour).field)
+        for each in (run, deflow.Run.open(behaviour)):
+            assert_rows(of_tensorboard(each), each, rtol=1e-6)
 
 
 def assert_same(one, other):

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from tqdm import tqdm
 
 from ..agent import Agent
 from ..agent.proposing import needs_proposals
@@ -21,6 +20,7 @@ from ..agent.skeleton import static_values
 from ..constraints import NoConstraint
 from ..critics import NoCritic
 from ..keys import check_key
+from ..progress import Bar
 from ..refiners import NoRefiner
 from ..trust_regions import NoTrustRegion
 from ..types import Batch, check_number, proposal_noise
@@ -132,7 +132,7 @@ def draw_proposals(agent: Agent, data: Batch, count: int, *, key: Key[Array, ""]
     states = States.of(data)
     check_drawing(agent, states, count)
     actions = np.empty((len(states), count, agent.action_size), np.float32)
-    with tqdm(total=len(states), desc="proposals", unit="state", disable=not progress) as bar:
+    with Bar(total=len(states), desc="proposals", unit="state", disable=not progress) as bar:
         for start, block in solved_blocks(agent, states, count, key=key):
             actions[start : start + len(block)] = block
             bar.update(len(block))

@@ -19,12 +19,12 @@ import filelock
 import jax
 import numpy as np
 from jaxtyping import Array, Key
-from tqdm import tqdm
 
 from ..agent import Agent
 from ..data.provenance import digest
 from ..errors import ProposalsError, ProposalsInterrupted
 from ..keys import check_key
+from ..progress import Bar
 from .proposals import Proposals, behaviour_digest, block_size, check_drawing, solved_blocks
 from .states import States
 
@@ -128,7 +128,7 @@ def _draw(
         file.truncate(len(header) + start * row if start else 0)
         if start == 0:
             file.write(header)
-        with tqdm(total=len(states), initial=start, desc="proposals", unit="state", disable=not progress) as bar:
+        with Bar(total=len(states), initial=start, desc="proposals", unit="state", disable=not progress) as bar:
             for first, block in solved_blocks(agent, states, count, key=key, start=start):
                 file.write(np.ascontiguousarray(block).data)
                 file.flush()

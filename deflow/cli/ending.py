@@ -2,23 +2,26 @@
 
 from ..commands import command
 from ..errors import ReportError
+from ..progress import working
 from ..session import Session
 from .screen import say, show
 
 
 def finish(session: Session, *, seconds: float) -> None:
     """The table, the picture, and the next command."""
-    from .. import report  # matplotlib, which takes a second to import and is needed at the end alone
+    with working("drawing"):
+        from .. import report  # matplotlib, which takes a second to import and is needed at the end alone
 
     paths = [run.path for run in session.group.runs]
     say(*(f"not kept: {failure}" for failure in session.failures))
     alone = session.group.runs[0].config["environment"] is None
     show(report.results_table(paths))
     try:
-        pictures = [report.learning_curve([path], path / "report.png") for path in paths]
-        if len(paths) > 1:
-            together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
-            pictures = [report.learning_curve(paths, together)]
+        with working("drawing"):
+            pictures = [report.learning_curve([path], path / "report.png") for path in paths]
+            if len(paths) > 1:
+                together = paths[0].parent / f"report-{paths[0].name.partition('-')[2]}.png"
+                pictures = [report.learning_curve(paths, together)]
         say(f"Time: {seconds / 60:.1f} min. Picture: {pictures[0]}")
     except ReportError as error:  # interrupted before the first row, or the folder is gone
         say(f"Time: {seconds / 60:.1f} min. No picture: {error}")

@@ -26,6 +26,8 @@ from ..errors import (
     UnknownNameError,
     UsageError,
 )
+from ..progress import aside
+from ..workers.early_sign import early_sign
 from .arguments import check_flags, flags_of
 from .compiled_programs import keep_compiled_programs
 from .completion import wanted
@@ -63,7 +65,8 @@ def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
 
 
 def _say(what: str, style: str, message: object) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
+    with aside():
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
 
 
 def run(
@@ -133,6 +136,7 @@ def one_sentence() -> Iterator[None]:
 
     With the environment variable DEFLOW_TRACEBACK set, errors keep their traceback.
     """
+    early_sign.end()
     if os.environ.get("DEFLOW_TRACEBACK"):
         yield
         return

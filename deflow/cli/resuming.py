@@ -79,7 +79,7 @@ def open_runs(
         RunError: If a directory cannot be read or written.
     """
     if options.resume is not None:
-        group = RunGroup.open(options.resume, keep=options.keep)
+        group = RunGroup.open(options.resume, keep=options.keep, loggers=options.log)
         check_data(group.runs[0], task)
         return group
     return create_runs(
@@ -90,6 +90,7 @@ def open_runs(
         algorithm=algorithm,
         seeds=options.seeds,
         keep=options.keep,
+        loggers=options.log,
         recipe=recipe,
         options=describe_options(options),
         evaluation={"episodes": options.episodes},

@@ -10,18 +10,21 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from ..agent import KINDS, AgentConfig
+from ..progress import aside
 from ..registry import Registry
 
 
 def say(*lines: str) -> None:
     """Prints lines unchanged, neither wrapped nor styled."""
     if lines:
-        Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
+        with aside():
+            Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
 
 
 def show(table: RenderableType) -> None:
     """Prints a table, as wide as the terminal."""
-    Console(highlight=False).print(table)
+    with aside():
+        Console(highlight=False).print(table)
 
 
 def counted(count: int, one: str, several: str = "") -> str:

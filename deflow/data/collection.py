@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import filelock
 import numpy as np
-from tqdm import tqdm
 
 from ..environments import Environment, behaviour_of, episode_steps
 from ..errors import CollectionError, CollectionInterrupted, DatasetFileError
+from ..progress import Bar
 from ..workers import BrokenProcessPool, WorkerPool, usable_cores
 from .collection_worker import collect_episode
 from .episodes import SPLITS, read_episode
@@ -141,7 +141,7 @@ def _alone(plan: Plan, progress: bool) -> Iterator[None]:
         lock.acquire(timeout=1)
     except filelock.Timeout:
         if progress:
-            tqdm.write(f"Another process is collecting {plan.dataset} in {plan.folder}: waiting until it has ended.")
+            Bar.write(f"Another process is collecting {plan.dataset} in {plan.folder}: waiting until it has ended.")
         lock.acquire()
     try:
         yield
@@ -203,7 +203,7 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
     check_space(plan.folder, _expected_bytes(plan, len(missing)))
     if not missing:
         return
-    bar = tqdm(
+    bar = Bar(
         total=len(wanted) * plan.steps,
         initial=(len(wanted) - len(missing)) * plan.steps,
         desc=f"collecting {plan.dataset}",

@@ -11,9 +11,9 @@ import urllib.request
 import zipfile
 
 import filelock
-from tqdm import tqdm
 
 from ..errors import DataError, DownloadError
+from ..progress import Bar
 from .folders import check_space, megabytes
 
 CHUNK = 1 << 20
@@ -113,7 +113,7 @@ def _copy(
 ) -> None:
     with (
         open(part, "ab" if start else "wb") as file,
-        tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, disable=not progress) as bar,
+        Bar(total=total, initial=start, desc=name, unit="B", unit_scale=True, disable=not progress) as bar,
     ):
         while chunk := response.read(CHUNK):
             file.write(chunk)

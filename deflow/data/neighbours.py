@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
-from tqdm import tqdm
 
+from ..progress import Bar
 from ..workers import WorkerPool, usable_cores
 
 _LEAF_ROWS = 1024
@@ -36,7 +36,7 @@ def nearest_rows(points: np.ndarray, count: int, *, workers: int | None = None, 
     """
     search = _prepared(points, count)
     found = np.empty((len(points), count), np.int64)
-    with tqdm(total=len(points), desc="nearest states", unit="rows", unit_scale=True, disable=not progress) as bar:
+    with Bar(total=len(points), desc="nearest states", unit="rows", unit_scale=True, disable=not progress) as bar:
         for rows, nearest in _leaves(search, workers or usable_cores()):
             found[rows] = nearest
             bar.update(len(rows))

@@ -6,7 +6,8 @@ little to add.
 """
 
 import numpy as np
-from tqdm import tqdm
+
+from ..progress import Bar
 
 _BLOCK_ROWS = 8192
 _QUERIES = 256  # a block of distances has 2 million numbers
@@ -33,7 +34,7 @@ def neighbours_of(
     blocks = -(-len(points) // _BLOCK_ROWS)
     found = np.full((len(rows), count), -1)
     distances = np.full((len(rows), count), np.inf)
-    for block in tqdm(range(blocks), desc="nearest states", disable=not progress):
+    for block in Bar(iterable=range(blocks), desc="nearest states", disable=not progress):
         part = points[block::blocks] - centre  # rows block, block + blocks, block + 2 * blocks, ...
         factors = np.concatenate([part.T, np.square(part).sum(1)[None]])
         for start in range(0, len(rows), _QUERIES):

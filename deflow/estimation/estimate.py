@@ -5,7 +5,6 @@ import threading
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from ..agent import Agent
 from ..behaviour import States
@@ -14,6 +13,7 @@ from ..data import Task
 from ..data.action_variance import evenly_spaced
 from ..deployment import Policy
 from ..keys import named_key
+from ..progress import Bar
 from ..types import Batch, check_number
 from .diagnostics import diagnose, discounted_returns
 from .fitted_q import CRITIC, FittedQ, judge_config, judging_critic, next_actions
@@ -112,7 +112,7 @@ def estimate(
     places = np.concatenate([starts, held_out.observation[others]])
     there = policy_actions(agent, places, max(actions, 16), interrupt=interrupt, key=named_key(key, "starts"))
 
-    with tqdm(total=steps, desc="fitting critics", unit="update", disable=not progress) as bar:
+    with Bar(total=steps, desc="fitting critics", unit="update", disable=not progress) as bar:
         fitted.fit(max(steps * 3 // 4, 1), bar=bar, interrupt=interrupt)
         before = fitted.values(places, there)[:, : len(starts)].mean()
         if steps > 1:

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
-from tqdm import tqdm
 
 from ..agent import Agent, AgentConfig
 from ..behaviour import Proposals, States, behaviour_digest
@@ -24,6 +23,7 @@ from ..encoders import Identity, StandardizeConfig
 from ..errors import EstimationError, EvaluationInterrupted
 from ..fields import MLPFieldConfig
 from ..keys import named_key
+from ..progress import Bar
 from ..refiners import NoRefiner
 from ..solvers import Euler
 from ..training import Learner, train_offline
@@ -79,7 +79,7 @@ class FittedQ:
         flow = behaviour_digest(self._learner.seed(0).agent)
         self._actions = Proposals(actions, key, flow, States.of(data).digest)
 
-    def fit(self, until: int, *, bar: tqdm, interrupt: threading.Event | None = None) -> None:
+    def fit(self, until: int, *, bar: Bar, interrupt: threading.Event | None = None) -> None:
         """Fits on, to `until` updates.
 
         Raises:

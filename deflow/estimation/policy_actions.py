@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from tqdm import tqdm
 
 from ..agent import Agent
 from ..behaviour import States
 from ..errors import EvaluationInterrupted
+from ..progress import Bar
 
 ROWS = 1 << 14
 """Candidates that are made together."""
@@ -42,7 +42,7 @@ def policy_actions(
     total, size = len(states), agent.execute * agent.spec.action_size
     actions = np.empty((total, count, size), np.float32)
     block = min(max(ROWS // (count * agent.candidates), 1), total)
-    with tqdm(total=total, desc="policy's actions", unit="state", unit_scale=True, disable=not progress) as bar:
+    with Bar(total=total, desc="policy's actions", unit="state", unit_scale=True, disable=not progress) as bar:
         for start in range(0, total, block):
             if interrupt is not None and interrupt.is_set():
                 raise EvaluationInterrupted("Interrupted while the policy's actions were drawn.")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..environments import EnvironmentLike, ReferenceScores, maker_of
 from ..errors import EvaluationError, EvaluationInterrupted
+from ..progress import Bar
 from ..workers import usable_cores
 from .exported_policy import Exporter
 from .pool import EvaluationPool
@@ -140,7 +140,7 @@ class Evaluator:
         order = {future: i for i, future in enumerate(asked)}
         outcomes: dict[int, Outcome] = {}
         try:
-            with tqdm(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
+            with Bar(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
                 for future, outcome in pool.results(asked, interrupt=interrupt, patience=self._patience):
                     outcomes[order[future]] = outcome
                     bar.update()

@@ -5,10 +5,12 @@ from .checkpoints import Checkpoints
 from .grid import Cell, Grid
 from .group import RunGroup
 from .loading import create_run, create_runs, load, load_learner
+from .loggers import check_loggers
 from .logs import Window
 from .recorded_data import find_data, recorded_task
-from .run import Run, Stopped, resume_command
+from .run import Run, resume_command
 from .saving import Best, Saver
+from .stopped import Stopped
 
 __all__ = [
     "Best",
@@ -20,6 +22,7 @@ __all__ = [
     "Saver",
     "Stopped",
     "Window",
+    "check_loggers",
     "create_run",
     "create_runs",
     "find_data",

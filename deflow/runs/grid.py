@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,8 +102,8 @@ class Grid:
         """The directories of a cell's runs."""
         return tuple(self.folder / name for name in cell.runs)
 
-    def group(self, cell: Cell, *, keep: int = 3) -> RunGroup:
-        """The runs of a cell.
+    def group(self, cell: Cell, *, keep: int = 3, loggers: Sequence[str] = ()) -> RunGroup:
+        """The runs of a cell: see `RunGroup`.
 
         Raises:
             RunError: If one of them is missing or cannot be read.
@@ -114,7 +114,7 @@ class Grid:
                 f"{self.folder / GRID_FILE} names {', '.join(missing)}, which is missing: restore it from a copy, or "
                 "start a new grid in another folder."
             )
-        return RunGroup([Run.open(path) for path in self.paths(cell)], keep=keep)
+        return RunGroup([Run.open(path) for path in self.paths(cell)], keep=keep, loggers=loggers)
 
     def finished(self, cell: Cell, step: int) -> bool:
         """Whether nothing is left to do up to `step`: every seed has stopped, or has a checkpoint and an evaluation.

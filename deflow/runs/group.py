@@ -9,11 +9,14 @@ import filelock
 import numpy as np
 
 from ..errors import RunError, RunWarning, first_of, warn
+from ..progress import working
 from .checkpoints import Like, Restored, restore_together
+from .loggers import check_loggers, end_all
 from .pytrees import PyTree
-from .run import STOPPED_FILE, Run, Stopped, create_together
+from .run import Run, create_together
 from .saving import Best, PendingRows, Saver
 from .scores import scores_of
+from .stopped import STOPPED_FILE, Stopped
 
 
 class RunGroup:
@@ -26,8 +29,9 @@ class RunGroup:
             restored = group.restore(like)
     """
 
-    def __init__(self, runs: Sequence[Run], *, keep: int = 3):
-        self.runs = tuple(runs)
+    def __init__(self, runs: Sequence[Run], *, keep: int = 3, loggers: Sequence[str] = ()):
+        """The last `keep` checkpoints are kept, and `loggers` get the rows: see `Run.follow`."""
+        self.runs = tuple(run.follow(loggers) if loggers else run for run in runs)
         """One run per seed."""
         self.stopped: dict[int, Stopped] = {
             index: record for index, run in enumerate(self.runs) if (record := Stopped.read(run.path))
@@ -50,19 +54,21 @@ class RunGroup:
         seeds: Sequence[int],
         config: Mapping[str, Any],
         keep: int = 3,
+        loggers: Sequence[str] = (),
     ) -> "RunGroup":
-        """A new run per seed: see `Run.create`. The last `keep` checkpoints are kept.
+        """A new run per seed: see `Run.create`.
 
         Raises:
             RunError: If a directory cannot be made or written.
         """
+        check_loggers(loggers)  # before anything is made
         described = create_together(
             output_dir, environment=environment, algorithm=algorithm, seeds=seeds, config=config
         )
-        return cls(described, keep=keep)
+        return cls(described, keep=keep, loggers=loggers)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, keep: int = 3) -> "RunGroup":
+    def open(cls, path: str | os.PathLike[str], *, keep: int = 3, loggers: Sequence[str] = ()) -> "RunGroup":
         """The run in a directory and all runs that are trained with it.
 
         Raises:
@@ -70,14 +76,14 @@ class RunGroup:
         """
         run = Run.open(path)
         if len(run.together) == 1:
-            return cls([run], keep=keep)
+            return cls([run], keep=keep, loggers=loggers)
         siblings = [run.path.parent / Path(name).name for name in run.together]
         missing = [str(sibling) for sibling in siblings if not sibling.is_dir()]
         if missing:
             raise RunError(
                 f"{run.path} was trained together with {', '.join(missing)}, which is missing; restore it from a copy."
             )
-        return cls([Run.open(sibling) for sibling in siblings], keep=keep)
+        return cls([Run.open(sibling) for sibling in siblings], keep=keep, loggers=loggers)
 
     def lock(self) -> None:
         """Keep other processes from training these runs until `close`, or until this process ends.
@@ -199,8 +205,9 @@ class RunGroup:
             self._best.wait()
 
     def close(self) -> None:
-        """Wait, try once more to write waiting rows, report lost ones, and release the lock."""
-        self.wait()
+        """Wait, try once more to write waiting rows, report lost ones, close the loggers, and release the lock."""
+        with working("writing"):
+            self.wait()
         self._record_stops()
         for log in self._logs:
             if error := log.write():
@@ -208,6 +215,8 @@ class RunGroup:
                 log.waiting = []
                 self._lost.append(sentence)
                 warn(sentence, RunWarning)
+        with working("closing the loggers"):
+            end_all([follower for run in self.runs for follower in run.followers])
         self._lock.release(force=True)  # however often `lock` was called
 
     def __enter__(self) -> Self:

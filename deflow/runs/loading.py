@@ -73,6 +73,7 @@ def create_run(
     *,
     seed: int,
     algorithm: str | None = None,
+    loggers: Sequence[str] = (),
     **more: object,
 ) -> Run:
     """A new run directory with what `load` and `recipes/evaluate.py` need, and the JSON values in `more`.
@@ -84,10 +85,12 @@ def create_run(
         learner: The learner.
         seed: The seed that the learner's key was made from.
         algorithm: The algorithm's name; if not given, that of the row with these parts, or `custom`.
+        loggers: Where `run.log` sends rows besides the CSV files, such as `("tensorboard",)`: see `Run.follow`.
         more: Further JSON values for config.json.
 
     Raises:
         RunError: If it cannot be written, or the learner has several seeds.
+        UnknownNameError: For a logger that is not registered.
         ValueError: If the learner's agent is not of this configuration.
     """
     if learner.seeds is not None:
@@ -96,7 +99,7 @@ def create_run(
         )
     described = {**_described(task, config, learner), **more}
     name = algorithm or row_of(config)
-    return Run.create(output_dir, environment=task.name, algorithm=name, seed=seed, config=described)
+    return Run.create(output_dir, environment=task.name, algorithm=name, seed=seed, config=described, loggers=loggers)
 
 
 def create_runs(
@@ -108,12 +111,19 @@ def create_runs(
     algorithm: str,
     seeds: Sequence[int],
     keep: int,
+    loggers: Sequence[str] = (),
     **more: object,
 ) -> RunGroup:
     """The same for seeds that are trained together: one directory each, with `keep` checkpoints."""
     described = {**_described(task, config, learner), **more}
     return RunGroup.create(
-        output_dir, environment=task.name, algorithm=algorithm, seeds=seeds, config=described, keep=keep
+        output_dir,
+        environment=task.name,
+        algorithm=algorithm,
+        seeds=seeds,
+        config=described,
+        keep=keep,
+        loggers=loggers,
     )
 
 

@@ -4,13 +4,43 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import ArrayLike
 
 from ..errors import RunError
 from .atomic_files import write_text
+
+_EVALUATION = ("evaluation/", "estimate/")
+
+
+class Row(NamedTuple):
+    """A row of one of the files, as it reads back."""
+
+    file: str
+    """`train` or `eval`."""
+
+    step: int
+    """Its step."""
+
+    metrics: dict[str, float]
+    """Its numbers by name, without blanks."""
+
+    @classmethod
+    def of(cls, step: int, metrics: Mapping[str, Any]) -> list[Self]:
+        """The rows that these metrics make in the files."""
+        return [
+            cls(file, step, {name: float(as_text(name, value)) for name, value in row.items()})
+            for file, row in by_file(metrics).items()
+        ]
+
+
+def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Splits metrics into the rows of their files, `train` and `eval`; a file without metrics is left out."""
+    evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
+    training = {name: value for name, value in metrics.items() if name not in evaluation}
+    return {split: row for split, row in (("train", training), ("eval", evaluation)) if row}
 
 
 class MetricLog:
@@ -53,6 +83,20 @@ class MetricLog:
             names = lines[0] if lines else ["step"]
             table = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
             return table | {"step": np.array([int(row["step"]) for row in rows], np.int64)}
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{self.path} cannot be read ({error}); remove or repair the damaged lines.") from error
+
+    def rows(self) -> list[Row]:
+        """The rows, in order, without their blanks.
+
+        Raises:
+            RunError: If the file cannot be read or a cell is not a number.
+        """
+        try:
+            return [
+                Row(self.path.stem, int(row["step"]), {n: float(v) for n, v in row.items() if v and n != "step"})
+                for row in self._rows()
+            ]
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{self.path} cannot be read ({error}); remove or repair the damaged lines.") from error
 

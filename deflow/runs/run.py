@@ -1,13 +1,12 @@
 """A run: a directory with its configuration, its logs and its checkpoints."""
 
-import dataclasses
 import datetime
 import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -15,54 +14,13 @@ from ..commands import command
 from ..errors import RunError
 from .atomic_files import read_json, writable_directory, write_json
 from .checkpoints import Checkpoints
-from .logs import MetricLog
+from .loggers import Csv, Follower, LoggedRun, check_loggers, end_all, registry
+from .logs import Row
 from .machine import describe_machine
 from .pytrees import PyTree
 
-STOPPED_FILE = "stopped.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stopped:
-    """When and why a run stopped."""
-
-    step: int
-    """The step at which it stopped. It has no rows and checkpoints after it."""
-
-    reason: str
-    """The reason, as part of a sentence."""
-
-    checkpoint: int | None
-    """Its last checkpoint, if it has one."""
-
-    @classmethod
-    def read(cls, directory: Path) -> "Stopped | None":
-        """The record in the run's `directory`; `None` if it did not stop.
-
-        Raises:
-            RunError: If the file is damaged.
-        """
-        path = directory / STOPPED_FILE
-        try:
-            return cls(**read_json(path))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{path} cannot be read ({error}); remove it to train this run again.") from error
-
-    def write(self, directory: Path) -> None:
-        """Write the record into `directory`.
-
-        Raises:
-            RunError: If it cannot be written.
-        """
-        write_json(directory / STOPPED_FILE, dataclasses.asdict(self))
-
-
 SCHEMA_VERSION = 1
 """Version of `config.json`, increased when older versions of deflow can no longer read it."""
-
-_EVALUATION = ("evaluation/", "estimate/")
 
 
 class Run:
@@ -73,6 +31,7 @@ class Run:
         environment.json    versions, device, commit, command line
         train.csv           metrics of training, one row per call of `log`
         eval.csv            metrics of evaluation
+        loggers/            what other loggers have got of these, if there are any
         checkpoints/<step>/ state and notes, with a manifest
         best/<step>/        the same for the best evaluation, if training keeps it
         stopped.json        why and when this run stopped while the runs trained with it continued
@@ -95,7 +54,9 @@ class Run:
         """The run's checkpoints."""
         self.best = Checkpoints(path / "best")
         """The checkpoint with the best score, kept separately."""
-        self._logs = {"train": MetricLog(path / "train.csv"), "eval": MetricLog(path / "eval.csv")}
+        self._csv = Csv.of(path)
+        self.followers: list[Follower] = []
+        """What passes the rows to each other logger."""
 
     @classmethod
     def create(
@@ -106,17 +67,21 @@ class Run:
         algorithm: str,
         seed: int,
         config: Mapping[str, Any],
+        loggers: Sequence[str] = (),
     ) -> "Run":
-        """Creates a new directory below `output_dir`, with `config.json` and `environment.json`.
+        """Creates a new directory below `output_dir`, with `config.json` and `environment.json`. `loggers` are as in
+        `follow`.
 
         Raises:
             RunError: If it cannot be made or written, or `config` is not JSON data.
         """
-        return create_together(output_dir, environment=environment, algorithm=algorithm, seeds=[seed], config=config)[0]
+        check_loggers(loggers)  # before anything is made
+        about = {"environment": environment, "algorithm": algorithm, "config": config}
+        return create_together(output_dir, seeds=[seed], **about)[0].follow(loggers)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "Run":
-        """The run in a directory.
+    def open(cls, path: str | os.PathLike[str], *, loggers: Sequence[str] = ()) -> "Run":
+        """The run in a directory, with `loggers` as in `follow`.
 
         Raises:
             RunError: If there is none, or this version of deflow cannot read it.
@@ -144,7 +109,20 @@ class Run:
         missing = [name for name in ("environment", "algorithm", "seed", "config") if name not in description]
         if missing:
             raise RunError(f"{path / 'config.json'} lacks {', '.join(missing)}; restore it from a copy or train again.")
-        return cls(path, description)
+        return cls(path, description).follow(loggers)
+
+    def follow(self, loggers: Sequence[str]) -> Self:
+        """Pass all rows to these loggers, too (`tensorboard`, `wandb`, or one of your own), until `close`. They get
+        what is in the CSV files already, and exactly what is there in the end. A logger that fails stops nothing.
+
+        Raises:
+            UnknownNameError: For a name that is not registered.
+            RunError: If a logger's package is missing.
+        """
+        about = LoggedRun(self.path, self.environment, self.algorithm, self.seed, self.config)
+        names = [name for name in check_loggers(loggers) if not issubclass(registry[name], Csv)]  # which is on
+        self.followers = [Follower(name, registry[name](), about, self._csv.rows) for name in names]
+        return self
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add `evaluation/...` and `estimate/...` to eval.csv and everything else to train.csv, as one row each. It is
@@ -153,8 +131,11 @@ class Run:
         Raises:
             RunError: If a metric is not a single number, or the file cannot be written.
         """
-        for split, row in by_file(metrics).items():
-            self._logs[split].append(checked_step(step), row)
+        self._csv.row(checked_step(step), metrics)
+        if self.followers:
+            rows = Row.of(checked_step(step), metrics)
+            for follower in self.followers:
+                follower.follow(rows)
 
     def read(self, split: Literal["train", "eval"]) -> dict[str, np.ndarray]:
         """Columns of train.csv or eval.csv by name, each of shape (rows,); blanks are NaN.
@@ -162,7 +143,7 @@ class Run:
         Raises:
             RunError: If the file cannot be read or a cell is not a number.
         """
-        return self._logs[split].read()
+        return self._csv.files[split].read()
 
     def rewind(self, step: int, split: Literal["train", "eval"] | None = None) -> None:
         """Remove what was logged after `step`, in one file or both, before training continues.
@@ -170,9 +151,31 @@ class Run:
         Raises:
             RunError: If a file cannot be read or written.
         """
-        for name, log in self._logs.items():
+        for name, log in self._csv.files.items():
             if split in (None, name):
                 log.drop_after(step)
+        for follower in self.followers:
+            follower.rewind()
+
+    def picture(self, path: str | os.PathLike[str], step: int) -> None:
+        """Show a PNG file in the loggers that show pictures, under its name."""
+        for follower in self.followers:
+            follower.show("picture", Path(path).stem, Path(path), checked_step(step))
+
+    def video(self, path: str | os.PathLike[str], step: int) -> None:
+        """Show an MP4 file in the loggers that show videos, under its name."""
+        for follower in self.followers:
+            follower.show("video", Path(path).stem, Path(path), checked_step(step))
+
+    def close(self) -> None:
+        """Pass on to the loggers what is left, and close them. Without this, it is done when Python ends."""
+        end_all(self.followers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def save(self, step: int, state: PyTree, notes: Mapping[str, Any] | None = None) -> Path:
         """Save a checkpoint: see `Checkpoints.save`.
@@ -210,13 +213,6 @@ def resume_command(run: Run, *flags: str) -> str:
     """The shell command that continues a run of a recipe, with the files that it needs."""
     imports = run.config.get("options", {}).get("import_", ())
     return command("resume", run.path, *(["--import", *imports] if imports else []), *flags)
-
-
-def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Splits metrics into the rows of their files, `train` and `eval`; a file without metrics is left out."""
-    evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
-    training = {name: value for name, value in metrics.items() if name not in evaluation}
-    return {split: row for split, row in (("train", training), ("eval", evaluation)) if row}
 
 
 def create_together(

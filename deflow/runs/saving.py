@@ -9,9 +9,9 @@ from typing import Any
 
 from ..errors import CheckpointError, DamagedError, RunWarning, first_line, first_of, warn
 from .checkpoints import Checkpoints
-from .logs import as_text
+from .logs import as_text, by_file
 from .pytrees import PyTree, Snapshot
-from .run import Run, by_file
+from .run import Run
 
 
 class Background:

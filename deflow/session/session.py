@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from ..agent import Agent
 from ..errors import EstimationError, EvaluationError, EvaluationInterrupted, InteractionError
@@ -17,9 +16,10 @@ from ..keys import named_key
 from ..runs import Run, RunGroup, resume_command
 from ..runs.scores import scores_of
 from ..training.faults import Fault, first_faults, parameter_faults
+from .ending import farewell, show_runs
 from .metrics import PendingMetrics
 from .phase import Capture, Loop, Phase
-from .progress import ExpectedTime
+from .progress import Progress
 from .schedule import Schedule
 from .state import Online, TrainingState, blank, sizes, with_key
 
@@ -85,7 +85,7 @@ class Session:
         if self.step >= last and not self._owes_evaluation:
             return state
         stretch = Phase(loop, last, capture, one_by_one)
-        with tqdm(total=last, initial=self.step, desc=phase, unit="step", smoothing=0.05) as bar:
+        with Progress(phase, self.step, last) as bar:
             if self._owes_evaluation and not self._ends():  # a start, or it was due when training was interrupted
                 self._evaluate(state, bar)
                 self._save(state, state.online)
@@ -95,10 +95,9 @@ class Session:
                     state, finished = self._train(stretch, state, bar), True
                 except _WentBack as back:
                     state = back.state
-                    bar.reset(last)
-                    bar.update(self.step)
+                    bar.back(self.step)
             if self.interrupted:
-                bar.write(self._farewell())
+                bar.write(farewell(self.group, self.step, self._continued_by))
         return state
 
     @property
@@ -115,31 +114,35 @@ class Session:
         self.group.lock()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            show_runs(self.group, self.step)
         self.group.close()  # waits for the last checkpoint
 
     # --- one stretch of the loop
 
-    def _train(self, phase: Phase, state: TrainingState, bar: tqdm) -> TrainingState:
+    def _train(self, phase: Phase, state: TrainingState, bar: Progress) -> TrainingState:
         """Follows the loop to its end, or to an interrupt.
 
         Raises:
             _WentBack: If training returns to an earlier state.
         """
-        before, expected = state, ExpectedTime(bar, phase.last)
+        before = state
+        bar.begin()
         try:
             for step, learner, metrics in phase.loop(state):
                 due = self.schedule.due(self.step, step, phase.last, plays=self._evaluator is not None)
                 self.step, state = step, TrainingState(learner, state.key)
                 self._metrics.add(step, metrics)
-                bar.update(step - bar.n)
+                bar.show(step)
                 ends = self._ends()  # asked once: what is saved below must have been looked at
                 look = ends or any(due)
                 if look or phase.one_by_one:
                     self._check(phase, before, state, bar, parameters=look)
-                expected.tell(step)
+                bar.tell(step)
                 if due.log:
-                    self.group.log(step, self._metrics.rows(state.learner))
+                    self.group.log(step, rows := self._metrics.rows(state.learner))
+                    bar.logged(rows)
                 self._owes_evaluation |= due.evaluation
                 if due.save or ends:  # before an evaluation, which may take long or fail
                     self._save(state, phase.capture())
@@ -171,7 +174,9 @@ class Session:
 
     # --- numbers that are not finite
 
-    def _check(self, phase: Phase, before: TrainingState, state: TrainingState, bar: tqdm, *, parameters: bool) -> None:
+    def _check(
+        self, phase: Phase, before: TrainingState, state: TrainingState, bar: Progress, *, parameters: bool
+    ) -> None:
         """Looks for numbers that are not finite in the metrics since the last call and, with `parameters`, in all
         parameters."""
         faults = self._metrics.take()
@@ -184,7 +189,7 @@ class Session:
         if faults:
             self._answer(faults, bar)
 
-    def _answer(self, faults: dict[int, Fault], bar: tqdm) -> None:
+    def _answer(self, faults: dict[int, Fault], bar: Progress) -> None:
         """Goes back, or stops the seeds with numbers that are not finite."""
         back = self.schedule.on_nonfinite == "rollback"
         if back and all(self._rollbacks[seed] < self.schedule.rollbacks for seed in faults):
@@ -212,7 +217,7 @@ class Session:
 
     # --- what is kept
 
-    def _evaluate(self, state: TrainingState, bar: tqdm) -> None:
+    def _evaluate(self, state: TrainingState, bar: Progress) -> None:
         """A row of eval.csv per seed, all of them or none. Every evaluation of a run plays the same episodes."""
         assert self._evaluator is not None  # else none is due
         rows: list[dict[str, float]] = []
@@ -236,12 +241,12 @@ class Session:
                 rows.append({})
                 continue
             rows.append(result.metrics())
-        name, scores = scores_of(rows)
+        _, scores = scores_of(rows)
         there = [self.step in run.read("eval")["step"] for run in self.group.runs]  # killed just after logging it
         self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
         self._owes_evaluation = False
         self.group.save_best(self.step, scores, TrainingState(state.learner, state.key).split(), self._notes(()))
-        bar.set_postfix_str(f"{name} {' '.join(f'{score:.2f}' for score in scores)}")
+        bar.judged(rows)
 
     def _save(self, state: TrainingState, online: tuple[Online, ...]) -> None:
         if self.step == self._saved:
@@ -285,11 +290,6 @@ class Session:
                 key = jax.random.key(self._seeds[index])
                 state = with_key(state, index, named_key(key, f"rollback {count}"))
         return state
-
-    def _farewell(self) -> str:
-        run, saved = self.group.runs[0], self.group.has_saved(self.step)
-        what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
-        return f"Interrupted at step {self.step:,}: {what}. Go on with: {resume_command(self._continued_by or run)}"
 
 
 class _WentBack(Exception):  # noqa: N818 - no error

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
-from tqdm import tqdm
 
 from ..behaviour import ProposedReplay, flow_alone
 from ..keys import named_key
+from ..progress import Bar
 from ..types import trainable
 from .learner import Learner
 from .precision import Precision
@@ -38,7 +38,7 @@ def refreshed(
     make = _alone if learner.seeds is None else eqx.filter_vmap(_alone, in_axes=(eqx.if_array(0), None))
     metrics = dict[str, Array]()
     program = FusedUpdates(make(learner, updates), batch_size=batch_size, precision=precision)
-    with tqdm(total=updates, desc="refresh", unit="step", leave=False) as bar:
+    with Bar(total=updates, desc="refresh", unit="step", leave=False) as bar:
         for first in range(0, updates, _PER_DISPATCH):
             count = min(_PER_DISPATCH, updates - first)
             keys = batch_keys(key, jnp.arange(first, first + count))

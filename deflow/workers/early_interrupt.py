@@ -1,11 +1,15 @@
-"""Imported first by a program: Ctrl-C during its other imports ends it in one sentence instead of a traceback."""
+"""Imported first by a program: during its other imports, Ctrl-C ends it in one sentence instead of a traceback, and a
+line says that it is starting."""
 
 import os
 import sys
 from types import TracebackType
 
+from .early_sign import early_sign
+
 
 def _answer(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    early_sign.end()
     if issubclass(kind, KeyboardInterrupt) and not os.environ.get("DEFLOW_TRACEBACK"):
         print("error: interrupted.", file=sys.stderr)
     else:
@@ -13,3 +17,4 @@ def _answer(kind: type[BaseException], error: BaseException, traceback: Tracebac
 
 
 sys.excepthook = _answer
+early_sign.begin()

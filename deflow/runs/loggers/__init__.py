@@ -1,0 +1,20 @@
+"""Loggers: what else a run's rows are passed to, besides its CSV files."""
+
+from .base import AbstractLogger, LoggedRun, check_loggers, register, registry
+from .csv import Csv
+from .follower import Follower, end_all
+from .tensorboard import TensorBoard
+from .wandb import Wandb
+
+__all__ = [
+    "AbstractLogger",
+    "Csv",
+    "Follower",
+    "LoggedRun",
+    "TensorBoard",
+    "Wandb",
+    "check_loggers",
+    "end_all",
+    "register",
+    "registry",
+]

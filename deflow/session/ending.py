@@ -1,0 +1,27 @@
+"""The end of a session: what its loggers show, and what is said of one that was interrupted."""
+
+import contextlib
+
+from ..errors import ReportError
+from ..progress import working
+from ..runs import Run, RunGroup, resume_command
+
+
+def show_runs(group: RunGroup, step: int) -> None:
+    """Show the learning curve and the videos of each run, as of `step`, in the loggers that it has."""
+    for run in group.runs:
+        if not run.followers:
+            continue
+        from ..report import learning_curve  # matplotlib, which takes a second to import
+
+        with contextlib.suppress(ReportError), working("drawing"):  # there is no row yet
+            run.picture(learning_curve([run.path], run.path / "report.png"), step)
+        for video in sorted((run.path / "videos").glob("*.mp4")):
+            run.video(video, step)
+
+
+def farewell(group: RunGroup, step: int, continued_by: Run | None) -> str:
+    """What became of an interrupted training, and how it goes on."""
+    run, saved = group.runs[0], group.has_saved(step)
+    what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
+    return f"Interrupted at step {step:,}: {what}. Go on with: {resume_command(continued_by or run)}"
