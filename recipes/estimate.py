@@ -145,7 +145,7 @@ def main(options: Estimate) -> None:
 # --- what is estimated
 
 
-def policy_of(run: deflow.Run, step: int) -> deflow.Agent:
+def policy_of(run: deflow.Run, step: int) -> deflow.Policy:
     """The policy of a step, which may only be kept as the best."""
     return deflow.load(run, step=step if step in run.checkpoints.steps() else "best")
 

@@ -28,7 +28,7 @@ class NPZ(AbstractFormat):
         page, arrays = plain.lower(program.function, program.observation, program.noise)
         numbered = {f"c{number}": array for number, array in enumerate(arrays)}
         with path.open("wb") as file:  # a path would get another suffix
-            np.savez(file, about=json.dumps(about), program=json.dumps(page), **numbered)
+            np.savez(file, about=json.dumps(about), program=json.dumps(page), **numbered)  # pyright: ignore
 
     def read(self, path: Path) -> Runner:
         """What the page makes of the file."""
