@@ -140,7 +140,7 @@ class Evaluator:
             folder = Path(self._scratch.name, "films")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            film = functools.partial(Worker.film, name=self._name, folder=str(folder), every=every)
+            film = functools.partial(Worker.film, folder=str(folder), every=every)
             with FilmProgress(folder, look, episodes, every, shown=progress) as bar:
                 return self._run(
                     film, policy, look.sizes, episodes, seed, interrupt, ended=bar.ended, meanwhile=bar.update
@@ -228,8 +228,8 @@ class Evaluator:
         self._pool = EvaluationPool(
             self._environment, self._name, workers=self._workers, directory=directory, renders=self._renders
         )
-        look = functools.partial(Worker.look, name=self._name, draws=self._renders)
-        self._first = {self._pool.submit(look): "The making" for _ in range(self._workers)}
+        what = "A picture" if self._renders else "The making"
+        self._first = {self._pool.submit(Worker.look, self._renders): what for _ in range(self._workers)}
         return self._pool
 
     def _stop(self):

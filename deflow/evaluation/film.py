@@ -41,8 +41,8 @@ class Film(NamedTuple):
 class Camera:
     """Takes a picture of an environment at the start of an episode, then after every `every` steps and at the end."""
 
-    def __init__(self, environment: gymnasium.Env, name: str, path: Path, every: int):
-        self._environment, self._name, self._every = environment, name, every
+    def __init__(self, environment: gymnasium.Env, path: Path, every: int):
+        self._environment, self._every = environment, every
         self._path = path
         self._moments: list[Moment] = []
         self._shape: tuple[int, ...] = ()
@@ -52,11 +52,11 @@ class Camera:
         """Look at the episode at one of its moments."""
         if moment.step % self._every and not moment.done:
             return
-        picture = taken(self._environment, self._name)
+        picture = taken(self._environment)
         if self._moments and picture.shape != self._shape:
             raise EvaluationError(
-                f"{self._name} changed the size of its pictures within an episode, from {self._shape[:2]} to "
-                f"{picture.shape[:2]}: let render() return pictures of one size."
+                f"Its pictures changed their size from {self._shape[:2]} to {picture.shape[:2]} within the episode: "
+                "let render() return pictures of one size."
             )
         self._shape = picture.shape
         self._moments.append(moment)
@@ -80,7 +80,7 @@ class Camera:
         self._file.close()
 
 
-def taken(environment: gymnasium.Env, name: str) -> np.ndarray:
+def taken(environment: gymnasium.Env) -> np.ndarray:
     """A picture of the environment as it is, of shape (H, W, 3) in bytes.
 
     Raises:
@@ -90,6 +90,6 @@ def taken(environment: gymnasium.Env, name: str) -> np.ndarray:
     try:
         rendered = environment.render()
     except Exception as error:
-        advice = why_nothing_is_drawn() or "Look at its render()."
-        raise EvaluationError(f"{name} cannot be drawn ({first_line(error)}). {advice}") from error
-    return as_picture(rendered, name)
+        advice = why_nothing_is_drawn() or "Look at what it does."
+        raise EvaluationError(f"Its render() raised {type(error).__name__} ({first_line(error)}). {advice}") from error
+    return as_picture(rendered)

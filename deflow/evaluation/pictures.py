@@ -10,7 +10,7 @@ LARGEST = 320
 """Pixels of a picture's longer side, to which larger ones are reduced."""
 
 
-def as_picture(rendered: Any, name: str) -> np.ndarray:
+def as_picture(rendered: Any) -> np.ndarray:
     """The picture, of shape (H, W, 3) in bytes.
 
     Grey pictures become coloured, transparent ones lie on white, and numbers with a fraction are in [0, 1], or in
@@ -21,16 +21,15 @@ def as_picture(rendered: Any, name: str) -> np.ndarray:
     """
     if rendered is None:
         raise EvaluationError(
-            f"{name} cannot be drawn, since its render() returned None: make it with render_mode='rgb_array', or let "
-            "render() return an array of shape (height, width, 3)."
+            "Its render() returned None: make it with render_mode='rgb_array', or let render() return an array of "
+            "shape (height, width, 3)."
         )
     picture = np.asarray(rendered)
     if picture.ndim == 2:
         picture = picture[..., None]
     if picture.ndim != 3 or picture.shape[-1] not in (1, 3, 4) or picture.dtype.kind not in "buif" or not picture.size:
         raise EvaluationError(
-            f"{name} cannot be drawn, since its render() returned {_in_words(rendered)}: let it return an array of "
-            "shape (height, width, 3)."
+            f"Its render() returned {_in_words(rendered)}: let it return an array of shape (height, width, 3)."
         )
     picture = _in_bytes(picture)
     if picture.shape[-1] == 4:

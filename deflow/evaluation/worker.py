@@ -94,7 +94,7 @@ class Worker:
         self._programs = {}
         self._weights = ("", [])
 
-    def look(self, name: str, draws: bool) -> Look:
+    def look(self, draws: bool) -> Look:
         """What the environment is like. Creates it, and draws it once if it `draws`."""
         environment, sizes = self._made
         if not draws:
@@ -104,13 +104,13 @@ class Worker:
 
         environment.reset(seed=0)
         horizon = environment.spec.max_episode_steps if environment.spec is not None else None
-        return Look(sizes, horizon or DEFAULT_HORIZON, taken(environment, name).size)
+        return Look(sizes, horizon or DEFAULT_HORIZON, taken(environment).size)
 
-    def film(self, job: Job, episode: int, *, name: str, folder: str, every: int) -> "Film":
+    def film(self, job: Job, episode: int, *, folder: str, every: int) -> "Film":
         """Run one episode, exactly as `run` does, and film it into a file in the folder."""
         from .film import Camera
 
-        with Camera(self._made[0], name, Path(folder, str(episode)), every) as camera:
+        with Camera(self._made[0], Path(folder, str(episode)), every) as camera:
             return camera.film(episode, self.run(job, episode, camera))
 
     def run(self, job: Job, episode: int, watch: Callable[[Moment], None] | None = None) -> Outcome:
