@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import gymnasium
@@ -19,10 +20,11 @@ from test_evaluation import CUBE, Policy, Recorder, outcomes
 
 import deflow
 from deflow.environments import Environment, graphics_variables, import_file
-from deflow.environments.rendering import drawing
+from deflow.environments.rendering import drawing, without_slow_effects
 from deflow.errors import DataError, EvaluationError, EvaluationInterrupted, FolderError
 from deflow.evaluation import Evaluator, Film, Moment, Outcome, evaluate, pictures, record, sheet, video, write_video
 from deflow.evaluation.pictures import as_picture
+from deflow.workers import environment_variables
 
 ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_name("own_environment.py")
@@ -36,13 +38,19 @@ def imported():
     import_file(FILE)
 
 
+@pytest.fixture(scope="module")
+def films_of_points():
+    with Evaluator(POINT, workers=1, renders=True) as evaluator:
+        yield evaluator.film
+
+
 def home(observation, *, key):
     """Moves a point towards the origin, with some noise."""
     return jnp.clip(-observation, -0.1, 0.1) / 0.5 + 0.02 * jax.random.normal(key, (2,))
 
 
 def frames(path):
-    with imageio.get_reader(path) as reader:
+    with environment_variables({"IMAGEIO_FFMPEG_NO_PREVENT_SIGINT": "1"}), imageio.get_reader(path) as reader:
         return np.stack([np.asarray(frame)[..., :3] for frame in reader])
 
 
@@ -89,16 +97,15 @@ def test_the_films_of_a_real_task_are_the_first_episodes_of_its_evaluation(monke
     assert moving[:20, 300:].max() < 30
 
 
-def test_filming_every_few_steps_changes_nothing_and_shows_the_end():
-    with Evaluator(POINT, workers=2, renders=True) as evaluator:
-        each = evaluator.film(home, episodes=2, seed=1)
-        pictures_of_each = [film.pictures().copy() for film in each]
-        some = evaluator.film(home, episodes=2, seed=1, every=7)
-        assert [film.outcome for film in some] == [film.outcome for film in each]
-        for film, all_pictures in zip(some, pictures_of_each, strict=True):
-            assert [moment.step for moment in film.moments] == [0, 7, 14, 21, 28, 30]
-            assert np.array_equal(film.pictures(), all_pictures[[0, 7, 14, 21, 28, 30]])
-            assert film.moments[-1].success == 1.0
+def test_filming_every_few_steps_changes_nothing_and_shows_the_end(films_of_points):
+    each = films_of_points(home, episodes=2, seed=1)
+    pictures_of_each = [film.pictures().copy() for film in each]
+    some = films_of_points(home, episodes=2, seed=1, every=7)
+    assert [film.outcome for film in some] == [film.outcome for film in each]
+    for film, all_pictures in zip(some, pictures_of_each, strict=True):
+        assert [moment.step for moment in film.moments] == [0, 7, 14, 21, 28, 30]
+        assert np.array_equal(film.pictures(), all_pictures[[0, 7, 14, 21, 28, 30]])
+        assert film.moments[-1].success == 1.0
 
 
 def test_long_episodes_get_fewer_pictures():
@@ -108,23 +115,22 @@ def test_long_episodes_get_fewer_pictures():
     assert [moment.step for moment in film.moments] == list(range(0, 1001, 5))
 
 
-def test_actions_that_are_chosen_together_are_filmed_one_by_one():
-    def chunk(observation, *, key):
-        return jnp.broadcast_to(home(observation, key=key), (4, 2))
+def test_where_pictures_are_observed_they_stay_as_they_are():
+    visual = Environment(f"visual-{CUBE}")
+    assert drawing(visual) == visual
+    made = visual.make()
+    without_slow_effects(made)
+    assert made.unwrapped.model.vis.quality.shadowsize > 0  # pyright: ignore[reportAttributeAccessIssue]
+    made.close()
 
-    with Evaluator(POINT, workers=1, renders=True) as evaluator:
-        (film,) = evaluator.film(chunk, episodes=1, seed=0)
-    assert film.outcome.episode_return == evaluate(chunk, POINT, episodes=1, seed=0, workers=1).returns[0]
-    assert len(film.moments) == 31
 
-
-def test_an_interrupted_filming_ends_soon():
-    import threading
-
+def test_an_interrupted_filming_ends_soon(films_of_points):
     interrupt = threading.Event()
     interrupt.set()
-    with Evaluator(POINT, workers=1, renders=True) as evaluator, pytest.raises(EvaluationInterrupted):
-        evaluator.film(home, episodes=1, seed=0, interrupt=interrupt)
+    with pytest.raises(EvaluationInterrupted):
+        films_of_points(home, episodes=1, seed=0, interrupt=interrupt)
+    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+        films_of_points(home, episodes=1, seed=0, every=0)
 
 
 # --- files
@@ -402,7 +408,7 @@ def run(tmp_path_factory):
     rows[2], rows[3] = rows[2][:, 0], np.arange(40) % 10 == 9
     np.savez(folder / "data.npz", **dict(zip(names, rows, strict=True)))
     task = deflow.load_task(POINT, deflow.UserData(folder / "data.npz"))
-    config = deflow.agent_config("deflow-chunked", chunk=4, execute=2, width=8, depth=1)
+    config = deflow.agent_config("deflow-chunked", chunk=4, execute=2, width=8, depth=1, solver=deflow.solvers.Euler(1))
     learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(0))
     made = deflow.create_run(folder, task, config, learner, seed=0)
     made.save(7, learner)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError, EvaluationError, FolderError
+from ..workers import environment_variables
 from .film import Film
 
 MOST_EPISODES = 16
@@ -66,8 +66,10 @@ def write_video(films: Sequence[Film], path: str | os.PathLike[str], *, title: s
     Each file is written under another name first, so an interruption leaves what was there before.
 
     Raises:
-        EvaluationError: If a file cannot be written.
-        DataError, FolderError, ValueError: As `check_video`.
+        DataError: If imageio with its ffmpeg is not installed.
+        FolderError: If the folder cannot be made or written to.
+        EvaluationError: If a file cannot be written all the same.
+        ValueError: As for `check_video`.
     """
     path = check_video(path, len(films))
     video = Video(path, path.with_suffix(".gif"))
@@ -102,13 +104,13 @@ def _mp4(path: Path) -> Iterator[Any]:
         ffmpeg_log_level="error",
         output_params=["-movflags", "+faststart"],  # a browser shows it while it loads
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)  # JAX's, when ffmpeg starts, which uses no JAX
+    # Else ffmpeg, which starts with the first image, starts by a fork, which JAX's threads do not allow.
+    with environment_variables({"IMAGEIO_FFMPEG_NO_PREVENT_SIGINT": "1"}):
         try:
             yield writer
             writer.close()
         except BaseException:
-            with contextlib.suppress(Exception):  # ffmpeg may be what failed
+            with contextlib.suppress(Exception):  # Ctrl-C has ended ffmpeg, too
                 writer.close()
             raise
 

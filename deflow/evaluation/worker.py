@@ -9,19 +9,17 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 import gymnasium
 import jax
 import jax.export
 import numpy as np
 
-from ..environments import seeded_reset, step_success
+from ..environments import DEFAULT_HORIZON, seeded_reset, step_success
 from ..errors import EvaluationError
+from .film import Camera, Film, taken
 from .outcome import Moment, Outcome
-
-if TYPE_CHECKING:
-    from .film import Film  # what draws is imported by workers that draw
 
 KEY_WORDS = 2
 """32-bit words of a threefry key."""
@@ -99,17 +97,12 @@ class Worker:
         environment, sizes = self._made
         if not draws:
             return Look(sizes, 0, 0)
-        from ..environments import DEFAULT_HORIZON
-        from .film import taken
-
         environment.reset(seed=0)
         horizon = environment.spec.max_episode_steps if environment.spec is not None else None
         return Look(sizes, horizon or DEFAULT_HORIZON, taken(environment).size)
 
-    def film(self, job: Job, episode: int, *, folder: str, every: int) -> "Film":
+    def film(self, job: Job, episode: int, *, folder: str, every: int) -> Film:
         """Run one episode, exactly as `run` does, and film it into a file in the folder."""
-        from .film import Camera
-
         with Camera(self._made[0], Path(folder, str(episode)), every) as camera:
             return camera.film(episode, self.run(job, episode, camera))
 
