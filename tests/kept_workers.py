@@ -72,11 +72,11 @@ util.Finalize(None, _end_all, exitpriority=0)  # before multiprocessing waits fo
 class KeptPool(pool.EvaluationPool):
     """Processes with a folder of their own, since an evaluator removes its folder."""
 
-    def __init__(self, environment, name, *, workers):
+    def __init__(self, environment, name, *, workers, renders):
         self.key = (environment, workers)
         self._asked = []
         self._folder = tempfile.TemporaryDirectory(prefix="deflow-kept-")
-        super().__init__(environment, name, workers=workers, directory=Path(self._folder.name))
+        super().__init__(environment, name, workers=workers, directory=Path(self._folder.name), renders=renders)
 
     def submit(self, method, *arguments):
         self._asked.append(super().submit(method, *arguments))
@@ -99,8 +99,8 @@ def _succeeded(future):
     return done and not isinstance(future.result(), pool.Failure)
 
 
-def _pool(environment, name, *, workers, directory):
-    return _taken("pools", (environment, workers)) or KeptPool(environment, name, workers=workers)
+def _pool(environment, name, *, workers, directory, renders):
+    return _taken("pools", (environment, workers)) or KeptPool(environment, name, workers=workers, renders=renders)
 
 
 # --- interaction

@@ -4,12 +4,15 @@ from .bounds import to_unit as to_unit
 from .dictionaries import is_nested as is_nested
 from .dictionaries import is_numeric as is_numeric
 from .dictionaries import leaves as leaves
+from .environment import DEFAULT_HORIZON as DEFAULT_HORIZON
 from .environment import Adapter as Adapter
 from .environment import Environment as Environment
 from .environment import SuccessTiming as SuccessTiming
 from .environment import check_actions as check_actions
 from .environment import check_observations as check_observations
 from .environment import spec_of as spec_of
+from .graphics import graphics_variables as graphics_variables
+from .graphics import why_nothing_is_drawn as why_nothing_is_drawn
 from .makers import EnvironmentLike as EnvironmentLike
 from .makers import EnvironmentMaker as EnvironmentMaker
 from .makers import maker_of as maker_of
@@ -17,6 +20,8 @@ from .oracles import Behaviour as Behaviour
 from .oracles import behaviour_of as behaviour_of
 from .oracles import episode_steps as episode_steps
 from .reference_scores import ReferenceScores as ReferenceScores
+from .rendering import Rendering as Rendering
+from .rendering import without_slow_effects as without_slow_effects
 from .seeding import nothing_from_the_system as nothing_from_the_system
 from .seeding import seeded_reset as seeded_reset
 from .success import step_success as step_success

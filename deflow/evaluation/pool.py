@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..environments import graphics_variables
 from ..errors import EvaluationError, EvaluationInterrupted
 from ..workers import BrokenProcessPool, Process, WorkerPool
 from .worker import Failure, call, start
@@ -16,9 +17,10 @@ _LISTEN = 0.5  # seconds between two looks at whether the wait was interrupted
 
 
 class EvaluationPool:
-    """Processes that run `Worker`'s methods on one pickled environment, called `name` in errors."""
+    """Processes that run `Worker`'s methods on one pickled environment, called `name` in errors. If they `render`, they
+    have what MuJoCo draws with."""
 
-    def __init__(self, environment: bytes, name: str, *, workers: int, directory: Path):
+    def __init__(self, environment: bytes, name: str, *, workers: int, directory: Path, renders: bool = False):
         self._name = name
         self._directory = directory
         self._pool = WorkerPool(
@@ -27,6 +29,7 @@ class EvaluationPool:
             arguments=(environment, str(directory)),
             main=b"__main__" in environment,
             scratch=directory,
+            variables=graphics_variables() if renders else None,
         )
 
     def submit(self, method: Callable, *arguments) -> concurrent.futures.Future:
@@ -41,9 +44,15 @@ class EvaluationPool:
             raise EvaluationError(self._describe_deaths()) from error
 
     def results(
-        self, asked: dict[concurrent.futures.Future, str], *, interrupt: threading.Event, patience: float
+        self,
+        asked: dict[concurrent.futures.Future, str],
+        *,
+        interrupt: threading.Event,
+        patience: float,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Iterator[tuple[concurrent.futures.Future, Any]]:
-        """The futures and their results as they arrive; `asked` has a description of each.
+        """The futures and their results as they arrive; `asked` has a description of each. `meanwhile` is called at
+        least twice a second.
 
         Raises:
             EvaluationError: If something failed inside a worker, a worker died, or nothing arrived for `patience`
@@ -54,6 +63,8 @@ class EvaluationPool:
         while pending:
             if interrupt.is_set():
                 raise EvaluationInterrupted(f"The evaluation of {self._name} was interrupted.")
+            if meanwhile is not None:
+                meanwhile()
             done, pending = concurrent.futures.wait(pending, _LISTEN, concurrent.futures.FIRST_COMPLETED)
             if done:
                 heard = time.monotonic()

@@ -16,8 +16,10 @@ import jax
 import jax.export
 import numpy as np
 
-from ..environments import seeded_reset, step_success
+from ..environments import DEFAULT_HORIZON, seeded_reset, step_success
 from ..errors import EvaluationError
+from .film import Camera, Film, taken
+from .outcome import Moment, Outcome
 
 KEY_WORDS = 2
 """32-bit words of a threefry key."""
@@ -39,20 +41,21 @@ class Sizes(NamedTuple):
     action_size: int
 
 
+class Look(NamedTuple):
+    """What a first look at an environment shows: its sizes; if it draws, also the steps of its longest episode and
+    the bytes of a picture."""
+
+    sizes: Sizes
+    horizon: int
+    picture: int
+
+
 class Job(NamedTuple):
     """A policy to run: two files in the evaluator's directory, and the evaluation's seed."""
 
     program: str
     weights: str
     seed: int
-
-
-class Outcome(NamedTuple):
-    """One episode: whether any step reported success (nan where none says), the sum of rewards, the steps."""
-
-    success: float
-    episode_return: float
-    length: int
 
 
 def read_sizes(environment: gymnasium.Env) -> Sizes:
@@ -89,12 +92,25 @@ class Worker:
         self._programs = {}
         self._weights = ("", [])
 
-    def sizes(self) -> Sizes:
-        """The environment's sizes. Creates the environment."""
-        return self._made[1]
+    def look(self, draws: bool) -> Look:
+        """What the environment is like. Creates it, and draws it once if it `draws`."""
+        environment, sizes = self._made
+        if not draws:
+            return Look(sizes, 0, 0)
+        environment.reset(seed=0)
+        horizon = environment.spec.max_episode_steps if environment.spec is not None else None
+        return Look(sizes, horizon or DEFAULT_HORIZON, taken(environment).size)
 
-    def run(self, job: Job, episode: int) -> Outcome:
-        """Run one episode. Its randomness depends only on the job's seed and the episode's number."""
+    def film(self, job: Job, episode: int, *, folder: str, every: int) -> Film:
+        """Run one episode, exactly as `run` does, and film it into a file in the folder."""
+        with Camera(self._made[0], Path(folder, str(episode)), every) as camera:
+            return camera.film(episode, self.run(job, episode, camera))
+
+    def run(self, job: Job, episode: int, watch: Callable[[Moment], None] | None = None) -> Outcome:
+        """Run one episode. Its randomness depends only on the job's seed and the episode's number.
+
+        `watch` is called after its reset, and after each of its steps.
+        """
         self.write_note(f"{episode}\n")
         environment, sizes = self._made
         act, weights = self._load(job)
@@ -102,6 +118,8 @@ class Worker:
         observation = seeded_reset(environment, int(numpy_seed), int(reset_seed))
         key = jax.device_put(np.array(key, np.uint32))
         success, total, step, done = np.nan, 0.0, 0, False
+        if watch is not None:
+            watch(Moment(success, total, step, done))
         waiting: list[np.ndarray] = []  # actions that were chosen together, to be executed one after another
         while not done:
             if step == MOST_STEPS:
@@ -133,6 +151,8 @@ class Worker:
             step += 1
             done = bool(terminated or truncated)
             success = np.fmax(success, step_success(info))
+            if watch is not None:
+                watch(Moment(float(success), total, step, done))
         self.write_note("")
         return Outcome(float(success), total, step)
 

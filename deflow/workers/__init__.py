@@ -2,7 +2,7 @@
 
 from .executor import BrokenProcessPool, WorkerPool
 from .interrupts import Interrupt, graceful_interrupts
-from .spawning import Process, end_with_parent, usable_cores
+from .spawning import Process, end_with_parent, environment_variables, usable_cores
 
 __all__ = [
     "BrokenProcessPool",
@@ -10,6 +10,7 @@ __all__ = [
     "Process",
     "WorkerPool",
     "end_with_parent",
+    "environment_variables",
     "graceful_interrupts",
     "usable_cores",
 ]

@@ -3,7 +3,7 @@
 import concurrent.futures
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Self
@@ -25,13 +25,15 @@ class WorkerPool:
         arguments: tuple = (),
         main: bool = False,
         scratch: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ):
         """`start(*arguments)` runs first in each process. `main` says whether jobs need the parent's script. Temporary
         files go to `scratch`, which is removed if the parent is killed; by default the pool creates its own folder.
+        The processes have these environment `variables` from their start.
         """
         self._own = tempfile.TemporaryDirectory(prefix="deflow-workers-") if scratch is None else None
         folder = scratch or Path(self._own.name)  # pyright: ignore[reportOptionalMemberAccess]
-        self._context = Context(scratch=folder, main=main)
+        self._context = Context(scratch=folder, main=main, variables=variables)
         self._executor = concurrent.futures.ProcessPoolExecutor(
             workers, self._context, _start, (folder, start, arguments)
         )

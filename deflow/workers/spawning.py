@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 
 def usable_cores() -> int:
@@ -58,24 +59,24 @@ def without_main() -> Iterator[None]:
 class Process(multiprocessing.context.SpawnProcess):
     """A spawned process. `main` says whether it needs the parent's script, which spawning would run again."""
 
-    def __init__(self, *, scratch: Path, main: bool, **kwargs):
+    def __init__(self, *, scratch: Path, main: bool, variables: Mapping[str, str] | None = None, **kwargs):
         super().__init__(**kwargs)
-        self._scratch = scratch
+        self._variables = {**_variables(scratch), **(variables or {})}
         self._main = main
 
     def start(self):
         """Start with a worker's environment variables, then restore the parent's."""
         hidden = contextlib.nullcontext() if self._main else without_main()
-        with environment_variables(_variables(self._scratch)), without_interrupts(), hidden:
+        with environment_variables(self._variables), without_interrupts(), hidden:
             super().start()
 
 
 class Context(multiprocessing.context.SpawnContext):
     """The spawn context of one pool, which remembers the processes it started."""
 
-    def __init__(self, *, scratch: Path, main: bool):
+    def __init__(self, *, scratch: Path, main: bool, variables: Mapping[str, str] | None = None):
         self.processes: list[Process] = []
-        self._settings = {"scratch": scratch, "main": main}
+        self._settings: dict[str, Any] = {"scratch": scratch, "main": main, "variables": variables}
 
     def Process(self, **kwargs) -> Process:  # noqa: N802 # pyright: ignore[reportIncompatibleVariableOverride]
         """A process that is not started yet, with the executor's name and arguments."""
