@@ -75,7 +75,7 @@ def _scan(
     **_: Any,
 ) -> list[Value]:
     if not isinstance(length, int) or length == 0:
-        raise unsupported(f"loop of length {length}")
+        raise unsupported(f"loops of length {length}")
     same, changing = inputs[:num_consts], inputs[num_consts:]
     rows = [variable.aval for variable in jaxpr.jaxpr.invars[num_consts:]]
     programs = [_inside(program, jaxpr, same, slice(None), rows)]

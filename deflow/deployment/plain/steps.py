@@ -111,10 +111,17 @@ class Program:
         return self.step("broadcast", inputs, (value.shape, held, value.dtype), shape=sizes)[0]
 
     def reshaped(self, value: Value, shape: Shape, held: Shape) -> Value:
-        """The same numbers in another shape, of which at most one size is not a number."""
+        """The same numbers in another shape."""
         if held == value.held:
             return dataclasses.replace(value, shape=shape)
-        sizes = [int(size) if isinstance(size, int | np.integer) else -1 for size in held]
+        numbers = [isinstance(size, int | np.integer) for size in held]
+        if 0 in held:
+            return self.constant(
+                np.zeros([size if n else 1 for size, n in zip(held, numbers, strict=True)], value.dtype), shape
+            )
+        if numbers.count(False) > 1:
+            raise unsupported(f"arrays with several axes as long as the batch, such as {held}")
+        sizes = [int(size) if n else -1 for size, n in zip(held, numbers, strict=True)]
         return self.step("reshape", [value], (shape, held, value.dtype), shape=sizes)[0]
 
     def _can_be_done(self, inputs: tuple[Value, ...], made: tuple[Made, ...], settings: dict[str, Any]) -> bool:

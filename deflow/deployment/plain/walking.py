@@ -13,7 +13,11 @@ from .rules import RULES
 from .steps import Program, Value, unsupported
 
 _TYPES = ("float32", "int32", "uint32", "int16", "uint16", "int8", "uint8", "bool")
-_CALLED = ("call_jaxpr", "jaxpr", "fun_jaxpr")  # where primitives that call a function keep it
+_CALLS = {
+    **dict.fromkeys(("jit", "pjit", "remat", "remat2", "checkpoint"), "jaxpr"),
+    **dict.fromkeys(("closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
+}
+"""The primitives that call a function, and the parameter that holds it."""
 _LIBRARIES = {"jax", "jaxlib", "equinox", "diffrax", "optax", "optimistix", "lineax", "numpy", "jaxtyping", "beartype"}
 
 
@@ -48,14 +52,25 @@ def _became(program: Program, equation: Any, inputs: list[Value]) -> list[Value]
             raise unsupported(f"numbers of type {number_type}, which {_where(equation)} makes")
     if name in RULES:
         return RULES[name](program, inputs, made, **parameters)
-    for called in (parameters[key] for key in _CALLED if key in parameters):
+    if name in _CALLS:
+        called = parameters[_CALLS[name]]
         return walk(program, getattr(called, "jaxpr", called), getattr(called, "consts", ()), inputs)
-    written_in_jax = equation.primitive.impl  # as Equinox's are
-    if inspect.isfunction(written_in_jax) and not written_in_jax.__module__.startswith("jax."):
-        avals = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
-        traced = jax.make_jaxpr(lambda *arrays: written_in_jax(*arrays, **parameters))(*avals)
-        return walk(program, traced.jaxpr, traced.consts, inputs)
-    raise unsupported(f"NumPy code for the primitive '{name}', which {_where(equation)} uses")
+    traced = _written_in_jax(equation)
+    if traced is None:
+        raise unsupported(f"NumPy code for the primitive '{name}', which {_where(equation)} uses")
+    return walk(program, traced.jaxpr, traced.consts, inputs)
+
+
+def _written_in_jax(equation: Any) -> Any:
+    """A primitive that another library has written with those of JAX, traced. None for any other."""
+    function = equation.primitive.impl
+    if not inspect.isfunction(function) or function.__module__.startswith("jax."):
+        return None
+    inputs = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
+    try:
+        return jax.make_jaxpr(lambda *arrays: function(*arrays, **equation.params))(*inputs)
+    except Exception:  # it may be written in anything
+        return None
 
 
 def _where(equation: Any) -> str:
