@@ -11,12 +11,14 @@ from .recorded_data import find_data, recorded_task
 from .run import Run, resume_command
 from .saving import Best, Saver
 from .stopped import Stopped
+from .watching import Look, look, sparkline
 
 __all__ = [
     "Best",
     "Cell",
     "Checkpoints",
     "Grid",
+    "Look",
     "Run",
     "RunGroup",
     "Saver",
@@ -28,7 +30,9 @@ __all__ = [
     "find_data",
     "load",
     "load_learner",
+    "look",
     "recorded_task",
     "resume_command",
+    "sparkline",
     "writable_directory",
 ]

@@ -94,7 +94,7 @@ class RunGroup:
         path = self.runs[0].path
         try:
             (path / "config.json").stat()  # filelock would make a directory that is gone
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0.5, poll_interval=0.05)  # whoever looks at it holds it for a moment
         except filelock.Timeout:
             raise RunError(f"{path} is being trained by another process; wait until it ends, or end it.") from None
         except OSError as error:
