@@ -1,5 +1,6 @@
 """Runs: their directories, which survive crashes, their checkpoints and logs, and loading what was trained."""
 
+from . import loggers
 from .atomic_files import writable_directory
 from .checkpoints import Checkpoints
 from .grid import Cell, Grid
@@ -30,6 +31,7 @@ __all__ = [
     "find_data",
     "load",
     "load_learner",
+    "loggers",
     "look",
     "recorded_task",
     "resume_command",

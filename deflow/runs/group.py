@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import RunError, RunWarning, first_of, warn
 from ..progress import working
 from .checkpoints import Like, Restored, restore_together
-from .loggers import check_loggers, end_all
+from .loggers import check_loggers
+from .loggers.follower import end_all
 from .pytrees import PyTree
 from .run import Run, create_together
 from .saving import Best, PendingRows, Saver
