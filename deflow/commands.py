@@ -11,6 +11,7 @@ RECIPES = (
         "offline",
         "offline_to_online",
         "resume",
+        "watch",
         "evaluate",
         "estimate",
         "export",

@@ -1,6 +1,7 @@
 """The first screen of a training: what is about to happen, on which data, and where the results go."""
 
 import os
+import shlex
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
-from .screen import counted, parts_in_words
+from .screen import command, counted, parts_in_words
 
 BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
 """Where action bounds come from, in words."""
@@ -60,7 +61,15 @@ def first_screen(
         "checkpoints": f"every {options.save_every:,} updates, the last {options.keep}"
         + (", the best" if task.environment is not None or options.estimate_steps else ""),
         "files": "\n".join(str(run.path) for run in group.runs),
+        "watch": watch(options, group),
     }
+
+
+def watch(options: Any, group: RunGroup) -> str:
+    """The command that shows the training from another terminal."""
+    if "tensorboard" in options.log:
+        return shlex.join(["tensorboard", "--logdir", str(group.runs[0].path.parents[2])])
+    return command("watch", group.runs[0].path)
 
 
 def evaluation(options: Any, task: Task) -> str:

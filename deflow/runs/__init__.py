@@ -1,5 +1,6 @@
 """Runs: their directories, which survive crashes, their checkpoints and logs, and loading what was trained."""
 
+from . import loggers
 from .atomic_files import writable_directory
 from .checkpoints import Checkpoints
 from .grid import Cell, Grid
@@ -11,12 +12,14 @@ from .recorded_data import find_data, recorded_task
 from .run import Run, resume_command
 from .saving import Best, Saver
 from .stopped import Stopped
+from .watching import Look, look, sparkline
 
 __all__ = [
     "Best",
     "Cell",
     "Checkpoints",
     "Grid",
+    "Look",
     "Run",
     "RunGroup",
     "Saver",
@@ -28,7 +31,10 @@ __all__ = [
     "find_data",
     "load",
     "load_learner",
+    "loggers",
+    "look",
     "recorded_task",
     "resume_command",
+    "sparkline",
     "writable_directory",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import RunError, RunWarning, first_of, warn
 from ..progress import working
 from .checkpoints import Like, Restored, restore_together
-from .loggers import check_loggers, end_all
+from .loggers import check_loggers
+from .loggers.follower import end_all
 from .pytrees import PyTree
 from .run import Run, create_together
 from .saving import Best, PendingRows, Saver
@@ -94,7 +95,7 @@ class RunGroup:
         path = self.runs[0].path
         try:
             (path / "config.json").stat()  # filelock would make a directory that is gone
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0.5, poll_interval=0.05)  # whoever looks at it holds it for a moment
         except filelock.Timeout:
             raise RunError(f"{path} is being trained by another process; wait until it ends, or end it.") from None
         except OSError as error:

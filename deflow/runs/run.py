@@ -14,7 +14,8 @@ from ..commands import command
 from ..errors import RunError
 from .atomic_files import read_json, writable_directory, write_json
 from .checkpoints import Checkpoints
-from .loggers import Csv, Follower, LoggedRun, check_loggers, end_all, registry
+from .loggers import Csv, LoggedRun, check_loggers, registry
+from .loggers.follower import Follower, end_all
 from .logs import Row
 from .machine import describe_machine
 from .pytrees import PyTree

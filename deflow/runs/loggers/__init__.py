@@ -2,19 +2,16 @@
 
 from .base import AbstractLogger, LoggedRun, check_loggers, register, registry
 from .csv import Csv
-from .follower import Follower, end_all
 from .tensorboard import TensorBoard
 from .wandb import Wandb
 
 __all__ = [
     "AbstractLogger",
     "Csv",
-    "Follower",
     "LoggedRun",
     "TensorBoard",
     "Wandb",
     "check_loggers",
-    "end_all",
     "register",
     "registry",
 ]

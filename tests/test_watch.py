@@ -1,0 +1,242 @@
+"""Watching runs from outside, and the sign of life that a program gives on a terminal."""
+
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from in_process import recipe
+
+from deflow.errors import RunError
+from deflow.progress import Bar, working
+from deflow.runs import Run, RunGroup, look, sparkline
+from deflow.session.progress import Progress
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = {"recipe": "offline", "options": {"steps": 100}}
+
+
+def made(path, seeds=(0,), **config):
+    return RunGroup.create(path, environment="e", algorithm="a", seeds=seeds, config={**OPTIONS, **config})
+
+
+def row(group, step):
+    group.log(step, [{"training/value": step / 10} for _ in group.runs])
+    if step % 50 == 0:
+        group.log(step, [{"evaluation/success": step / 200} for _ in group.runs])
+
+
+def age(run, seconds):
+    for path in run.path.glob("*.*"):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_what_becomes_of_a_run(tmp_path):
+    group = made(tmp_path, (0, 1))
+    run = group.runs[1]
+    assert (look(run).state, look(run).step, look(run).last) == ("starting", 0, 100)
+    age(run, 1000)
+    assert look(run).state == "unknown"
+    with group:
+        for step in range(10, 61, 10):
+            row(group, step)
+        seen = look(run)
+        assert (seen.state, seen.step, seen.row) == ("running", 60, {"training/value": 6.0})
+        assert (seen.score, seen.scores) == ("success", ((50, 0.25),))
+        assert not seen.over
+        assert seen.left is None  # nothing says how fast it is
+        group.save(30, [{"x": np.zeros(1)}] * 2, [{}] * 2)
+        group.wait()
+        os.utime(run.checkpoints.directory / "30", (time.time() - 15,) * 2)
+        assert look(run).rate == pytest.approx(2, rel=0.1)
+        assert look(run).left == pytest.approx(20, rel=0.1)
+    age(run, 400)
+    seen = look(run)
+    assert (seen.state, seen.over, round(seen.silent)) == ("not running", True, 400)
+    with group:
+        row(group, 100)
+    assert look(run).state == "finished"
+    with group:
+        group.stop(1, 100, "the critic_loss is nan")
+    assert (look(run).state, look(run).note) == ("stopped", "the critic_loss is nan")
+
+
+def test_looking_does_not_keep_a_training_from_its_run(tmp_path):
+    group = made(tmp_path)
+    with group:
+        pass
+    with open(group.runs[0].path / ".lock") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(RunError, match="trained by another process"):
+            group.lock()
+    with group:
+        assert look(Run.open(group.runs[0].path)).state == "running"
+
+
+def test_one_that_waits_for_its_behaviour(tmp_path):
+    behaviour = made(tmp_path / "flow")
+    group = made(tmp_path / "own", behaviour={"runs": [str(behaviour.runs[0].path)], "own": True})
+    with behaviour:
+        assert look(group.runs[0]).state == "waiting"
+    assert look(group.runs[0]).state == "starting"
+
+
+def test_the_recipe_shows_all_runs_once_where_nobody_watches(tmp_path):
+    group = made(tmp_path, (0, 1))
+    with group:
+        for step in range(10, 61, 10):
+            row(group, step)
+        shown = recipe("watch", group.runs[0].path)
+        assert shown.returncode == 0, shown.stderr
+        for each in group.runs:
+            (line,) = [line for line in shown.stdout.splitlines() if each.path.name in line]
+            assert line.split()[1:] == ["60/100", "6", "▃", "success", "0.25", "running"]
+    for each in group.runs:
+        age(each, 400)
+    shown = recipe("watch", tmp_path, "--once")
+    assert "not running, no row for 7 min" in shown.stdout
+    assert f"Go on with: python recipes/resume.py {group.runs[0].path}" in shown.stdout
+    assert "There is no such folder" in recipe("watch", tmp_path / "nothing").stderr
+
+
+def test_sparklines():
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([0.0, float("nan"), 1.0]) == "▁ █"
+    assert sparkline([0.5, 0.5], low=0, high=1) == "▅▅"
+    assert sparkline([3, 3]) == "▁▁"
+    assert sparkline([float("nan")]) == sparkline([]) == ""
+
+
+# --- on a terminal
+
+
+def on_a_terminal(*command, until=None, **environment):
+    """What a program writes to a terminal, and the longest it was silent; ended by Ctrl-C after it said `until`."""
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    process = subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    said, silences, last, limit = b"", [], time.monotonic(), time.monotonic() + 300
+    while time.monotonic() < limit:
+        if not select.select([ours], [], [], 1)[0]:
+            continue
+        try:
+            content = os.read(ours, 1 << 16)
+        except OSError:  # nobody holds the other end
+            break
+        if not content:
+            break
+        silences.append(time.monotonic() - last)
+        last, said = time.monotonic(), said + content
+        if until is not None and until in said:
+            process.send_signal(signal.SIGINT)
+            until = None
+    os.close(ours)
+    return said.decode(), max(silences), process.wait(60)
+
+
+def test_a_start_is_never_silent(tmp_path):
+    np.savez(
+        tmp_path / "walk.npz",
+        observations=np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32),
+        actions=np.random.default_rng(1).uniform(-1, 1, (400, 2)).astype(np.float32),
+        rewards=np.zeros(400, np.float32),
+        terminals=np.arange(1, 401) % 40 == 0,
+    )
+    command = [sys.executable, "recipes/offline.py", "flow-bc", "--env", "none", "--data", tmp_path / "walk.npz"]
+    small = ["--field.width", "8", "--field.depth", "1", "--batch-size", "8", "--estimate-steps", "0"]
+    rhythm = ["--steps", "40", "--log-every", "20", "--output-dir", tmp_path / "runs"]
+    fresh = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}  # so that it compiles
+    said, silence, code = on_a_terminal(*command, *small, *rhythm, **fresh)
+    assert code == 0, said
+    assert silence < 4  # a pulse is a second, and the machine may be busy
+    for sign in ("starting ... ", "reading the data ... ", "compiling", "flow loss ", "drawing ... "):
+        assert sign in said
+    assert f"python recipes/watch.py {tmp_path}" in said
+
+
+def test_what_the_bar_says(capsys):
+    with Progress("training", 0, 100) as bar:
+        bar.begin()
+        bar.show(50)
+        bar.tell(50)
+        bar.logged([{"training/value": 1.2345, "training/flow_loss": 2.0}, {}])
+        bar.judged([{"evaluation/success": 0.25}, {"evaluation/success": 0.5}])
+        bar.logged([{"training/flow_loss": 2.0}] * 2)
+        bar.judged([{"estimate/value": 3.0}] * 2)
+        bar.back(20)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "20/100" in last
+    assert last.endswith("estimated value 3.00 3.00, flow loss 2 2]")
+    with Progress("training", 0, 100) as bar:
+        bar.logged([{"training/value": 1.2345, "training/flow_loss": 2.0}, {}])
+        bar.judged([{"evaluation/success": 0.25}, {"evaluation/success": 0.5}])
+    assert capsys.readouterr().err.splitlines()[-1].endswith("success 0.25 0.50, value 1.23 -]")
+
+
+def test_watching_on_a_terminal_until_ctrl_c(tmp_path):
+    group = made(tmp_path)
+    with group:
+        row(group, 50)
+        command = [sys.executable, "recipes/watch.py", tmp_path, "--every", "0.2"]
+        said, _, code = on_a_terminal(*command, until=b"50/100")
+    assert code == 130
+    assert "running" in said
+    assert "Traceback" not in said
+
+
+WHILE_IT_COUNTS = """
+import time
+from deflow import progress
+progress.RARELY = 0.5
+with progress.Bar(total=100, desc="counting") as bar:
+    for _ in range(100):
+        time.sleep(0.01)
+        bar.update()
+with progress.working("nothing"):
+    pass
+"""
+
+
+def test_a_bar_in_a_file_is_a_line_now_and_then():
+    done = subprocess.run([sys.executable, "-c", WHILE_IT_COUNTS], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert 3 <= len(lines) <= 5
+    assert all(line.startswith("counting:") for line in lines)
+    assert "0/100" in lines[0]
+    assert "100/100" in lines[-1]
+    assert "\r" not in done.stderr
+
+
+def test_nothing_is_left_of_a_line():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    with contextlib.redirect_stderr(Terminal()) as terminal, working("thinking"):
+        time.sleep(1.3)
+    frames = terminal.getvalue().split("\r")
+    assert "thinking ... 00:01" in "".join(frames)
+    assert frames[-1] == ""
+    assert frames[-2].strip() == ""
+    with contextlib.redirect_stderr(Terminal()) as terminal, Bar(total=2, disable=True) as bar:
+        bar.update()
+    assert terminal.getvalue() == ""
