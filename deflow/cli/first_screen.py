@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
+from ..commands import command
 from ..data import Task
 from ..data.rewards import UNCHANGED
 from ..environments import Environment
@@ -15,7 +16,7 @@ from ..runs import RunGroup
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
-from .screen import command, counted, parts_in_words
+from .screen import counted, parts_in_words
 
 BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
 """Where action bounds come from, in words."""
