@@ -5,14 +5,14 @@
 The files are written into a temporary folder. Other work on the machine makes the slowest calls slower.
 """
 
+import deflow.workers.early_interrupt  # isort: split
+
 import os
 
-if __name__ == "__main__":  # before anything starts threads
+if __name__ == "__main__":  # before NumPy and JAX start threads
     os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
 import tempfile
