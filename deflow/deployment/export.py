@@ -69,7 +69,7 @@ def export(
                 f"{found.observations:,} observations, more than {TOLERANCE:g}: choose another format, and compare on "
                 "observations like those that it will see."
             )
-        for file in chosen.beside():
+        for file in chosen.beside:
             shutil.copyfile(file, path.with_name(file.name))
         checked = {"observations": found.observations, "largest difference": found.largest}
         path.with_suffix(".json").write_text(json.dumps({**about, "check": checked}, indent=2) + "\n")

@@ -34,6 +34,9 @@ class AbstractFormat(eqx.Module):
     suffix: ClassVar[str]
     """How the file's name ends, with its dot."""
 
+    beside: ClassVar[tuple[Path, ...]] = ()
+    """Files of deflow that are put beside it."""
+
     @abc.abstractmethod
     def write(self, program: Program, about: Mapping[str, Any], path: Path) -> None:
         """Write the file. `about` is the description that is written beside it, for formats that have room for it.
@@ -45,10 +48,6 @@ class AbstractFormat(eqx.Module):
     @abc.abstractmethod
     def read(self, path: Path) -> Runner:
         """What the file holds, as a user would run it, on one core."""
-
-    def beside(self) -> tuple[Path, ...]:
-        """Further files of deflow that go beside it."""
-        return ()
 
 
 registry: Registry[AbstractFormat] = Registry("format", "deployment", (AbstractFormat,))

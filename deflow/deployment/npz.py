@@ -18,6 +18,7 @@ class NPZ(AbstractFormat):
     """A file for `plain_policy.py`, which is put beside it: `PlainPolicy("policy.npz").act(observation, noise)`."""
 
     suffix: ClassVar[str] = ".npz"
+    beside: ClassVar[tuple[Path, ...]] = (Path(plain.plain_policy.__file__),)
 
     def write(self, program: Program, about: Mapping[str, Any], path: Path) -> None:
         """Write the file.
@@ -33,7 +34,3 @@ class NPZ(AbstractFormat):
     def read(self, path: Path) -> Runner:
         """What the page makes of the file."""
         return plain.PlainPolicy(path).act
-
-    def beside(self) -> tuple[Path, ...]:
-        """The page."""
-        return (Path(plain.plain_policy.__file__),)
