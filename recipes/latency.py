@@ -30,7 +30,7 @@ from deflow.errors import ExportError
 
 
 @dataclasses.dataclass(frozen=True)
-class Measure:
+class Latency:
     """Options of the recipe."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -53,7 +53,7 @@ class Measure:
             raise ValueError(f"--calls must be at least 1, got {self.calls}.")
 
 
-def main(options: Measure) -> None:
+def main(options: Latency) -> None:
     """Load the policy, write each file, and time both."""
     cli.import_files(options.import_)
     formats = {name: registry[name]() for name in options.format}
@@ -87,4 +87,4 @@ def main(options: Measure) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_plain(main, Measure, description=__doc__)
+    cli.run_plain(main, Latency, description=__doc__)
