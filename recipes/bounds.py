@@ -89,9 +89,8 @@ def main(options: Bounds, config: deflow.AgentConfig, algorithm: str) -> None:
         raise ValueError("All bounds are trained from one frozen flow: give --proposals, or --behaviour RUN.")
     grid = runs.Grid.open(options.output_dir)
     check_same_grid(grid, options, config)
-    code = 0
-    if not grid.cells or not all(finished(grid, bound, options) for bound in asked(options, grid.facts)):
-        code = train_grid(grid, options, config, algorithm)
+    done = grid.cells and all(finished(grid, bound, options) for bound in asked(options, grid.facts))
+    code = 0 if done else train_grid(grid, options, config, algorithm)
     publish(grid, options)
     cli.say(f"Time: {(time.perf_counter() - began) / 60:.1f} min.")
     if code >= 128:
