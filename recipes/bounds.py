@@ -46,6 +46,7 @@ class Bounds(offline.Offline):
 
     proposals: int = 8
     """Actions of the behaviour flow to draw for each state; with --behaviour, 0 solves for a fresh one every time."""
+
     output_dir: Path = Path("runs/bounds")
     """Folder of the grid: grid.json, the run directories, the table and the picture."""
 
