@@ -180,6 +180,8 @@ def check_comparable(runs: list[deflow.Run]) -> None:
 
 def kind_of(run: deflow.Run) -> dict[str, object]:
     """What two runs must share for their values to compare."""
+    if not {"agent", "data"} <= run.config.keys():
+        raise RunError(f"{run.path} holds no agent and no data: give runs that a recipe or deflow.create_run made.")
     discount = run.config["agent"]["discount"]
     return {"task": run.environment, "data": run.config["data"]["sha256"][:12], "discount": discount}
 

@@ -74,7 +74,7 @@ def main(options: Export) -> None:
         table.add_row(name, path.name, f"{path.stat().st_size / 1e6:.1f} MB", f"{found.largest:.1e}{ties}")
     if table.rows:
         cli.show(table)
-        cli.say(f"Shapes, units and origin: {folder / 'policy.json'}")
+        cli.say("Shapes, units and origin are in the .json beside each file.")
     if refused:
         cli.fail(" ".join(refused), code=1)
 
@@ -83,8 +83,8 @@ def observations_of(run: deflow.Run, data_dir: Path | None) -> tuple[np.ndarray 
     """Observations of the data that the run was trained on, if it is there, and what they are in words."""
     try:
         task = deflow.runs.recorded_task(run, data_dir=data_dir)
-    except DataError:
-        return None, "standard normal numbers, since the run's data is not there (--data-dir names its folder)"
+    except DataError as error:
+        return None, f"standard normal numbers, since the run's data cannot be read: {error}"
     observations = np.asarray(task.train.observation)
     count = min(len(observations), CHECKED)
     return observations, f"{cli.counted(count, 'observation')} of the run's data"

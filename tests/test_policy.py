@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import gymnasium
+import in_process
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import deflow
 from deflow.deployment import Origin, Policy
 from deflow.environments import ActionBounds
-from deflow.errors import DataError, SpaceError
+from deflow.errors import DataError, RunError, SpaceError
 
 SPEC = deflow.Spec((3,), 1, horizon=200)
 PENDULUM = ActionBounds((-2.0,), (2.0,), "environment")
@@ -91,7 +93,12 @@ def test_randomness_is_the_users(policy):
         ({"observation": np.zeros(4)}, r"got the shape \(4,\)"),
         ({"observation": [0, np.nan, np.inf]}, "not finite: entry 1, 2"),
         ({"observation": [[0, 0, 0], [0, np.nan, 0]]}, r"not finite: entry \(1, 1\)"),
-        ({"observation": OBSERVATION, "noise": np.zeros(1)}, r"must have shape \(1, 1\), got \(1,\)"),
+        ({"observation": OBSERVATION, "noise": np.zeros(1)}, r"finite numbers of shape \(1, 1\), got the shape \(1,\)"),
+        ({"observation": OBSERVATION, "noise": [[np.nan]]}, "finite numbers"),
+        ({"observation": OBSERVATION, "noise": [[1j]]}, "the type complex128"),
+        ({"observation": [3e38, 3e38, -3e38]}, "The policy's action is not finite"),
+        ({"observation": (OBSERVATION, {})}, "takes an array, got a tuple: of what reset"),
+        ({"observation": {"a": OBSERVATION}}, "takes an array, got a dict"),
         ({"observation": OBSERVATION, "deterministic": True, "key": jax.random.key(0)}, "give one of them"),
         ({"observation": OBSERVATION, "noise": np.zeros((1, 1)), "key": jax.random.key(0)}, "give one of them"),
     ],
@@ -118,6 +125,42 @@ def test_dictionary_observations_are_joined_as_the_data_was():
         policy.act({"pose": OBSERVATION[:2]})
     with pytest.raises(SpaceError, match=r"pose \(3,\), hand/goal \(1,\) do not make up observations of shape \(3,\)"):
         policy.act({"pose": OBSERVATION, "hand": {"goal": OBSERVATION[2:]}})
+
+
+def test_a_batch_of_dictionaries_keeps_its_axis_whatever_its_size():
+    policy = Policy(agent(), PENDULUM, keys=("pose", "goal"))
+    for rows in (0, 1, 2):
+        given = {"pose": np.ones((rows, 2)), "goal": np.ones((rows, 1))}
+        assert policy.act(given).shape == (rows, 1)
+    image = Policy(agent(deflow.Spec((1, 3), 1)), PENDULUM, keys=("image",))
+    assert image.act({"image": np.ones((1, 3))}).shape == (1,)
+    assert image.act({"image": np.ones((2, 1, 3))}).shape == (2, 1)
+
+
+def test_lists_of_arrays_are_observations_and_actions_are_new_float32_arrays(policy):
+    wanted = policy.act(np.stack([OBSERVATION] * 2), deterministic=True)
+    np.testing.assert_array_equal(policy.act([OBSERVATION, OBSERVATION], deterministic=True), wanted)
+    listed = policy.act([jnp.float32(x) for x in OBSERVATION], deterministic=True)
+    np.testing.assert_allclose(listed, wanted[0], atol=1e-6)
+    for made in (policy, Policy(policy.agent)):
+        action = made.act(OBSERVATION)
+        assert action.dtype == np.float32
+        action += 1  # it is the user's
+
+
+def test_a_run_without_an_agent_is_refused_in_one_sentence(tmp_path):
+    run = deflow.Run.create(tmp_path, environment="x", algorithm="y", seed=0, config={"lr": 1})
+    for recipe in ("export", "evaluate", "estimate", "landscape"):
+        done = in_process.recipe(recipe, run.path)
+        assert done.returncode in (1, 2)
+        assert "holds no agent" in done.stderr
+        assert done.stderr.count("\n") == 1
+    path = run.path / "config.json"
+    path.write_text(path.read_text().replace('"lr": 1', '"agent": null, "spec": "x", "learning_rate": 1'))
+    with pytest.raises(RunError, match="holds no agent that this deflow can load"):
+        deflow.load(run.path)
+    with pytest.raises(RunError, match="A metric's name must be a text other than 'step'"):
+        run.log(1, {"step": 3, "a": 1.0})
 
 
 def test_a_policy_with_chunks_gives_the_actions_of_the_next_steps():

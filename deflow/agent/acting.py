@@ -54,14 +54,16 @@ def checked(agent: "Agent", observation: Any) -> Any:
     Raises:
         ValueError: If it has neither shape, or is not numeric.
     """
-    shape, wanted = np.shape(observation), agent.spec.observation_shape
+    if not hasattr(observation, "dtype"):
+        observation = np.asarray(observation)
+    shape, wanted = observation.shape, agent.spec.observation_shape
     if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):
         batch = ", ".join(map(str, ("B", *wanted)))
         raise ValueError(
             f"The agent acts on observations of shape {wanted} or a batch ({batch}), got the shape {shape}: give it "
             "observations of the environment that it was trained for."
         )
-    dtype = getattr(observation, "dtype", np.asarray(observation).dtype)
+    dtype = observation.dtype
     if dtype == agent.spec.observation_dtype:
         return observation
     if np.dtype(dtype).kind not in "fiub" or agent.spec.observation_dtype == "uint8":

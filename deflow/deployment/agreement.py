@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 """Largest difference between a file's actions and the policy's, where a coordinate's range counts as 2."""
 
 TIE = 1e-5
-"""Difference of two candidates' scores, relative to the larger one, within which rounding decides which is better."""
+"""Difference of two candidates' scores, relative to the largest, within which rounding decides which is better."""
 
 
 class Agreement(NamedTuple):
@@ -60,7 +60,10 @@ def agreement(
 
 def _largest(got: np.ndarray, wanted: np.ndarray, policy: Policy) -> Float[np.ndarray, " rows"]:
     """The largest difference of a coordinate, for each row; infinite where one is not a number."""
-    half = np.maximum((policy.units.high - policy.units.low) / 2, np.finfo(np.float32).tiny)
+    units = policy.units
+    # Where a bound is large and the range small, float32 has few numbers in it: two of its steps are no difference.
+    step = np.spacing(np.maximum(np.abs(units.least), np.abs(units.most))).astype(np.float64)
+    half = np.maximum((units.high - units.low) / 2, 2 * step / TOLERANCE)
     differences = np.abs((got.astype(np.float64) - wanted) / half).reshape(len(wanted), -1).max(1)
     return np.where(np.isnan(differences), np.inf, differences)
 
@@ -80,5 +83,5 @@ def _tied(policy: Policy, observations: np.ndarray, noises: np.ndarray, got: np.
     executed = actions[..., : got[0].size].reshape(-1, *got.shape[1:])
     distances = _largest(policy.units(executed), np.repeat(got, agent.candidates, axis=0), policy)
     best = scores.max(1, keepdims=True)
-    as_good = best - scores <= TIE * np.maximum(np.abs(best), 1)
+    as_good = best - scores <= TIE * np.abs(scores).max(1, keepdims=True)
     return np.any((distances.reshape(scores.shape) <= TOLERANCE) & as_good, axis=1)

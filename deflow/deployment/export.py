@@ -1,9 +1,9 @@
 """Exporting a policy: a file that holds it outside of deflow, checked when it is made."""
 
-import contextlib
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def export(
     observations: Num[np.ndarray, "rows ..."] | None = None,
     seed: int = 0,
 ) -> Agreement:
-    """Write a policy into a file that runs without deflow, and a description of it beside it, a `.json`.
+    """Write a policy into a file that runs without deflow, and its description beside it, `policy.npz.json`.
 
     The file maps raw observations (B, *observation) and standard normal noise (B, candidates, noise) to actions in the
     user's units, (B, A) or (B, execute, A). All else is inside: standardisation, the solve, refinement, the best of
@@ -48,38 +48,64 @@ def export(
 
     Raises:
         ExportError: If the policy cannot be expressed, the file differs by more than 1e-5, a package is missing, or the
-            file cannot be written.
+            file cannot be written. Nothing that was there is changed.
+        TypeError: If it is no policy.
         UnknownNameError: If no format has this name.
         ValueError: If the observations have another shape.
     """
+    if not isinstance(policy, Policy):
+        raise TypeError(
+            f"export takes a policy, got {type(policy).__name__}: give what deflow.load gives, or "
+            "deflow.Policy.of(agent, task)."
+        )
     check_number("export", "seed", seed, int)
-    path = Path(path)
+    path = _usable(path)
     chosen = _format(path, format)
     program = Program.of(policy)
     compared = _compared(policy, observations, seed)
     about = description(policy, program, registry.name_of(chosen))
-    draft = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write(program, about, draft)
-        found = agreement(policy, chosen.read(draft), *compared)
-        if found.largest > TOLERANCE:
-            raise ExportError(
-                f"The exported policy differs from the policy by up to {found.largest:.1e} on {found.beyond:,} of "
-                f"{found.observations:,} observations, more than {TOLERANCE:g}: choose another format, and compare on "
-                "observations like those that it will see."
-            )
-        for file in chosen.beside:
-            shutil.copyfile(file, path.with_name(file.name))
-        checked = {"observations": found.observations, "largest difference": found.largest}
-        path.with_suffix(".json").write_text(json.dumps({**about, "check": checked}, indent=2) + "\n")
-        draft.replace(path)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            chosen.write(program, about, draft)
+            found = agreement(policy, chosen.read(draft), *compared)
+            _check(found)
+            where = "standard normal numbers" if observations is None else "given observations"
+            checked = {"on": where, "observations": found.observations, "largest difference": found.largest}
+            described = Path(folder) / f"{path.name}.json"
+            described.write_text(json.dumps({**about, "check": checked}, indent=2) + "\n")
+            pages = [Path(shutil.copy(file, folder)) for file in chosen.beside]
+            for file in (*pages, described, draft):  # each is complete when it gets its name
+                file.replace(path.with_name(file.name))
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}; choose another place.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
     return found
+
+
+def _usable(path: str | os.PathLike[str]) -> Path:
+    """The path, if a file can have it."""
+    path = Path(path).expanduser()
+    if not path.name or "\0" in str(path) or path.is_dir():
+        raise ExportError(f"{str(path)!r} is not the name of a file: give one such as policy.npz.")
+    if path.exists() and not path.with_name(f"{path.name}.json").exists():
+        raise ExportError(f"{path} is there and is no export: remove it, or choose another name.")
+    return path
+
+
+def _check(found: Agreement) -> None:
+    """Raises an ExportError if a file does not do what the policy does, or if nobody knows."""
+    if found.ties > found.observations:
+        raise ExportError(
+            f"On {found.ties:,} of {found.ties + found.observations:,} observations the critic finds candidates equally "
+            "good, so the file could not be compared with the policy: train the critic, or act with one candidate."
+        )
+    if found.largest > TOLERANCE:
+        raise ExportError(
+            f"The exported policy differs from the policy by up to {found.largest:.1e} on {found.beyond:,} of "
+            f"{found.observations:,} observations, more than {TOLERANCE:g}: choose another format, or compare on "
+            "observations like those that it will see."
+        )
 
 
 def description(policy: Policy, program: Program, format: str) -> dict[str, Any]:
@@ -133,16 +159,21 @@ def _format(path: Path, format: str | AbstractFormat | None) -> AbstractFormat:
 
 def _compared(policy: Policy, observations: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Observations and noises to compare on."""
-    spec, random = policy.agent.spec, np.random.default_rng(seed)
+    spec, random = policy.agent.spec, np.random.default_rng(abs(seed))
     if observations is None:
         if spec.observation_dtype == "uint8":
             observations = random.integers(0, 256, (CHECKED, *spec.observation_shape), np.uint8)
         else:
             observations = random.standard_normal((CHECKED, *spec.observation_shape), np.float32)
-    if np.shape(observations)[1:] != spec.observation_shape or not len(observations):
+    observations = observations if hasattr(observations, "dtype") else np.asarray(observations)
+    if (
+        observations.shape[1:] != spec.observation_shape
+        or not len(observations)
+        or observations.dtype.kind not in "fiub"
+    ):
         raise ValueError(
-            f"The observations to compare on must be an array of rows of shape {spec.observation_shape}, got the shape "
-            f"{np.shape(observations)}."
+            f"The observations to compare on must be numbers in rows of shape {spec.observation_shape}, got the shape "
+            f"{observations.shape} and the type {observations.dtype}."
         )
     rows = np.unique(np.linspace(0, len(observations) - 1, CHECKED).astype(int))
     chosen = np.asarray(observations[rows], spec.observation_dtype)

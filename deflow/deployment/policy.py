@@ -62,7 +62,7 @@ class Policy:
             bounds: The lowest and highest action in the user's units; [-1, 1] if not given.
             keys: Of dictionary observations, the entries that are joined, in this order.
             origin: Where it came from.
-            seed: Of its own noise: see `reset`.
+            seed: Of its own noise: see `reset`. Every policy starts with the same, unless another is given.
 
         Raises:
             DataError: If the bounds are of another number of coordinates.
@@ -101,9 +101,11 @@ class Policy:
         Args:
             observation: One observation of shape (*observation), or a batch (B, *observation), as the environment gives
                 them; or a dictionary of arrays with the policy's `keys`.
-            key: A key made by `jax.random.key`, from which the noise is drawn.
+            key: A key made by `jax.random.key`, from which the noise is drawn; of a batch, one is split from it for
+                each observation.
             noise: The noise itself, standard normal numbers of shape `noise_shape`, or (B, *noise_shape).
-            deterministic: Whether the noise is 0, so that equal observations get equal actions. The documentation says
+            deterministic: Whether the noise is 0, so that equal observations get equal actions (to rounding, where the
+                batches differ in size). The documentation says
                 what it costs. With neither of the three, noise is drawn from the policy's own stream: see `reset`.
 
         Returns:
@@ -112,8 +114,8 @@ class Policy:
 
         Raises:
             TypeError: If the key is not a typed random key.
-            ValueError: If the observation has another shape or type or is not finite, or the noise has another shape,
-                or more than one of `key`, `noise` and `deterministic` is given.
+            ValueError: If the observation or the noise has another shape or type or is not finite, if the action is
+                not, or if more than one of `key`, `noise` and `deterministic` is given.
         """
         observation = checked(self.agent, self._joined(observation))
         if not np.all(np.isfinite(observation)):
@@ -121,17 +123,31 @@ class Policy:
         if (key is not None) + (noise is not None) + deterministic > 1:
             raise ValueError("A key, the noise itself, or deterministic=True: give one of them.")
         if key is not None:
-            return self.units(np.asarray(self.agent(observation, key=key)))
+            return self._in_units(self.agent(observation, key=key))
         shape = (*observation.shape[: observation.ndim - len(self.agent.spec.observation_shape)], *self.noise_shape)
         if noise is not None:
-            noise = np.asarray(noise, np.float32)
-            if noise.shape != shape:
-                raise ValueError(f"The noise for this observation must have shape {shape}, got {noise.shape}.")
+            noise = np.asarray(noise)
+            if noise.shape != shape or noise.dtype.kind not in "fiub" or not np.all(np.isfinite(noise)):
+                raise ValueError(
+                    f"The noise for this observation must be finite numbers of shape {shape}, got the shape "
+                    f"{noise.shape} and the type {noise.dtype}."
+                )
+            noise = noise.astype(np.float32)
         elif deterministic:
             noise = np.zeros(shape, np.float32)
         else:
             noise = self._random.standard_normal(shape, np.float32)
-        return self.units(np.asarray(act_from(self.agent, observation, noise)))
+        return self._in_units(act_from(self.agent, observation, noise))
+
+    def _in_units(self, action: Any) -> Float[np.ndarray, "*batch action"]:
+        """The agent's action in the user's units."""
+        action = np.asarray(action)
+        if not np.all(np.isfinite(action)):
+            raise ValueError(
+                "The policy's action is not finite: its parameters are not, or the observation is too large for its "
+                "networks. Look at both before it moves anything."
+            )
+        return self.units(action)
 
     def reset(self, seed: int = 0) -> None:
         """Start the policy's own stream of noise again: the same seed gives the same actions."""
@@ -152,7 +168,13 @@ class Policy:
 
     def _joined(self, observation: Any) -> Any:
         """The observation as one array."""
-        nested = isinstance(observation, dict | tuple) and self.keys
+        nested = isinstance(observation, dict | tuple)
+        if nested and not (self.keys and isinstance(observation, dict)):
+            wanted = f"a dictionary with {', '.join(self.keys)}, or an array" if self.keys else "an array"
+            raise ValueError(
+                f"The policy takes {wanted}, got a {type(observation).__name__}: of what reset() and step() return, "
+                "give the first."
+            )
         return joined(observation, self.keys, self.agent.spec.observation_shape) if nested else observation
 
 

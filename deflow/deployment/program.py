@@ -61,10 +61,10 @@ class Program(NamedTuple):
 
 def _in_units(action: Action, units: SingleUnits) -> Action:
     """One action in [-1, 1] -> the user's units, in float32: -1 and 1 give the bounds themselves."""
+    action = action.astype(jnp.float32)
     if units.is_identity:
         return action
-    low, width, least, most = (
-        jnp.asarray(x, jnp.float32) for x in (units.low, units.high - units.low, units.least, units.most)
-    )
-    scaled = jnp.clip(low + (action + 1) * (width / 2), least, most)
+    middle, half = units.low / 2 + units.high / 2, units.high / 2 - units.low / 2
+    middle, half, least, most = (jnp.asarray(x, jnp.float32) for x in (middle, half, units.least, units.most))
+    scaled = jnp.clip(middle + action * half, least, most)
     return jnp.where(action >= 1, most, jnp.where(action <= -1, least, scaled))

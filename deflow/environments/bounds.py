@@ -109,9 +109,9 @@ class SingleUnits(NamedTuple):
     """The largest float32 that is not above `high`."""
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
-        """Of any shape (..., A)."""
+        """Of any shape (..., A), as a new array."""
         if self.is_identity:
-            return actions
+            return np.array(actions, np.float32)
         scaled = self.low + (actions.astype(np.float64) + 1) / 2 * (self.high - self.low)
         return np.clip(scaled.astype(np.float32), self.least, self.most)
 

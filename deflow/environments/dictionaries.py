@@ -68,10 +68,13 @@ def joined(observation: Any, keys: Sequence[str], shape: Sequence[int]) -> np.nd
             f"with the entries {', '.join(keys)}."
         )
     entries = [np.asarray(found[key]) for key in keys]
-    if sum(entry.size for entry in entries) == size:
+    total, rows = sum(entry.size for entry in entries), {len(entry) if entry.ndim else None for entry in entries}
+    number = rows.pop() if len(rows) == 1 else None
+    single = all(entry.ndim < 2 for entry in entries) or (len(entries) == 1 and entries[0].shape == tuple(shape))
+    if number is not None and total == number * size and not (single and total == size):
+        flat = [entry.reshape(number, int(np.prod(entry.shape[1:]))) for entry in entries]
+        return np.concatenate(flat, axis=1).reshape(number, *shape)
+    if total == size:
         return np.concatenate([np.ravel(entry) for entry in entries]).reshape(tuple(shape))
-    rows = {len(entry) if entry.ndim else 0 for entry in entries}
-    if len(rows) == 1 and sum(entry.size for entry in entries) == (number := rows.pop()) * size:
-        return np.concatenate([entry.reshape(number, -1) for entry in entries], axis=1).reshape(number, *shape)
     got = ", ".join(f"{key} {entry.shape}" for key, entry in zip(keys, entries, strict=True))
     raise SpaceError(f"The entries {got} do not make up observations of shape {tuple(shape)}, nor a batch of them.")

@@ -10,6 +10,10 @@ from ..evaluation.result import CONFIDENCE
 UNSETTLED = 0.05
 """A fit has not settled if its last quarter changed the value by more than this share of it."""
 
+ASTRAY = 2.0
+"""A behaviour whose actions are further from the data's, in units of the data's own distance, imitates it badly. Of the
+policies in the documentation it is at most 1.5."""
+
 FAR = 1.1
 """A policy whose actions are further from the data's nearest ones, in units of the behaviour's distance, is not
 supported by the data: what its actions are worth has to be guessed, and all critics guess alike."""
@@ -126,6 +130,16 @@ class ValueEstimate:
     def warnings(self) -> list[str]:
         """What speaks against trusting the value, one sentence each."""
         found = []
+        if math.isnan(self.diagnostics.away):
+            found.append(
+                "How far the policy's actions are from the data's could not be measured, so whether the data supports "
+                "it is not known: give data with more than one trajectory."
+            )
+        if (flow := self.diagnostics.flow_distance) > ASTRAY * self.diagnostics.data_distance:
+            found.append(
+                f"The behaviour's own actions are {flow / self.diagnostics.data_distance:.2g} times as far from the "
+                "data's as the data's are from each other: train it for longer, since a policy is measured against it."
+            )
         if not self.supported:
             found.append(
                 f"The policy's actions are {self.diagnostics.away:.2g} times as far from the data's as those of the "

@@ -42,6 +42,8 @@ def _in_bytes(picture: np.ndarray) -> np.ndarray:
     if picture.dtype == np.uint8:
         return picture
     values = np.nan_to_num(picture.astype(np.float64))
+    if picture.dtype.kind in "ui" and values.max() > 255:
+        raise EvaluationError(f"Its render() returned numbers up to {values.max():.0f}: let it return bytes, 0 to 255.")
     if picture.dtype.kind == "b" or (picture.dtype.kind == "f" and values.max() <= 1.0):
         values = 255 * values
     return np.round(np.clip(values, 0, 255)).astype(np.uint8)

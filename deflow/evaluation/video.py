@@ -1,6 +1,7 @@
 """Films as files: an MP4, and beside it a GIF that is small enough for a README."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,9 @@ def check_video(path: str | os.PathLike[str], episodes: int = 1) -> Path:
         raise ValueError(f"A video's name must end in .mp4, got {path.name}.")
     if not 1 <= episodes <= MOST_EPISODES:
         raise ValueError(f"A video shows 1 to {MOST_EPISODES} episodes, got {episodes}.")
+    for each in (path, path.with_suffix(".gif")):
+        if each.is_dir():
+            raise FolderError(f"{each} is a folder: choose another path for the video.")
     _imageio()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,10 +113,20 @@ def _mp4(path: Path) -> Iterator[Any]:
         try:
             yield writer
             writer.close()
+            _check_written(path)
         except BaseException:
             with contextlib.suppress(Exception):  # Ctrl-C has ended ffmpeg, too
                 writer.close()
             raise
+
+
+def _check_written(path: Path) -> None:
+    """Raises an OSError if the file cannot be read to its end: ffmpeg says nothing when the disk is full."""
+    try:
+        with _imageio().get_reader(path, format="FFMPEG") as reader:
+            reader.count_frames()
+    except Exception as error:
+        raise OSError(errno.EIO, "ffmpeg has not finished it, as when the disk is full") from error
 
 
 def _write_gif(films: Sequence[Film], path: Path, title: str) -> None:

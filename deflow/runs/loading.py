@@ -1,8 +1,9 @@
 """Runs of agents: creating their directories, and loading a policy or a learner from a directory."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, re
 from ..data import Task
 from ..deployment import Origin, Policy
 from ..environments import ActionBounds, Environment
-from ..errors import RunError
+from ..errors import DeflowError, RunError, first_line
 from ..training import Learner
 from .group import RunGroup
 from .run import Run
@@ -33,12 +34,13 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Policy:
     """
     run = run if isinstance(run, Run) else Run.open(run)
     learner, saved = load_learner(run, step=step)
-    made_in = run.config.get("environment", {"name": run.environment})
-    environment = None if made_in is None else Environment(**made_in)
-    if "action_bounds" in run.config:
-        bounds = ActionBounds(**run.config["action_bounds"])
-    else:  # a run from before bounds were recorded
-        bounds = None if environment is None else environment.bounds()
+    with _recorded(run):
+        made_in = run.config.get("environment", {"name": run.environment})
+        environment = None if made_in is None else Environment(**made_in)
+        if "action_bounds" in run.config:
+            bounds = ActionBounds(**run.config["action_bounds"])
+        else:  # a run from before bounds were recorded
+            bounds = None if environment is None else environment.bounds()
     keys = environment.keys if environment is not None else ()
     origin = Origin(run.environment, run.algorithm, saved, str(run.path))
     return Policy(learner.agent, bounds, keys=keys, origin=origin)
@@ -53,8 +55,9 @@ def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tup
         SerializationError: If a part is not registered here.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
-    rate = run.config["learning_rate"]
+    with _recorded(run):
+        config, spec = restore_agent(run.config["agent"]), restore_spec(run.config["spec"])
+        rate = run.config["learning_rate"]
     like = eqx.filter_eval_shape(
         lambda: Learner.create(config, spec, config.placeholder_data(spec), learning_rate=rate, key=jax.random.key(0))
     )
@@ -63,6 +66,21 @@ def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tup
     checkpoints, step = (run.best, None) if step == "best" else (run.checkpoints, step)
     learner, _, saved = checkpoints.restore(like, step, part=part)
     return learner.freeze_field() if "behaviour" in run.config else learner, saved
+
+
+@contextlib.contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """A context in which what a run's configuration says is understood, or refused in one sentence."""
+    try:
+        yield
+    except DeflowError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else f"is not understood ({first_line(error)})"
+        raise RunError(
+            f"{run.path} holds no agent that this deflow can load: its config.json {what}. Runs of agents are made by "
+            "recipes, or by deflow.create_run."
+        ) from error
 
 
 def create_run(

@@ -37,7 +37,14 @@ class Row(NamedTuple):
 
 
 def by_file(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Splits metrics into the rows of their files, `train` and `eval`; a file without metrics is left out."""
+    """Splits metrics into the rows of their files, `train` and `eval`; a file without metrics is left out.
+
+    Raises:
+        RunError: If a name is not a text, or that of the column with the step.
+    """
+    for name in metrics:
+        if not isinstance(name, str) or name == "step":
+            raise RunError(f"A metric's name must be a text other than 'step', got {name!r}.")
     evaluation = {name: value for name, value in metrics.items() if name.startswith(_EVALUATION)}
     training = {name: value for name, value in metrics.items() if name not in evaluation}
     return {split: row for split, row in (("train", training), ("eval", evaluation)) if row}

@@ -110,6 +110,8 @@ class Run:
         missing = [name for name in ("environment", "algorithm", "seed", "config") if name not in description]
         if missing:
             raise RunError(f"{path / 'config.json'} lacks {', '.join(missing)}; restore it from a copy or train again.")
+        if not isinstance(description["config"], dict):
+            raise RunError(f"{path / 'config.json'} is damaged (its config is no table); restore it from a copy.")
         return cls(path, description).follow(loggers)
 
     def follow(self, loggers: Sequence[str]) -> Self:

@@ -151,4 +151,4 @@ def content(array: np.ndarray) -> Any:
 
 def unsupported(what: str) -> ExportError:
     """The error for what the plain page cannot do."""
-    return ExportError(f"The format plain has no {what}: choose the format stablehlo, or another part.")
+    return ExportError(f"The format numpy has no {what}: choose the format stablehlo, or another part.")

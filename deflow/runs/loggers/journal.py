@@ -36,12 +36,16 @@ class Journal:
         self.path = path
 
     def read(self) -> list[Mark]:
-        """All marks. A last line that a killed process left unfinished does not count."""
+        """All marks; none of a file that cannot be understood. A last line that a killed process left unfinished does
+        not count."""
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8", errors="replace")
         lines = [line.split() for line in text[: text.rfind("\n") + 1].splitlines()]
-        return [Mark(file, int(step), digest) for file, step, digest in lines]
+        try:
+            return [Mark(file, int(step), digest) for file, step, digest in lines]
+        except ValueError:
+            return []
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows."""
