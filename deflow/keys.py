@@ -26,5 +26,3 @@ def check_key(key: Any) -> None:
             f"key must be made by jax.random.key(seed), got an array of type {key.dtype} (jax.random.PRNGKey makes "
             "old-style keys)."
         )
-    if key.shape:
-        raise TypeError(f"key must be a single one, got an array of keys of shape {key.shape}.")

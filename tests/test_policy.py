@@ -109,6 +109,11 @@ def test_what_cannot_be_acted_on_is_refused_in_one_sentence(policy, arguments, w
     assert "\n" not in str(caught.value)
 
 
+def test_several_keys_are_refused(policy):
+    with pytest.raises(TypeError, match=r"takes a single key, got an array of keys of shape \(2,\)"):
+        policy.act(OBSERVATION, key=jax.random.split(jax.random.key(0)))
+
+
 def test_bounds_of_another_size_are_refused():
     with pytest.raises(DataError, match="Actions have 1 coordinates, and the bounds 2"):
         Policy(agent(), ActionBounds((-1.0, -1.0), (1.0, 1.0)))

@@ -20,7 +20,7 @@ from test_evaluation import CUBE, Policy, Recorder, outcomes
 
 import deflow
 from deflow.environments import Environment, graphics_variables, import_file
-from deflow.environments.rendering import drawing, without_slow_effects
+from deflow.environments.rendering import drawing
 from deflow.errors import DataError, EvaluationError, EvaluationInterrupted, FolderError
 from deflow.evaluation import Evaluator, Film, Moment, Outcome, evaluate, pictures, record, sheet, video, write_video
 from deflow.evaluation.pictures import as_picture
@@ -115,13 +115,28 @@ def test_long_episodes_get_fewer_pictures():
     assert [moment.step for moment in film.moments] == list(range(0, 1001, 5))
 
 
+OBSERVED = """
+import sys
+from deflow.environments import Environment
+from deflow.environments.rendering import drawing, without_slow_effects
+
+visual = Environment(sys.argv[1])
+assert drawing(visual) == visual
+made = visual.make()
+without_slow_effects(made)
+print(made.unwrapped.model.vis.quality.shadowsize)
+"""
+
+
 def test_where_pictures_are_observed_they_stay_as_they_are():
-    visual = Environment(f"visual-{CUBE}")
-    assert drawing(visual) == visual
-    made = visual.make()
-    without_slow_effects(made)
-    assert made.unwrapped.model.vis.quality.shadowsize > 0  # pyright: ignore[reportAttributeAccessIssue]
-    made.close()
+    done = subprocess.run(
+        [sys.executable, "-c", OBSERVED, f"visual-{CUBE}"],
+        env={**os.environ, **graphics_variables()},  # before MuJoCo is imported
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 def test_an_interrupted_filming_ends_soon(films_of_points):

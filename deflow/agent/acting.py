@@ -36,6 +36,8 @@ def act(agent: "Agent", observation: Any, key: Any) -> Float[Array, "*batch acti
         ValueError: If the observation has neither the shape of one nor that of a batch, or is not numeric.
     """
     check_key(key)
+    if key.shape:
+        raise TypeError(f"Acting takes a single key, got an array of keys of shape {key.shape}.")
     program, _, arrays = _prepared.get(id(agent)) or _prepare(agent)
     return program(arrays, checked(agent, observation), key)
 

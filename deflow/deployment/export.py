@@ -97,8 +97,9 @@ def _check(found: Agreement) -> None:
     """Raises an ExportError if a file does not do what the policy does, or if nobody knows."""
     if found.ties > found.observations:
         raise ExportError(
-            f"On {found.ties:,} of {found.ties + found.observations:,} observations the critic finds candidates equally "
-            "good, so the file could not be compared with the policy: train the critic, or act with one candidate."
+            f"On {found.ties:,} of {found.ties + found.observations:,} observations the critic finds candidates "
+            "equally good, so the file could not be compared with the policy: train the critic, or act with one "
+            "candidate."
         )
     if found.largest > TOLERANCE:
         raise ExportError(

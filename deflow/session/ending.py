@@ -20,8 +20,14 @@ def show_runs(group: RunGroup, step: int) -> None:
             run.video(video, step)
 
 
-def farewell(group: RunGroup, step: int, continued_by: Run | None) -> str:
-    """What became of an interrupted training, and how it goes on."""
+def farewell(group: RunGroup, step: int, last: int, continued_by: Run | None) -> str:
+    """What became of an interrupted training, which was to go on until step `last`, and how it goes on."""
     run, saved = group.runs[0], group.has_saved(step)
     what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
-    return f"Interrupted at step {step:,}: {what}. Go on with: {resume_command(continued_by or run)}"
+    again = run if continued_by is None else continued_by
+    planned = again.config.get("options", {}).get("steps", last)
+    # A run knows the length it was made with, and not the one that it was given when it was continued.
+    longer = (
+        ("--steps", str(last)) if again.config.get("recipe") == "offline" and run is again and planned != last else ()
+    )
+    return f"Interrupted at step {step:,}: {what}. Go on with: {resume_command(again, *longer)}"

@@ -97,7 +97,7 @@ class Session:
                     state = back.state
                     bar.back(self.step)
             if self.interrupted:
-                bar.write(farewell(self.group, self.step, self._continued_by))
+                bar.write(farewell(self.group, self.step, last, self._continued_by))
         return state
 
     @property
