@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ..agent import Agent
-from ..agent.acting import act_from, checked
+from ..agent.acting import act, act_from, checked
 from ..agent.summary import number_of_parameters
 from ..data import Task
 from ..environments import ActionBounds
@@ -123,7 +123,7 @@ class Policy:
         if (key is not None) + (noise is not None) + deterministic > 1:
             raise ValueError("A key, the noise itself, or deterministic=True: give one of them.")
         if key is not None:
-            return self._in_units(self.agent(observation, key=key))
+            return self._in_units(act(self.agent, observation, key))
         shape = (*observation.shape[: observation.ndim - len(self.agent.spec.observation_shape)], *self.noise_shape)
         if noise is not None:
             noise = np.asarray(noise)
