@@ -53,7 +53,7 @@ for step, learner, metrics in deflow.train_offline(learner, task.train, steps=20
 run.save(step, learner)
 with deflow.Evaluator(task, workers=1) as evaluator:
     print(evaluator(learner.agent, episodes=1, seed=0))
-policy, observation = deflow.load(run.path), task.train.observation[0]
+policy, observation = deflow.load(run.path).agent, task.train.observation[0]
 actions = [agent(observation, key=jax.random.key(2)) for agent in (policy, learner.agent)]
 assert np.array_equal(*actions)
 print("smoke", sys.version.split()[0], jax.__version__, deflow.__file__)

@@ -108,10 +108,10 @@ def test_offline_says_what_it_does_and_leaves_a_run_per_seed(trained):
 
 def test_loaded_run_acts(trained):
     policy = deflow.load(trained[1][0])
-    action = policy(np.zeros(28, np.float32), key=jax.random.key(0))
+    action = policy.act(np.zeros(28, np.float32), key=jax.random.key(0))
     assert action.shape == (5,)
     assert np.all(np.abs(action) <= 1)
-    other = deflow.load(trained[1][1])(np.zeros(28, np.float32), key=jax.random.key(0))
+    other = deflow.load(trained[1][1]).act(np.zeros(28, np.float32), key=jax.random.key(0))
     assert np.any(action != other)
 
 
@@ -133,7 +133,7 @@ def test_a_second_run_collects_nothing_and_flow_bc_trains(trained, data_dir, tmp
     assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*.npz")} == before
     (path,) = (tmp_path / ENV / "flow-bc").glob("seed0-*")
     assert "training/critic_loss" in deflow.Run.open(path).read("train")
-    assert deflow.load(path).refiner == deflow.refiners.NoRefiner()
+    assert deflow.load(path).agent.refiner == deflow.refiners.NoRefiner()
 
 
 def test_a_users_trust_region_by_import(trained, data_dir, tmp_path, monkeypatch, capfd):
@@ -247,7 +247,7 @@ def test_offline_to_online(trained, online):
         assert np.isfinite(train["training/critic_loss"]).all()
         assert np.isnan(train["training/flow_loss"][3:]).all()
         assert (path / "report.png").stat().st_size > 10_000
-        frozen, now = deflow.load(before), deflow.load(path)
+        frozen, now = deflow.load(before).agent, deflow.load(path).agent
         for left, right in zip(jax.tree.leaves(frozen.field), jax.tree.leaves(now.field), strict=True):
             np.testing.assert_array_equal(left, right)
         assert np.any(frozen.refiner.network.layers[0].weight != now.refiner.network.layers[0].weight)

@@ -124,7 +124,7 @@ def test_the_flow_is_learned_in_runs_of_its_own(whole):
         assert not [name for name in train if "flow_loss" in name]
         learner, _ = load_learner(run)
         assert learner.agent.field_frozen
-        assert_same(learner.agent.field, deflow.load(behaviour).field)
+        assert_same(learner.agent.field, deflow.load(behaviour).agent.field)
         for each in (run, deflow.Run.open(behaviour)):
             assert_rows(of_tensorboard(each), each, rtol=1e-6)
 
@@ -203,7 +203,7 @@ def test_one_behaviour_serves_another_algorithm_and_task(whole, data_dir, tmp_pa
     assert not runs_of(tmp_path, "flow-bc", task=1)
     for path in runs_of(tmp_path, "fql", task=1):
         assert deflow.Run.open(path).config["behaviour"] == {"runs": [str(behaviour)], "own": False}
-        assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+        assert_same(deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
         assert np.isfinite(deflow.Run.open(path).read("train")["training/critic_loss"]).all()
 
 
@@ -220,7 +220,7 @@ def test_a_given_flow_without_proposals_is_frozen(whole, fresh):
     assert "none: a fresh ODE solve in every update" in outcome.stdout
     assert "proposals:" not in outcome.stderr
     (path,) = runs_of(output)
-    assert_same(deflow.load(path).field, deflow.load(runs_of(whole[1], "flow-bc")[0]).field)
+    assert_same(deflow.load(path).agent.field, deflow.load(runs_of(whole[1], "flow-bc")[0]).agent.field)
     assert "training/flow_loss" not in deflow.Run.open(path).read("train")
 
 
@@ -231,11 +231,11 @@ def test_a_run_goes_on_with_the_flow_that_it_began_with(whole, data_dir, tmp_pat
     with interrupted_at(10):
         assert recipe("offline", *arguments, "--output-dir", tmp_path).returncode == 130
     (path,) = runs_of(tmp_path)
-    begun = deflow.load(path).field
+    begun = deflow.load(path).agent.field
     shutil.rmtree(behaviour / "checkpoints")
     (another / "checkpoints").rename(behaviour / "checkpoints")
     assert "proposals:" not in finished(recipe("resume", path)).stderr
-    assert_same(deflow.load(path).field, begun)
+    assert_same(deflow.load(path).agent.field, begun)
 
 
 # --- numbers that are not finite
@@ -300,7 +300,7 @@ def test_an_improvement_that_is_not_finite_goes_back(whole, data_dir, tmp_path):
         train = deflow.Run.open(path).read("train")
         assert train["step"].tolist() == [10, 20, 30]
         assert np.isfinite(train["training/critic_loss"]).all()
-        assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+        assert_same(deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
 
 
 # --- chunks
@@ -316,7 +316,7 @@ def test_chunks_of_actions(data_dir, tmp_path):
     assert "3 actions chosen together, 2 of them executed" in outcome.stdout
     (path,), (behaviour,) = runs_of(tmp_path, "deflow-chunked"), runs_of(tmp_path, "flow-bc")
     finished(recipe("resume", path))
-    policy = deflow.load(path)
+    policy = deflow.load(path).agent
     observation = np.zeros(policy.spec.observation_shape, np.float32)
     assert policy(observation, key=jax.random.key(0)).shape == (2, policy.spec.action_size)
     assert deflow.Run.open(path).read("eval")["step"].tolist() == [30]
@@ -359,7 +359,7 @@ def test_the_flow_stays_frozen_online(whole, data_dir, tmp_path):
     assert train["step"].tolist() == [10, 20, 30, 40, 50, 60, 70]
     assert np.isfinite(train["training/critic_loss"]).all()
     assert not [name for name in train if "flow_loss" in name]
-    assert_same(deflow.load(path).field, deflow.load(behaviour).field)
+    assert_same(deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
     (other,) = runs_of(tmp_path / "uninterrupted")
     assert not differences(path, other)
 
@@ -390,7 +390,7 @@ def test_a_flow_that_is_refreshed_online(whole, refreshed, data_dir, tmp_path, a
     assert not differences(path, refreshed)
     train = deflow.Run.open(path).read("train")
     assert np.isfinite(train["training/flow_loss"]).tolist() == [False] * 5 + [True, False]
-    same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(behaviour).field)
+    same = jax.tree.map(np.array_equal, deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
     assert not all(jax.tree.leaves(same))
     assert len(files_of_proposals(behaviour)) == 2  # nobody else needs those of the refreshed flow
 
@@ -408,7 +408,7 @@ def test_online_from_a_staged_run(fresh, flags, tmp_path):
     (path,) = runs_of(tmp_path)
     if not flags:
         finished(recipe("resume", path))
-    same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(given).field)
+    same = jax.tree.map(np.array_equal, deflow.load(path).agent.field, deflow.load(given).agent.field)
     assert all(jax.tree.leaves(same)) == (not flags)
     assert ("training/flow_loss" in deflow.Run.open(path).read("train")) == bool(flags)
 
@@ -425,9 +425,9 @@ def test_online_from_runs_that_were_trained_from_proposals(whole, tmp_path):
     assert "online alone, from the agents at step 30 and the dataset of" in outcome.stdout
     assert all(f"{path}\n" in outcome.stdout for path in given)
     for path, old, behaviour in zip(runs_of(tmp_path / "online"), given, runs_of(output, "flow-bc"), strict=True):
-        same = jax.tree.map(np.array_equal, deflow.load(path).field, deflow.load(behaviour).field)
+        same = jax.tree.map(np.array_equal, deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
         assert not all(jax.tree.leaves(same))
-        critic, before = deflow.load(path).critic, deflow.load(old).critic
+        critic, before = deflow.load(path).agent.critic, deflow.load(old).agent.critic
         assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, critic, before)))
         assert np.isfinite(deflow.Run.open(path).read("train")["training/flow_loss"]).sum() == 2
     again = runs_of(tmp_path / "online")[:1]
@@ -435,7 +435,7 @@ def test_online_from_runs_that_were_trained_from_proposals(whole, tmp_path):
     assert f"{COUNT} proposals for each new state" in outcome.stdout
     assert "the flow of these runs, which was refreshed since it was learned alone" in outcome.stdout
     assert f"{COUNT} for each state, drawn in memory" in outcome.stdout
-    assert_same(deflow.load(runs_of(tmp_path / "again")[0]).field, deflow.load(again[0]).field)
+    assert_same(deflow.load(runs_of(tmp_path / "again")[0]).agent.field, deflow.load(again[0]).agent.field)
     flags = ["--freeze", "none", *arguments, "--output-dir", tmp_path / "trained"]
     outcome = finished(recipe("offline_to_online", "--from", given[1], *flags))
     assert "the flow frozen" not in outcome.stdout
