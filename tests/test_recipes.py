@@ -189,7 +189,7 @@ def test_ctrl_c_keeps_what_was_computed(trained, data_dir, tmp_path):
     run = deflow.Run.open(path)
     step = run.checkpoints.steps()[-1]
     assert step >= run.read("train")["step"][-1] > 0
-    assert deflow.load(path)(np.zeros(28, np.float32), key=jax.random.key(0)).shape == (5,)
+    assert deflow.load(path).act(np.zeros(28, np.float32)).shape == (5,)
     # And on from there, to an end that is near now.
     outcome = again("resume", path, "--steps", step + 20)
     assert outcome.returncode == 0, outcome.stderr
