@@ -241,7 +241,8 @@ def test_the_interval_adds_two_variances():
 
 
 def made(values, **diagnostics):
-    every = {field.name: math.nan for field in dataclasses.fields(Diagnostics)} | diagnostics
+    near = {"distance": 0.1, "data_distance": 0.1, "flow_distance": 0.1}
+    every = {field.name: math.nan for field in dataclasses.fields(Diagnostics)} | near | diagnostics
     return ValueEstimate(values, values.mean(1), values[0], 0.0, 5, 0.9, True, Diagnostics(**every))
 
 
@@ -251,7 +252,11 @@ def test_what_speaks_against_an_estimate_is_said():
     assert "4 times as far" in away.warnings[0]
     assert (away.supported, away.metrics()["estimate/supported"]) == (False, 0.0)
     assert made(np.ones((2, 3)), distance=0.21, data_distance=0.1, flow_distance=0.2).supported
-    assert made(np.ones((2, 3))).supported  # nobody knows
+    unknown = made(np.ones((2, 3)), distance=math.nan, data_distance=math.nan, flow_distance=math.nan)
+    assert unknown.supported  # nobody knows
+    assert "could not be measured" in unknown.warnings[0]
+    astray = made(np.ones((2, 3)), distance=0.4, data_distance=0.1, flow_distance=0.41)
+    assert "The behaviour's own actions are 4.1 times as far" in astray.warnings[0]
     moved = dataclasses.replace(made(np.ones((2, 3))), drift=0.06, held_out=False)
     assert "changed the value by 0.06. Give more updates than 5" in moved.warnings[0]
     assert "fewer than 10 trajectories are held out" in moved.warnings[1]
