@@ -7,21 +7,23 @@ import types
 from pathlib import Path
 
 RECIPES = (
-    *(
-        "offline",
-        "offline_to_online",
-        "resume",
-        "watch",
-        "evaluate",
-        "estimate",
-        "export",
-        "latency",
-        "report",
-        "bounds",
-        "landscape",
-        "collect",
-    ),
-    *("settling_time", "inspect_data", "action_variance", "benchmark", "benchmark_online"),
+    "offline",
+    "offline_to_online",
+    "resume",
+    "watch",
+    "evaluate",
+    "estimate",
+    "export",
+    "latency",
+    "report",
+    "bounds",
+    "landscape",
+    "collect",
+    "settling_time",
+    "inspect_data",
+    "action_variance",
+    "benchmark",
+    "benchmark_online",
 )
 """Their names, in the order of the help and of recipes/README.md."""
 

@@ -1,8 +1,10 @@
 """Exported policies: every row in every format, compared with the policy, and what is refused."""
 
+import inspect
 import json
 import subprocess
 import sys
+import textwrap
 from typing import ClassVar
 
 import in_process
@@ -221,6 +223,7 @@ def test_exports_that_fail_change_nothing_and_each_has_its_own_description(tmp_p
         ),
         ("a.stablehlo", {"observations": np.zeros((0, 3))}, ValueError, r"got the shape \(0, 3\)"),
         ("a.stablehlo", {"seed": 0.5}, ValueError, "seed must be a whole number"),
+        ("a.stablehlo", {"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ("a.stablehlo", {"observations": [["a"] * 3]}, ValueError, "must be numbers"),
         ("", {"format": "numpy"}, ExportError, "is not the name of a file"),
     ],
@@ -266,6 +269,16 @@ def test_a_third_partys_part_is_exported(tmp_path):
     for suffix in ("stablehlo", "onnx"):
         made = policy(solver=HalfWay())
         assert deflow.export(made, tmp_path / f"a.{suffix}", observations=OBSERVATIONS).largest < 1e-5
+
+
+def test_the_complete_member_in_the_docstring_of_the_base_runs(tmp_path):
+    text = inspect.getmodule(AbstractFormat).__doc__.partition("A complete member:\n")[2]
+    named = {"deflow": deflow, "jax": jax}
+    exec(textwrap.dedent(text), named)
+    try:
+        assert deflow.export(policy(), tmp_path / "policy.tpu", observations=OBSERVATIONS).largest < 1e-5
+    finally:
+        registry._members.pop("tpu")
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

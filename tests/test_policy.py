@@ -49,13 +49,13 @@ def test_actions_are_in_the_environments_units_and_do_there_what_the_agents_do(p
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.7), (-3.3, 1e-3), (1e6 + 0.1, 1e6 + 0.3), (-7.0, 11.0)])
 def test_the_ends_of_the_range_are_the_bounds_and_nothing_lies_outside(low, high):
     """Also where float32 has no such number: what is nearest inside."""
-    units = ActionBounds((low,) * 3, (high,) * 3).single()
+    units = ActionBounds((low,) * 3, (high,) * 3).from_unit_in_float32
     ends = units(np.float32([[-1, 1, 0.999999]]))[0]
     assert ends.dtype == np.float32
     assert low <= float(ends[0]) <= low + np.spacing(np.float32(abs(low)))
     assert high - np.spacing(np.float32(abs(high))) <= float(ends[1]) <= high
     assert np.all(units(np.linspace(-1, 1, 999, dtype=np.float32)[:, None]).astype(np.float64) <= high)
-    fixed = ActionBounds((0.1,), (0.1,)).single()
+    fixed = ActionBounds((0.1,), (0.1,)).from_unit_in_float32
     np.testing.assert_array_equal(fixed(np.float32([[-1], [1], [0]])), np.float32([[0.1]] * 3))
 
 

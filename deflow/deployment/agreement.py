@@ -60,10 +60,10 @@ def agreement(
 
 def _largest(got: np.ndarray, wanted: np.ndarray, policy: Policy) -> Float[np.ndarray, " rows"]:
     """The largest difference of a coordinate, for each row; infinite where one is not a number."""
-    units = policy.units
+    low, high = np.asarray(policy.bounds.low), np.asarray(policy.bounds.high)
     # Where a bound is large and the range small, float32 has few numbers in it: two of its steps are no difference.
-    step = np.spacing(np.maximum(np.abs(units.least), np.abs(units.most))).astype(np.float64)
-    half = np.maximum((units.high - units.low) / 2, 2 * step / TOLERANCE)
+    step = np.spacing(np.abs(policy.bounds.in_float32).max(0)).astype(np.float64)
+    half = np.maximum(high / 2 - low / 2, 2 * step / TOLERANCE)
     differences = np.abs((got.astype(np.float64) - wanted) / half).reshape(len(wanted), -1).max(1)
     return np.where(np.isnan(differences), np.inf, differences)
 
@@ -81,7 +81,7 @@ def _tied(policy: Policy, observations: np.ndarray, noises: np.ndarray, got: np.
 
     actions, scores = map(np.asarray, candidates(observations, noises))
     executed = actions[..., : got[0].size].reshape(-1, *got.shape[1:])
-    distances = _largest(policy.units(executed), np.repeat(got, agent.candidates, axis=0), policy)
+    distances = _largest(policy.bounds.from_unit_in_float32(executed), np.repeat(got, agent.candidates, axis=0), policy)
     best = scores.max(1, keepdims=True)
     as_good = best - scores <= TIE * np.abs(scores).max(1, keepdims=True)
     return np.any((distances.reshape(scores.shape) <= TOLERANCE) & as_good, axis=1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
+from .. import __version__
 from ..errors import ExportError
 from ..types import check_number
 from .agreement import TOLERANCE, Agreement, agreement
@@ -59,6 +60,8 @@ def export(
             "deflow.Policy.of(agent, task)."
         )
     check_number("export", "seed", seed, int)
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}.")
     path = _usable(path)
     chosen = _format(path, format)
     program = Program.of(policy)
@@ -111,8 +114,6 @@ def _check(found: Agreement) -> None:
 
 def description(policy: Policy, program: Program, format: str) -> dict[str, Any]:
     """What an exported policy is, as JSON data: names, shapes, units, and where it came from."""
-    from .. import __version__
-
     entries = {"entries": list(policy.keys)} if policy.keys else {}
     return {
         "task": policy.origin.task,
@@ -160,7 +161,7 @@ def _format(path: Path, format: str | AbstractFormat | None) -> AbstractFormat:
 
 def _compared(policy: Policy, observations: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Observations and noises to compare on."""
-    spec, random = policy.agent.spec, np.random.default_rng(abs(seed))
+    spec, random = policy.agent.spec, np.random.default_rng(seed)
     if observations is None:
         if spec.observation_dtype == "uint8":
             observations = random.integers(0, 256, (CHECKED, *spec.observation_shape), np.uint8)

@@ -2,15 +2,17 @@
 
 A complete member:
 
-    @deflow.deployment.register("lowered-text")
-    class LoweredText(deflow.deployment.AbstractFormat):
-        suffix = ".txt"
+    @deflow.deployment.register("tpu")
+    class TPU(deflow.deployment.AbstractFormat):
+        suffix = ".tpu"
 
         def write(self, program, about, path):
-            path.write_text(jax.jit(program.function).lower(*program.inputs()).as_text())
+            platforms = ["cpu", "tpu"]  # the first, to compare it here
+            exported = jax.export.export(jax.jit(program.function), platforms=platforms)(*program.inputs())
+            path.write_bytes(exported.serialize())
 
         def read(self, path):
-            raise NotImplementedError
+            return jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
 """
 
 import abc

@@ -76,8 +76,6 @@ class Policy:
         """The entries of dictionary observations that are joined."""
         self.origin = origin or Origin()
         """Where it came from."""
-        self.units = self.bounds.single()
-        """Conversion from [-1, 1]."""
         self.noise_shape = (agent.candidates, agent.action_size)
         """Shape of the noise of one action."""
         self.reset(seed)
@@ -147,7 +145,7 @@ class Policy:
                 "The policy's action is not finite: its parameters are not, or the observation is too large for its "
                 "networks. Look at both before it moves anything."
             )
-        return self.units(action)
+        return self.bounds.from_unit_in_float32(action)
 
     def reset(self, seed: int = 0) -> None:
         """Start the policy's own stream of noise again: the same seed gives the same actions."""

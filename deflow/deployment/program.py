@@ -6,9 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.export
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num
 
-from ..environments.bounds import SingleUnits
+from ..environments import ActionBounds
 from ..networks import for_acting
 from ..types import Action
 from .policy import Policy
@@ -40,7 +41,7 @@ class Program(NamedTuple):
 
         def in_units(action):
             convert = _in_units if action.ndim == 1 else jax.vmap(_in_units, in_axes=(0, None))
-            return convert(action, policy.units)
+            return convert(action, policy.bounds)
 
         steps = (agent.execute,) if agent.chunk > 1 else ()
         return cls(
@@ -50,21 +51,21 @@ class Program(NamedTuple):
             (*steps, spec.action_size),
         )
 
-    def inputs(self, batch: str = "batch") -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    def inputs(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """Observations and noises of a number of rows that stays open."""
-        (rows,) = jax.export.symbolic_shape(batch)
+        (rows,) = jax.export.symbolic_shape("batch")
         observation, noise = (
             jax.ShapeDtypeStruct((rows, *one.shape), one.dtype) for one in (self.observation, self.noise)
         )
         return observation, noise
 
 
-def _in_units(action: Action, units: SingleUnits) -> Action:
+def _in_units(action: Action, bounds: ActionBounds) -> Action:
     """One action in [-1, 1] -> the user's units, in float32: -1 and 1 give the bounds themselves."""
     action = action.astype(jnp.float32)
-    if units.is_identity:
+    if bounds.is_unit:
         return action
-    middle, half = units.low / 2 + units.high / 2, units.high / 2 - units.low / 2
-    middle, half, least, most = (jnp.asarray(x, jnp.float32) for x in (middle, half, units.least, units.most))
+    low, high = np.asarray(bounds.low) / 2, np.asarray(bounds.high) / 2
+    middle, half, least, most = (jnp.asarray(x, jnp.float32) for x in (low + high, high - low, *bounds.in_float32))
     scaled = jnp.clip(middle + action * half, least, most)
     return jnp.where(action >= 1, most, jnp.where(action <= -1, least, scaled))

@@ -1,5 +1,4 @@
 from .bounds import ActionBounds as ActionBounds
-from .bounds import SingleUnits as SingleUnits
 from .bounds import from_unit as from_unit
 from .bounds import to_unit as to_unit
 from .dictionaries import is_nested as is_nested

@@ -1,8 +1,9 @@
 """Action bounds: the units that actions have outside of deflow, where agents act in [-1, 1]."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class ActionBounds:
 
     def to_unit(self, actions: np.ndarray) -> np.ndarray:
         """Actions (N, A) in the user's units -> [-1, 1], float32. A coordinate with low = high is 0 there."""
-        if set(self.low) == {-1.0} and set(self.high) == {1.0}:
+        if self.is_unit:
             return actions  # as they are: rounding would change small ones
         return to_unit(actions, np.asarray(self.low), np.asarray(self.high))
 
@@ -75,50 +76,30 @@ class ActionBounds:
             raise DataError(f"Actions have {size} coordinates, and the bounds {len(self.low)}: give bounds for each.")
         return self
 
-    def single(self) -> "SingleUnits":
-        """The same conversion from [-1, 1], to float32."""
+    @functools.cached_property
+    def is_unit(self) -> bool:
+        """Whether they are -1 and 1 in every coordinate: the user's units are the agent's."""
+        return set(self.low) == {-1.0} and set(self.high) == {1.0}
+
+    @functools.cached_property
+    def in_float32(self) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest float32 that is not below `low`, and the largest that is not above `high`. Where none lies
+        between them, the nearest."""
         low, high = np.asarray(self.low), np.asarray(self.high)
-        narrow_low, narrow_high = low.astype(np.float32), high.astype(np.float32)
-        narrow_low = np.where(narrow_low < low, np.nextafter(narrow_low, np.float32(np.inf)), narrow_low)
-        narrow_high = np.where(narrow_high > high, np.nextafter(narrow_high, np.float32(-np.inf)), narrow_high)
-        crossed = narrow_low > narrow_high  # no float32 lies between: the nearest one
-        return SingleUnits(
-            low,
-            high,
-            np.where(crossed, low.astype(np.float32), narrow_low),
-            np.where(crossed, low.astype(np.float32), narrow_high),
-        )
+        least, most = low.astype(np.float32), high.astype(np.float32)
+        least = np.where(least < low, np.nextafter(least, np.float32(np.inf)), least)
+        most = np.where(most > high, np.nextafter(most, np.float32(-np.inf)), most)
+        crossed, nearest = least > most, low.astype(np.float32)
+        return np.where(crossed, nearest, least), np.where(crossed, nearest, most)
+
+    def from_unit_in_float32(self, actions: np.ndarray) -> np.ndarray:
+        """The same in float32, as a new array, of which nothing lies outside of the bounds either."""
+        if self.is_unit:
+            return np.array(actions, np.float32)
+        return np.clip(self.from_unit(actions).astype(np.float32), *self.in_float32)
 
     def __str__(self) -> str:
         return f"[{_said(self.low)}, {_said(self.high)}]"
-
-
-class SingleUnits(NamedTuple):
-    """Actions in [-1, 1] -> the user's units in float32, where nothing lies outside of the bounds."""
-
-    low: np.ndarray
-    """The lowest action, float64."""
-
-    high: np.ndarray
-    """The highest action, float64."""
-
-    least: np.ndarray
-    """The smallest float32 that is not below `low`."""
-
-    most: np.ndarray
-    """The largest float32 that is not above `high`."""
-
-    def __call__(self, actions: np.ndarray) -> np.ndarray:
-        """Of any shape (..., A), as a new array."""
-        if self.is_identity:
-            return np.array(actions, np.float32)
-        scaled = self.low + (actions.astype(np.float64) + 1) / 2 * (self.high - self.low)
-        return np.clip(scaled.astype(np.float32), self.least, self.most)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the user's units are the agent's."""
-        return bool(np.all(self.low == -1) and np.all(self.high == 1))
 
 
 def from_unit(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
