@@ -55,8 +55,7 @@ class Evaluate:
 
 def main(options: Evaluate) -> None:
     """Load, evaluate, and say how it went."""
-    cli.import_files(options.import_)
-    run = deflow.Run.open(options.run)
+    run = cli.open_run(options.run, options.import_)
     learner, step = load_learner(run, step=options.step)
     made_in = run.config.get("environment", {"name": run.environment})
     if made_in is None:

@@ -48,9 +48,8 @@ class Export:
 
 def main(options: Export) -> None:
     """Load the policy, write each file, and say how well it agrees."""
-    cli.import_files(options.import_)
-    formats = [registry[name]() for name in dict.fromkeys(options.format)]
-    run = deflow.Run.open(options.run)
+    run = cli.open_run(options.run, options.import_)
+    formats = [registry[name]() for name in dict.fromkeys(options.format)]  # a file may register one
     policy = deflow.load(run, step=options.step)
     observations, where = observations_of(run, options.data_dir)
     folder = options.output or run.path / "exports" / f"step{policy.origin.step}"
@@ -71,7 +70,7 @@ def main(options: Export) -> None:
             refused.append(f"{name}: {error}")
             continue
         ties = f", {cli.counted(found.ties, 'tie')} left out" if found.ties else ""
-        table.add_row(name, path.name, f"{path.stat().st_size / 1e6:.1f} MB", f"{found.largest:.1e}{ties}")
+        table.add_row(name, path.name, cli.file_size(path), f"{found.largest:.1e}{ties}")
     if table.rows:
         cli.show(table)
         cli.say("Shapes, units and origin are in the .json beside each file.")

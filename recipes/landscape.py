@@ -67,8 +67,7 @@ class Landscape:
 
 def main(options: Landscape) -> None:
     """Load the agent, choose the state, ask the agent, draw."""
-    cli.import_files(options.import_)
-    run = deflow.Run.open(options.run)
+    run = cli.open_run(options.run, options.import_)
     agent = deflow.load(run, step=options.step).agent
     if isinstance(agent.critic, deflow.critics.NoCritic):
         raise ValueError(f"{run.path} has the critic 'none', so there is no value to draw: choose a run with a critic.")

@@ -55,9 +55,9 @@ class Latency:
 
 def main(options: Latency) -> None:
     """Load the policy, write each file, and time both."""
-    cli.import_files(options.import_)
+    run = cli.open_run(options.run, options.import_)
     formats = {name: registry[name]() for name in options.format}
-    policy = deflow.load(options.run, step=options.step)
+    policy = deflow.load(run, step=options.step)
     program, random = Program.of(policy), np.random.default_rng(0)
     observation = random.standard_normal((1, *program.observation.shape)).astype(program.observation.dtype)
     noise = random.standard_normal((1, *program.noise.shape), np.float32)
@@ -76,11 +76,11 @@ def main(options: Latency) -> None:
             path = Path(folder) / f"policy{format.suffix}"
             try:
                 format.write(program, {}, path)
-                run = format.read(path)
+                runner = format.read(path)
             except ExportError as error:
                 refused.append(f"{name}: {error}")
                 continue
-            row(name, lambda run=run: run(observation, noise), f"{path.stat().st_size / 1e6:.1f} MB")
+            row(name, lambda runner=runner: runner(observation, noise), cli.file_size(path))
     cli.show(table)
     if refused:
         cli.fail(" ".join(refused), code=1)

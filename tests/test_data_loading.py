@@ -82,7 +82,7 @@ def test_any_gymnasium_environment_with_actions_in_its_own_units(tmp_path):
     assert task.validation is not None
     assert len(task.validation) == 4
     columns["actions"][2] = -3.0
-    with pytest.raises(DatasetFileError, match=r"first in row 2, coordinate 0 \(1.5 times the bound\)"):
+    with pytest.raises(DatasetFileError, match=r"in row 2, coordinate 0, which lies beyond its bounds, "):
         load_task("Pendulum-v1", save(tmp_path, columns))
 
 
@@ -167,7 +167,10 @@ def at(place, value):
         (changed(observations=at((17, 1), np.nan)), r"has nan in observations, first in row 17 \(coordinate 1\)"),
         (changed(actions=at((23, 0), -np.inf)), r"has -inf in actions, first in row 23 \(coordinate 0\)"),
         (changed(qpos=at((5, 0), np.nan)), "has nan in qpos, first in row 5"),
-        (changed(actions=at((9, 1), 1.2)), "beyond the environment's bounds, first in row 9, coordinate 1"),
+        (
+            changed(actions=at((9, 1), 1.2)),
+            "has the action 1.2 in row 9, coordinate 1, which lies beyond its bounds, -1 and 1: clip",
+        ),
         (changed(terminals=at(4, 0.5)), "has 0.5 in terminals, first in row 4"),
         (changed(terminals=at(39, 0)), "ends within a trajectory"),
         (changed(terminals=np.ones(40)), "has no transitions, since every row ends a trajectory"),

@@ -1,5 +1,8 @@
 """A policy as its user holds it: the environment's units, NumPy in and out, randomness that the user decides about."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -130,6 +133,70 @@ def test_dictionary_observations_are_joined_as_the_data_was():
         policy.act({"pose": OBSERVATION[:2]})
     with pytest.raises(SpaceError, match=r"pose \(3,\), hand/goal \(1,\) do not make up observations of shape \(3,\)"):
         policy.act({"pose": OBSERVATION, "hand": {"goal": OBSERVATION[2:]}})
+
+
+def test_entries_of_other_sizes_are_refused_where_the_sizes_are_known():
+    names = {"observations": ("pose.0", "pose.1", "goal")}
+    policy = Policy(agent(), PENDULUM, keys=("pose", "goal"), names=names)
+    assert policy.entry_sizes == (2, 1)
+    for rows in ((), (1,), (4,)):
+        given = {"pose": np.ones((*rows, 2)), "goal": np.ones((*rows, 1))}
+        assert policy.act(given).shape == (*rows, 1)
+        wrong = {"pose": np.ones((*rows, 1)), "goal": np.ones((*rows, 2))}
+        with pytest.raises(SpaceError, match=r"observations of shape \(3,\) of 2, 1 numbers"):
+            policy.act(wrong)
+
+
+def test_the_names_of_a_tables_columns_reach_the_policy(tmp_path):
+    with np.load(_pendulum_data(tmp_path)) as data:
+        rows = np.concatenate([data["observations"], data["actions"], data["rewards"][:, None]], axis=1)
+        episode = np.repeat([0, 1], 20)
+    header = "level,goal,tilt,valve,paid,ride"
+    lines = [",".join(map(str, [*row, ride])) for row, ride in zip(rows.tolist(), episode, strict=True)]
+    (tmp_path / "log.csv").write_text("\n".join([header, *lines]))
+    columns = deflow.data.Columns(
+        observation=("level", "goal", "tilt"), action=("valve",), reward="paid", episode="ride"
+    )
+    task = deflow.load_task("none", deflow.UserData(tmp_path / "log.csv", columns=columns), bounds=(-2.0, 2.0))
+    config = deflow.agent_config(width=8, depth=1)
+    learner = deflow.Learner.create(config, task.spec, task.train, key=jax.random.key(1))
+    run = deflow.create_run(tmp_path, task, config, learner, seed=0)
+    run.save(5, learner)
+    for policy in (deflow.load(run.path), Policy.of(learner.agent, task)):
+        assert policy.names == {"observations": ("level", "goal", "tilt"), "actions": ("valve",)}
+        assert "observation (3,) float32 (level, goal, tilt)" in repr(policy)
+        deflow.export(policy, tmp_path / "policy.npz")
+        about = json.loads((tmp_path / "policy.npz.json").read_text())
+        assert about["inputs"]["observation"]["names"] == ["level", "goal", "tilt"]
+        assert about["outputs"]["action"]["names"] == ["valve"]
+
+
+def test_a_run_of_an_environment_in_a_file_says_which_file_it_needs(tmp_path):
+    """In a process of its own, which has not imported it."""
+    file = tmp_path / "my_env.py"
+    file.write_text(
+        "import gymnasium\ngymnasium.register('lab/Swing-v0', "
+        "entry_point='gymnasium.envs.classic_control.pendulum:PendulumEnv', max_episode_steps=5)\n"
+    )
+    data, recipes = _pendulum_data(tmp_path), in_process.ROOT / "recipes"
+
+    def run(name, *words):
+        command = [sys.executable, recipes / f"{name}.py", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    tiny = ["--field.width", 8, "--field.depth", 1, "--refiner.width", 8, "--critic.width", 8, "--batch-size", 8]
+    made = run(
+        *("offline", "--env", "lab/Swing-v0", "--data", data, "--import", file, "--steps", 3, *tiny),
+        *("--episodes", 1, "--workers", 1),
+    )
+    assert made.returncode == 0, made.stderr
+    (path,) = (tmp_path / "runs" / "lab_Swing-v0" / "deflow").glob("seed0-*")
+    for name in ("evaluate", "resume", "export"):
+        refused = run(name, path)
+        assert refused.returncode in (1, 2)
+        assert f"was made with --import {file}: give it again." in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert run("evaluate", path, "--import", file, "--episodes", 1, "--workers", 1).returncode == 0
 
 
 def test_a_batch_of_dictionaries_keeps_its_axis_whatever_its_size():

@@ -90,8 +90,10 @@ def test_what_is_no_value_is_said(given, sentence):
 def test_an_argument_too_many_or_too_few_is_said():
     with pytest.raises(UsageError, match="The argument '6' belongs to no flag"):
         spelled(["--steps", "5", "6"], TYPES)
-    with pytest.raises(UsageError, match="An argument is missing"):
+    with pytest.raises(UsageError, match="is missing: --help shows what it is"):
         spelled(["--steps", "5"], TYPES, positional=1)
+    with pytest.raises(UsageError, match=r"^RUN is missing: --help"):
+        spelled(["--steps", "5"], TYPES, positional=1, named=["run"])
 
 
 def test_positional_arguments_pass():

@@ -17,6 +17,7 @@ from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings, print_usage
+from .opening import open_run
 from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
 from .resuming import (
@@ -29,7 +30,7 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import counted, parts_in_words, print_facts, say, show
+from .screen import counted, file_size, parts_in_words, print_facts, say, show
 from .staged import check_staged
 
 __all__ = [
@@ -56,12 +57,14 @@ __all__ = [
     "estimator",
     "fail",
     "field_docstrings",
+    "file_size",
     "finish",
     "first_screen",
     "import_files",
     "learned",
     "one_sentence",
     "open_behaviours",
+    "open_run",
     "open_runs",
     "parse",
     "parts_in_words",

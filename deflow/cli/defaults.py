@@ -10,6 +10,7 @@ from ..runs import Run
 from .arguments import peek
 from .behaviours import behaviour_config
 from .data_options import settings_name
+from .opening import check_imports
 from .program import import_files
 from .resuming import recorded_options
 from .staged import proposals_needed, trains_from_proposals
@@ -23,6 +24,7 @@ def suggested(
     import_files(peek(arguments, "--import"))
     if resumed := peek(arguments, "--resume"):
         run = Run.open(resumed[-1])
+        check_imports(run)
         return *recorded_options(run, kind, recipe), run.algorithm
     named = arguments and not arguments[0].startswith("-") and ":" not in arguments[0]
     algorithm = algorithm_name(arguments[0] if named else "deflow")

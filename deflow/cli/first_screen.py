@@ -13,6 +13,7 @@ from ..data.rewards import UNCHANGED
 from ..environments import Environment
 from ..estimation.estimate import MEMBERS
 from ..runs import RunGroup
+from ..runs.loggers.wandb import mode as wandb_mode
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
@@ -67,10 +68,14 @@ def first_screen(
 
 
 def watch(options: Any, group: RunGroup) -> str:
-    """The command that shows the training from another terminal."""
+    """The commands that show the training from another terminal."""
+    path = group.runs[0].path
+    found = [command("watch", path)]
     if "tensorboard" in options.log:
-        return shlex.join(["tensorboard", "--logdir", str(group.runs[0].path.parents[2])])
-    return command("watch", group.runs[0].path)
+        found.append(shlex.join(["tensorboard", "--logdir", str(path.parents[2])]))
+    if "wandb" in options.log and wandb_mode() == "offline":
+        found.append(f"wandb sync {shlex.quote(str(path / 'wandb'))}/offline-run-*, since wandb is offline")
+    return "\n".join(found)
 
 
 def evaluation(options: Any, task: Task) -> str:

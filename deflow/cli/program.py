@@ -109,8 +109,8 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
     """The program of a recipe without an agent: arguments, `main(options)`, short errors."""
     with one_sentence():
         arguments = sys.argv[1:]
+        names = [field.name for field in dataclasses.fields(options) if is_positional(options, field.name)]
         if {"-h", "--help"} & set(arguments):
-            names = [field.name for field in dataclasses.fields(options) if is_positional(options, field.name)]
             print_usage(_called(main), " ".join([*map(str.upper, names), "[OPTIONS]"]), description)
             print_options(options)
             return
@@ -119,7 +119,7 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
         if issubclass(options, DataOptions):
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
-        arguments = spelled(arguments, types_of(options), positional=positional_of(options))
+        arguments = spelled(arguments, types_of(options), positional=positional_of(options), named=names)
         parsed = tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
         main(options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)}))
 

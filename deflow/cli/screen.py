@@ -4,6 +4,7 @@ Paths and names never go through rich's markup, which would drop `[v2]` as a sty
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -30,6 +31,12 @@ def show(table: RenderableType) -> None:
 def counted(count: int, one: str, several: str = "") -> str:
     """A number and its noun: `1 episode`, `2,000 episodes`."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def file_size(path: Path) -> str:
+    """The size of a file: `43 kB`, `6.5 MB`."""
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def parts_in_words(config: AgentConfig, **notes: str) -> str:

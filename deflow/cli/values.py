@@ -48,7 +48,9 @@ def types_of_parts() -> dict[str, Any]:
     return types_of(AgentConfig) | {flag: hints.pop() for flag, hints in found.items() if len(hints) == 1}
 
 
-def spelled(arguments: Sequence[str], types: Mapping[str, Any], *, positional: float = 0) -> list[str]:
+def spelled(
+    arguments: Sequence[str], types: Mapping[str, Any], *, positional: float = 0, named: Sequence[str] = ()
+) -> list[str]:
     """The arguments with values as tyro reads them: `0,1,2` are three, `1e5` and `256.0` whole numbers where one is
     wanted, `--flag False` is `--no-flag`. `positional` is how many arguments have no flag.
 
@@ -94,7 +96,8 @@ def spelled(arguments: Sequence[str], types: Mapping[str, Any], *, positional: f
                 raise UsageError(f"{flag} needs a value: {_wanted(types[flag])}.")
             result += [flag, *(_value(flag, one, types[flag]) for one in given)]
     if 0 < positional < math.inf:
-        raise UsageError("An argument is missing: --help shows which one comes first.")
+        missing = " ".join(map(str.upper, named[-int(positional) :])) or "An argument"
+        raise UsageError(f"{missing} is missing: --help shows what it is.")
     return result
 
 

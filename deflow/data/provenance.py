@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import DatasetFileError
@@ -67,6 +67,9 @@ class Provenance:
 
     assumed: Sequence[str] = ()
     """What the reader decided, one phrase each."""
+
+    names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """The names of the coordinates of `observations` and `actions`, where the source has them."""
 
     def to_json(self) -> dict[str, Any]:
         """As a dictionary of strings and numbers."""

@@ -59,7 +59,7 @@ def transitions_of(
         raise DatasetFileError(f"{path} has no transitions, since every row ends a trajectory: check where they end.")
     warn_of_precision(path, columns)
     actions = bounds.to_unit(columns["actions"])
-    check_actions(path, actions)
+    check_actions(path, columns["actions"], actions, bounds)
     if labels is not None and task is not None and relabelled:
         made, masks = relabel(task.environment_id, labels.made, {name: states[name][keep] for name in widths})
         return make_batch(columns, endings, actions, rewards(made), masks), "OGBench's", True

@@ -148,7 +148,7 @@ def load_task(
         held_out = recordings[1] and transitions_of(
             validation or train, recordings[1], spec, made.bounds, meaning, rewards, label
         )
-        provenance = dataclasses.replace(provenance, rows=len(batch), reading=reading, assumed=recordings[0].assumed)
+        provenance = _as_read(provenance, recordings[0], reading, len(batch))
         return Task(
             environment, spec, batch, held_out[0] if held_out else None, provenance, made.bounds, rewards, relabelled
         )
@@ -190,7 +190,7 @@ def _data_alone(
     units = _bounds(recordings, spec.action_size, bounds)
     batch, reading, _ = transitions_of(train, recordings[0], spec, units, meaning, rewards)
     held_out = recordings[1] and transitions_of(validation or train, recordings[1], spec, units, meaning, rewards)[0]
-    provenance = dataclasses.replace(provenance, rows=len(batch), reading=reading, assumed=recordings[0].assumed)
+    provenance = _as_read(provenance, recordings[0], reading, len(batch))
     return Task(None, spec, batch, held_out, provenance, units, rewards)
 
 
@@ -275,6 +275,12 @@ def _recordings(
     columns = source.columns if isinstance(source, UserData) else Columns()
     first = reader.read(train, columns)
     return first, first.validation if validation is None else reader.read(validation, columns)
+
+
+def _as_read(provenance: Provenance, recording: Recording, reading: str, rows: int) -> Provenance:
+    """With what is known once the file has been read."""
+    names = {name: recording.names[name] for name in ("observations", "actions") if name in recording.names}
+    return dataclasses.replace(provenance, rows=rows, reading=reading, assumed=recording.assumed, names=names)
 
 
 def _bounds(recordings: tuple[Recording, Recording | None], size: int, given: tuple[Any, Any] | None) -> ActionBounds:

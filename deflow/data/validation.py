@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from ..environments import ActionBounds
 from ..errors import DatasetFileError, DataWarning, warn
 from ..types import Spec
 from .endings import FLAGS, Terminals, read_endings
@@ -129,15 +130,17 @@ def check_flags(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
                 )
 
 
-def check_actions(path: pathlib.Path, actions: np.ndarray) -> None:
-    """Check that actions, in units in which the environment's bounds are -1 and 1, lie within them."""
+def check_actions(path: pathlib.Path, given: np.ndarray, actions: np.ndarray, bounds: ActionBounds) -> None:
+    """Check that actions, as they were given and in units in which the bounds are -1 and 1, lie within the bounds."""
     beyond = np.abs(actions) > 1 + TOLERANCE
     if beyond.any():
         row = int(np.argmax(beyond.any(axis=1)))
+        coordinate = int(np.argmax(beyond[row]))
+        low, high = bounds.low[coordinate], bounds.high[coordinate]
+        whose = "use the environment they were recorded in" if bounds.origin == "environment" else "give wider bounds"
         raise DatasetFileError(
-            f"{path} has an action beyond the environment's bounds, first in row {row}, coordinate "
-            f"{int(np.argmax(beyond[row]))} ({np.abs(actions[row]).max():.4g} times the bound): clip the actions, or "
-            "use the environment they were recorded in."
+            f"{path} has the action {given[row, coordinate]:.6g} in row {row}, coordinate {coordinate}, which lies "
+            f"beyond its bounds, {low:g} and {high:g}: clip the actions, or {whose}."
         )
 
 

@@ -114,6 +114,7 @@ def _check(found: Agreement) -> None:
 
 def description(policy: Policy, program: Program, format: str) -> dict[str, Any]:
     """What an exported policy is, as JSON data: names, shapes, units, and where it came from."""
+    names = {name: {"names": list(each)} for name, each in policy.names.items()}
     entries = {"entries": list(policy.keys)} if policy.keys else {}
     return {
         "task": policy.origin.task,
@@ -128,6 +129,7 @@ def description(policy: Policy, program: Program, format: str) -> dict[str, Any]
                 "type": str(program.observation.dtype),
                 "units": "the environment's own",
                 **entries,
+                **names.get("observations", {}),
             },
             "noise": {
                 "shape": ["batch", *program.noise.shape],
@@ -142,6 +144,7 @@ def description(policy: Policy, program: Program, format: str) -> dict[str, Any]
                 "units": "the environment's own",
                 "low": list(policy.bounds.low),
                 "high": list(policy.bounds.high),
+                **names.get("actions", {}),
             }
         },
     }

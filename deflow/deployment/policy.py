@@ -1,7 +1,9 @@
 """A trained policy as its user holds it: the environment's own units, NumPy in and NumPy out."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -13,6 +15,9 @@ from ..agent.summary import number_of_parameters
 from ..data import Task
 from ..environments import ActionBounds
 from ..environments.dictionaries import joined
+
+MOST_NAMED = 12
+"""Most coordinates whose names are printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Policy:
         bounds: ActionBounds | None = None,
         *,
         keys: Sequence[str] = (),
+        names: Mapping[str, Sequence[str]] | None = None,
         origin: Origin | None = None,
         seed: int = 0,
     ):
@@ -61,6 +67,7 @@ class Policy:
             agent: The agent.
             bounds: The lowest and highest action in the user's units; [-1, 1] if not given.
             keys: Of dictionary observations, the entries that are joined, in this order.
+            names: The names of the coordinates of `observations` and `actions`, where they are known.
             origin: Where it came from.
             seed: Of its own noise: see `reset`. Every policy starts with the same, unless another is given.
 
@@ -74,6 +81,8 @@ class Policy:
         """The lowest and highest action, in the user's units."""
         self.keys = tuple(keys)
         """The entries of dictionary observations that are joined."""
+        self.names = {name: tuple(each) for name, each in (names or {}).items()}
+        """The names of the coordinates of `observations` and `actions`, where the data has them."""
         self.origin = origin or Origin()
         """Where it came from."""
         self.noise_shape = (agent.candidates, agent.action_size)
@@ -84,7 +93,8 @@ class Policy:
     def of(cls, agent: Agent, task: Task, *, seed: int = 0) -> "Policy":
         """That of an agent which was trained on a task, in the task's units."""
         keys = () if task.environment is None else task.environment.keys
-        return cls(agent, task.bounds, keys=keys, origin=Origin(task.name, "an agent"), seed=seed)
+        origin = Origin(task.name, "an agent")
+        return cls(agent, task.bounds, keys=keys, names=task.provenance.names, origin=origin, seed=seed)
 
     def act(
         self,
@@ -115,9 +125,12 @@ class Policy:
             ValueError: If the observation or the noise has another shape or type or is not finite, if the action is
                 not, or if more than one of `key`, `noise` and `deterministic` is given.
         """
-        observation = checked(self.agent, self._joined(observation))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            observation = checked(self.agent, self._joined(observation))
         if not np.all(np.isfinite(observation)):
-            raise ValueError(f"The observation has numbers that are not finite: {_first_places(observation)}.")
+            raise ValueError(
+                f"The observation has numbers that are not finite in float32: {_first_places(observation)}."
+            )
         if (key is not None) + (noise is not None) + deterministic > 1:
             raise ValueError("A key, the noise itself, or deterministic=True: give one of them.")
         if key is not None:
@@ -158,8 +171,8 @@ class Policy:
         best = f", the best of {agent.candidates} candidates" if agent.candidates > 1 else ""
         lines = [
             str(self.origin),
-            f"observation {spec.observation_shape} {spec.observation_dtype}{entries}",
-            f"action {steps}({spec.action_size},) in {self.bounds}{best}",
+            f"observation {spec.observation_shape} {spec.observation_dtype}{entries}{self._named('observations')}",
+            f"action {steps}({spec.action_size},) in {self.bounds}{self._named('actions')}{best}",
             f"{number_of_parameters(agent):,} trained parameters",
         ]
         return "Policy(" + "".join(f"\n  {line}," for line in lines) + "\n)"
@@ -173,7 +186,22 @@ class Policy:
                 f"The policy takes {wanted}, got a {type(observation).__name__}: of what reset() and step() return, "
                 "give the first."
             )
-        return joined(observation, self.keys, self.agent.spec.observation_shape) if nested else observation
+        if not nested:
+            return observation
+        return joined(observation, self.keys, self.agent.spec.observation_shape, self.entry_sizes)
+
+    @functools.cached_property
+    def entry_sizes(self) -> tuple[int, ...]:
+        """How many numbers each of the `keys` has; empty if it is not known."""
+        if not (self.keys and "observations" in self.names):
+            return ()
+        of = Counter(name if name in self.keys else name.rpartition(".")[0] for name in self.names["observations"])
+        return tuple(of[key] for key in self.keys)
+
+    def _named(self, what: str) -> str:
+        """The names of the coordinates, if there are few enough to be read."""
+        names = () if self.keys and what == "observations" else self.names.get(what, ())
+        return f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""
 
 
 def _first_places(array: Any) -> str:

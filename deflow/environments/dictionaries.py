@@ -54,9 +54,9 @@ def joined_space(name: str, space: gymnasium.Space[Any], keys: Sequence[str]) ->
     return Box(-np.inf, np.inf, shape, np.float64)
 
 
-def joined(observation: Any, keys: Sequence[str], shape: Sequence[int]) -> np.ndarray:
+def joined(observation: Any, keys: Sequence[str], shape: Sequence[int], sizes: Sequence[int] = ()) -> np.ndarray:
     """The entries of an observation with these keys, in this order, as an array of this shape; of a batch, whose
-    entries have one more first axis, an array (B, *shape).
+    entries have one more first axis, an array (B, *shape). `sizes` are those of the entries, if they are known.
 
     Raises:
         SpaceError: If an entry is missing, or they have another size together.
@@ -71,10 +71,14 @@ def joined(observation: Any, keys: Sequence[str], shape: Sequence[int]) -> np.nd
     total, rows = sum(entry.size for entry in entries), {len(entry) if entry.ndim else None for entry in entries}
     number = rows.pop() if len(rows) == 1 else None
     single = all(entry.ndim < 2 for entry in entries) or (len(entries) == 1 and entries[0].shape == tuple(shape))
-    if number is not None and total == number * size and not (single and total == size):
+    fits = all(entry.size * size == own * total for entry, own in zip(entries, sizes, strict=bool(sizes)))
+    if fits and number is not None and total == number * size and not (single and total == size):
         flat = [entry.reshape(number, int(np.prod(entry.shape[1:]))) for entry in entries]
         return np.concatenate(flat, axis=1).reshape(number, *shape)
-    if total == size:
+    if fits and total == size:
         return np.concatenate([np.ravel(entry) for entry in entries]).reshape(tuple(shape))
     got = ", ".join(f"{key} {entry.shape}" for key, entry in zip(keys, entries, strict=True))
-    raise SpaceError(f"The entries {got} do not make up observations of shape {tuple(shape)}, nor a batch of them.")
+    wanted = f" of {', '.join(map(str, sizes))} numbers" if sizes else ""
+    raise SpaceError(
+        f"The entries {got} do not make up observations of shape {tuple(shape)}{wanted}, nor a batch of them."
+    )

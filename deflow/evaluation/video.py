@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError, EvaluationError, FolderError
+from ..types import check_number
 from ..workers import environment_variables
 from .film import Film
 
@@ -49,6 +50,7 @@ def check_video(path: str | os.PathLike[str], episodes: int = 1) -> Path:
     path = Path(path).expanduser().absolute()
     if path.suffix != ".mp4":
         raise ValueError(f"A video's name must end in .mp4, got {path.name}.")
+    check_number("A video", "episodes", episodes, int)
     if not 1 <= episodes <= MOST_EPISODES:
         raise ValueError(f"A video shows 1 to {MOST_EPISODES} episodes, got {episodes}.")
     for each in (path, path.with_suffix(".gif")):

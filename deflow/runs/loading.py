@@ -41,9 +41,10 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Policy:
             bounds = ActionBounds(**run.config["action_bounds"])
         else:  # a run from before bounds were recorded
             bounds = None if environment is None else environment.bounds()
-    keys = environment.keys if environment is not None else ()
+        keys = environment.keys if environment is not None else ()
+        names = run.config.get("data", {}).get("names", {})
     origin = Origin(run.environment, run.algorithm, saved, str(run.path))
-    return Policy(learner.agent, bounds, keys=keys, origin=origin)
+    return Policy(learner.agent, bounds, keys=keys, names=names, origin=origin)
 
 
 def load_learner(run: str | os.PathLike[str] | Run, *, step: Step = None) -> tuple[Learner, int]:

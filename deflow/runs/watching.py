@@ -96,7 +96,7 @@ def look(run: Run) -> Look:
         path=run.path,
         state="stopped" if stopped else _state(run, step, last, silent),
         step=step,
-        last=last,
+        last=last if last is None or step <= last else None,  # longer than it was begun for: nothing says how long
         rate=_rate(run, step),
         silent=max(silent, 0.0),
         row={name: value for name, value in row.items() if not math.isnan(value)},
