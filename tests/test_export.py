@@ -257,7 +257,6 @@ def test_a_part_that_leaves_jax_is_refused_in_one_sentence(tmp_path, registered)
         assert "\n" not in str(caught.value)
 
 
-@deflow.solvers.register("half-way")
 class HalfWay(deflow.solvers.AbstractSolver):
     """A part of a third party."""
 
@@ -265,7 +264,8 @@ class HalfWay(deflow.solvers.AbstractSolver):
         return noise + jnp.sin(velocity(jnp.asarray(0.5), noise))
 
 
-def test_a_third_partys_part_is_exported(tmp_path):
+def test_a_third_partys_part_is_exported(tmp_path, registered):
+    registered(deflow.solvers.registry, "half-way", HalfWay)
     for suffix in ("stablehlo", "onnx"):
         made = policy(solver=HalfWay())
         assert deflow.export(made, tmp_path / f"a.{suffix}", observations=OBSERVATIONS).largest < 1e-5

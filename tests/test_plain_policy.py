@@ -336,7 +336,7 @@ def test_an_unknown_primitive_is_refused_by_its_name_and_place():
 
     place = rf"inverted in tests/test_plain_policy.py, line {inverted.__code__.co_firstlineno + 1},"
     assert sentence(inverted, FLOAT) == (
-        f"The format plain has no NumPy code for the primitive 'erf_inv', which {place} uses: choose the format "
+        f"The format numpy has no NumPy code for the primitive 'erf_inv', which {place} uses: choose the format "
         "stablehlo, or another part."
     )
 

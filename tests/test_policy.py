@@ -94,8 +94,8 @@ def test_randomness_is_the_users(policy):
     ("arguments", "words"),
     [
         ({"observation": np.zeros(4)}, r"got the shape \(4,\)"),
-        ({"observation": [0, np.nan, np.inf]}, "not finite: entry 1, 2"),
-        ({"observation": [[0, 0, 0], [0, np.nan, 0]]}, r"not finite: entry \(1, 1\)"),
+        ({"observation": [0, np.nan, np.inf]}, "not finite in float32: entry 1, 2"),
+        ({"observation": [[0, 0, 0], [0, np.nan, 0]]}, r"not finite in float32: entry \(1, 1\)"),
         ({"observation": OBSERVATION, "noise": np.zeros(1)}, r"finite numbers of shape \(1, 1\), got the shape \(1,\)"),
         ({"observation": OBSERVATION, "noise": [[np.nan]]}, "finite numbers"),
         ({"observation": OBSERVATION, "noise": [[1j]]}, "the type complex128"),

@@ -47,7 +47,7 @@ def recipe(name, *arguments, environment=()):
 
 def in_process(name, arguments, monkeypatch, capfd):
     """The same, sooner: for what ends before any work."""
-    monkeypatch.setattr(sys, "argv", [f"recipes/{name}.py", *arguments])
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "recipes" / f"{name}.py"), *arguments])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.syspath_prepend(ROOT / "recipes")  # as for a script

@@ -66,8 +66,9 @@ assert_type(learner.agent, deflow.Agent)
 success = deflow.evaluate(learner.agent, task, episodes=50, seed=0)
 assert_type(success, deflow.Evaluation)
 policy = deflow.load("runs/a-run")
-assert_type(policy, deflow.Agent)
-action = policy(task.train.observation[0], key=jax.random.key(2))
+assert_type(policy, deflow.Policy)
+assert_type(policy.agent, deflow.Agent)
+action = policy.act(task.train.observation[0], key=jax.random.key(2))
 print(success, action.shape)
 
 try:
