@@ -9,6 +9,7 @@ from pathlib import Path
 RECIPES = (
     "offline",
     "offline_to_online",
+    "sweep",
     "resume",
     "watch",
     "evaluate",

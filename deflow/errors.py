@@ -127,6 +127,10 @@ class RunError(DeflowError, RuntimeError):
     """A run directory that cannot be made, read or written."""
 
 
+class SweepError(DeflowError, ValueError):
+    """A list of runs that makes no sense, or what carries it out cannot be used."""
+
+
 class ExportError(DeflowError, RuntimeError):
     """A policy that cannot be exported, or an exported file that does not do what the policy does."""
 

@@ -111,7 +111,7 @@ def test_bounds_belong_to_data_alone(tmp_path):
     file = save(tmp_path, log())
     with pytest.raises(DataError, match="Pendulum-v1 has its own action bounds"):
         load_task("Pendulum-v1", UserData(file, columns=NAMED), bounds=(-1, 1))
-    with pytest.raises(DatasetFileError, match="the action -40 in row 0, coordinate 0, which lies beyond its bounds, -1 and 1:"):
+    with pytest.raises(DatasetFileError, match=r"the action -40 in row 0, coordinate 0, .*its bounds, -1 and 1:"):
         load_task("none", UserData(file, columns=NAMED), bounds=(-1, 1))
     with pytest.raises(DataError, match="Actions have 1 coordinates, and the low bounds 2"):
         load_task("none", UserData(file, columns=NAMED), bounds=([-50, -50], 50))

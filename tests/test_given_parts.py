@@ -341,27 +341,27 @@ def test_a_field_without_a_default_is_refused_where_the_part_is_registered():
                 return noise
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        ("deflow.Learner.create('deflow', SPEC, key=KEY)", "config must be deflow.agent_config(...), got 'deflow'"),
-        (
-            "deflow.Learner.create(config, SPEC, task, key=KEY)",
-            "data must be transitions, such as task.train, got Thing",
-        ),
-        ("list(deflow.train_offline(config, task, steps=1, key=KEY))", "learner must be a Learner, got AgentConfig"),
-        ("list(deflow.train_offline(learner, task, steps=1, key=KEY))", "data must be transitions, such as task.train"),
-        ("deflow.evaluate(learner, None)", "A Learner is no policy: give learner.agent"),
-        ("deflow.refiners.IteratedConfig(inner='value-gradient')", "inner must be a refiner such as ValueGradient()"),
-        ("learner.seed(2)", "This learner has 1 seeds, counted from 0: there is no seed 2"),
-        ("deflow.create_run('runs', thing, config, both, seed=0)", "this learner has 2: make one run for each"),
-        ("deflow.create_run('runs', thing, other, learner, seed=0)", "The configuration is not the learner's"),
-    ],
-)
-def test_arguments_in_each_others_place_are_named(call, words, tmp_path):
+MISPLACED = [
+    ("deflow.Learner.create('deflow', SPEC, key=KEY)", "config must be deflow.agent_config(...), got 'deflow'"),
+    (
+        "deflow.Learner.create(config, SPEC, task, key=KEY)",
+        "data must be transitions, such as task.train, got Thing",
+    ),
+    ("list(deflow.train_offline(config, task, steps=1, key=KEY))", "learner must be a Learner, got AgentConfig"),
+    ("list(deflow.train_offline(learner, task, steps=1, key=KEY))", "data must be transitions, such as task.train"),
+    ("deflow.evaluate(learner, None)", "A Learner is no policy: give learner.agent"),
+    ("deflow.refiners.IteratedConfig(inner='value-gradient')", "inner must be a refiner such as ValueGradient()"),
+    ("learner.seed(2)", "This learner has 1 seeds, counted from 0: there is no seed 2"),
+    ("deflow.create_run('runs', thing, config, both, seed=0)", "this learner has 2: make one run for each"),
+    ("deflow.create_run('runs', thing, other, learner, seed=0)", "The configuration is not the learner's"),
+]
+"""Calls, and what is said of them."""
+
+
+def test_arguments_in_each_others_place_are_named(tmp_path):
     """In a process without the tests' own check of annotations."""
     program = f"""
-import os, types, jax, deflow
+import json, os, types, jax, deflow
 from deflow.testing import SPEC, example_data
 class Thing: pass
 KEY, task = jax.random.key(0), Thing()
@@ -369,12 +369,15 @@ config, other = deflow.agent_config(width=4, depth=1), deflow.agent_config("fql"
 learner = deflow.Learner.create(config, SPEC, example_data(SPEC), key=KEY)
 both = deflow.Learner.create(config, SPEC, example_data(SPEC), key=jax.random.split(KEY))
 thing = types.SimpleNamespace(spec=SPEC, name="e")
-try:
-    {call}
-except Exception as error:
-    print(error)
-assert not os.path.exists("runs")
+for call in {[call for call, _ in MISPLACED]!r}:
+    try:
+        eval(call)
+        print("nothing was said")
+    except Exception as error:
+        print(json.dumps(str(error)))
+    assert not os.path.exists("runs"), call
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert words in done.stdout
+    for (call, words), said in zip(MISPLACED, done.stdout.splitlines(), strict=True):
+        assert words in json.loads(said), call

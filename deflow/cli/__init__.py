@@ -17,6 +17,7 @@ from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings, print_usage
+from .launching import launcher_of
 from .opening import open_run
 from .parsing import Command, Import, parse
 from .program import USAGE_ERROR, fail, import_files, one_sentence, run, run_plain
@@ -30,8 +31,10 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import counted, file_size, parts_in_words, print_facts, say, show
+from .screen import counted, duration, file_size, parts_in_words, print_facts, say, show
+from .spelling import spelled_options
 from .staged import check_staged
+from .sweeping import read_job, share_behaviours
 
 __all__ = [
     "USAGE_ERROR",
@@ -53,6 +56,7 @@ __all__ = [
     "continued_task",
     "counted",
     "describe_options",
+    "duration",
     "early_evaluator",
     "estimator",
     "fail",
@@ -61,6 +65,7 @@ __all__ = [
     "finish",
     "first_screen",
     "import_files",
+    "launcher_of",
     "learned",
     "one_sentence",
     "open_behaviours",
@@ -72,13 +77,16 @@ __all__ = [
     "print_facts",
     "print_usage",
     "propose",
+    "read_job",
     "recorded_options",
     "restore_options",
     "run",
     "run_plain",
     "say",
     "settings_name",
+    "share_behaviours",
     "show",
+    "spelled_options",
     "suggested",
     "take_over_logs",
 ]

@@ -105,10 +105,13 @@ def check_platform() -> None:
             ) from error
 
 
-def run_plain(main: Callable[[Any], None], options: type, *, description: str | None) -> None:
-    """The program of a recipe without an agent: arguments, `main(options)`, short errors."""
+def run_plain(main: Callable[..., None], options: type, *, description: str | None, rest: bool = False) -> None:
+    """The program of a recipe without an agent: arguments, `main(options)`, short errors. With `rest`, it is
+    `main(options, rest)`: the arguments after `--`."""
     with one_sentence():
         arguments = sys.argv[1:]
+        end = arguments.index("--") if rest and "--" in arguments else len(arguments)
+        arguments, others = arguments[:end], arguments[end + 1 :]
         names = [field.name for field in dataclasses.fields(options) if is_positional(options, field.name)]
         if {"-h", "--help"} & set(arguments):
             print_usage(_called(main), " ".join([*map(str.upper, names), "[OPTIONS]"]), description)
@@ -121,7 +124,8 @@ def run_plain(main: Callable[[Any], None], options: type, *, description: str | 
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options), named=names)
         parsed = tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
-        main(options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)}))
+        given = options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)})
+        main(*([given, others] if rest else [given]))
 
 
 def _unchecked(options: type) -> type:

@@ -1,0 +1,62 @@
+"""Launchers: what carries out the jobs of a sweep.
+
+A complete member:
+
+    @deflow.launchers.register("one-by-one")
+    @dataclasses.dataclass(frozen=True)
+    class OneByOne(deflow.launchers.AbstractLauncher):
+        def launch(self, sweep, jobs, interrupt):
+            for job in jobs:
+                if not interrupt.is_set() and sweep.ready(job):
+                    yield job, deflow.launchers.carry_out(sweep.folder, job.name, interrupt=interrupt)
+"""
+
+import abc
+import dataclasses
+import importlib.util
+import threading
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from ..errors import SweepError
+from ..registry import Registry
+from .job import Job
+from .record import Record
+from .sweep import Sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractLauncher(abc.ABC):
+    """Carries out jobs. Its fields are its settings, and have defaults."""
+
+    package: ClassVar[str | None] = None
+    """The optional package that it imports, looked for before any work."""
+
+    extra: ClassVar[str | None] = None
+    """The extra of deflow that installs the package."""
+
+    def check(self) -> None:
+        """Looks whether it can be used, before any work.
+
+        Raises:
+            SweepError: If not: what is missing, and what to do.
+        """
+        if self.package is not None and importlib.util.find_spec(self.package) is None:
+            install = f"deflow[{self.extra}]" if self.extra else self.package
+            raise SweepError(
+                f"The launcher {registry.name_of(self)} needs the package {self.package}: pip install '{install}'."
+            )
+
+    @abc.abstractmethod
+    def launch(self, sweep: Sweep, jobs: Sequence[Job], interrupt: threading.Event) -> Iterator[tuple[Job, Record]]:
+        """Carry out these jobs, each after those that it needs, and give each with its record when it ends, until none
+        is left. A job whose needs are not met by then is not given.
+
+        When `interrupt` is set, no further job begins; those that run are asked to end, or are left to their queue.
+        """
+
+
+registry: Registry[AbstractLauncher] = Registry("launcher", "launchers", (AbstractLauncher,))
+"""The launchers, by name."""
+register = registry.register
+"""Class decorator: adds a launcher under a name, see `deflow.registry.Registry.register`."""

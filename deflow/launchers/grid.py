@@ -1,0 +1,95 @@
+"""A grid over what the command line knows, as jobs."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+
+from ..errors import SweepError
+from .job import Job
+
+LONGEST = 120
+"""Characters of a job's name; a longer one is cut, and ends with a digest of the whole."""
+
+
+def axes_of(over: Sequence[str]) -> dict[str, list[str]]:
+    """`["env=a,b", "algorithm=fql"]` as values by name.
+
+    Raises:
+        SweepError: If one has another form, or a name or a value comes twice.
+    """
+    axes: dict[str, list[str]] = {}
+    for each in over:
+        name, equals, values = each.partition("=")
+        name = name.removeprefix("--")
+        axis = [value.strip() for value in values.split(",")]
+        if not equals or not name or "" in axis:
+            raise SweepError(f"What is varied is written NAME=VALUE,VALUE, got {each!r}.")
+        if name == "seeds":
+            raise SweepError("Seeds are no axis of the grid: give them apart, as 0:8 or 0 1 2.")
+        if name in axes or len(set(axis)) < len(axis):
+            raise SweepError(
+                f"Every name and every value is given once, got {each!r}{' again' if name in axes else ''}."
+            )
+        axes[name] = axis
+    return axes
+
+
+def seeds_of(words: Sequence[str]) -> list[int]:
+    """`["0:3", "7"]` as 0, 1, 2, 7.
+
+    Raises:
+        SweepError: If one has another form, or comes twice.
+    """
+    seeds: list[int] = []
+    for word in (piece for each in words for piece in each.split(",") if piece):
+        match = re.fullmatch(r"(\d+)(?::(\d+))?", word)
+        if match is None:
+            raise SweepError(f"Seeds are numbers, or a range such as 0:8, which ends with 7; got {word!r}.")
+        first = int(match[1])
+        seeds += range(first, int(match[2]) if match[2] else first + 1)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise SweepError(f"Seeds must be different numbers from 0 up, got {' '.join(words)}.")
+    return seeds
+
+
+def jobs_of(
+    recipe: str,
+    axes: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+    common: Sequence[str],
+    *,
+    kinds: Sequence[str],
+    seeds_together: int,
+) -> list[Job]:
+    """A job for each cell of the grid, and for every so many seeds.
+
+    `algorithm` is the recipe's first argument, a kind of part is a choice of one, and every other name is a flag.
+    `common` are the arguments that all have.
+    """
+    jobs = []
+    together = [seeds[first : first + seeds_together] for first in range(0, len(seeds), seeds_together)]
+    for values in itertools.product(*axes.values()):
+        cell = dict(zip(axes, values, strict=True))
+        begin = [cell["algorithm"]] if "algorithm" in cell else []
+        chosen = [f"{name}:{value}" for name, value in cell.items() if name in kinds]
+        flags = [
+            word for name, value in cell.items() if name not in (*kinds, "algorithm") for word in (f"--{name}", value)
+        ]
+        rest = list(common)
+        if not begin and rest and not rest[0].startswith("-") and ":" not in rest[0]:
+            begin = [rest.pop(0)]
+        for some in together:
+            arguments = [*begin, *rest, *flags, *chosen, "--seeds", *map(str, some)]
+            jobs.append(Job(_name(cell, some), recipe, tuple(arguments)))
+    return jobs
+
+
+def _name(cell: Mapping[str, str], seeds: Sequence[int]) -> str:
+    words = [value if name in ("env", "algorithm") else f"{name}={value}" for name, value in cell.items()]
+    words.append(f"seed={seeds[0]}" if len(seeds) == 1 else f"seeds={'+'.join(map(str, seeds))}")
+    whole = ",".join(words)
+    name = re.sub(r"[^\w.,=+-]", "_", whole).lstrip(".")
+    if name != whole or len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return name

@@ -1,0 +1,247 @@
+"""Carry out a grid of trainings: tasks, algorithms, settings, seeds; here, in a Slurm queue, on a Ray cluster.
+
+    python recipes/sweep.py --over env=cube-single-play-singletask-task1-v0,cube-single-play-singletask-task2-v0 \\
+        algorithm=deflow,fql --seeds 0:4 -- --budget quickstart
+    python recipes/sweep.py --over trust-region.bound=0.001,0.003 --launcher slurm --launch partition=gpu -- --steps 1e5
+    python recipes/sweep.py --output-dir runs/sweep
+
+What follows -- is given to every run, as to offline.py. The list of runs is written first, into sweep.txt, which may be
+edited. The same command, or the folder alone, goes on with what is not finished.
+"""
+
+import deflow.workers.early_interrupt  # noqa: F401
+
+# isort: split
+import contextlib
+import dataclasses
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import offline
+import offline_to_online
+
+from deflow import cli, launchers
+from deflow.agent import KINDS
+from deflow.launchers import Job, Record, Sweep
+from deflow.progress import Bar, working
+from deflow.runs import Run, look
+from deflow.workers import graceful_interrupts
+
+RECIPES = {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
+"""The recipes that a sweep runs, and how each reads its arguments."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the runs, for the bar."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the recipe."""
+
+    over: tuple[str, ...] = ()
+    """What is varied, as NAME=VALUE,VALUE: algorithm, a flag such as env or trust-region.bound, or a kind of part."""
+
+    seeds: tuple[str, ...] = ("0",)
+    """Seeds of every cell of the grid: 0 1 2, or 0:8, which ends with 7."""
+
+    seeds_together: int | None = None
+    """Seeds that one run trains in one program (default: all)."""
+
+    recipe: str = "offline"
+    """The recipe that is run: offline, or offline-to-online."""
+
+    own_behaviours: bool = False
+    """Let every run learn its own flow, also where some could share one that is learned first."""
+
+    output_dir: Path = Path("runs/sweep")
+    """Folder of the sweep: sweep.txt, and a folder for each run."""
+
+    launcher: str = "local"
+    """What carries the runs out: local, or another that is registered."""
+
+    launch: tuple[str, ...] = ()
+    """The launcher's settings, as NAME=VALUE; a wrong name lists them."""
+
+    list_only: bool = False
+    """Write the list, show it, and end."""
+
+    def __post_init__(self):
+        if self.seeds_together is not None and self.seeds_together < 1:
+            raise ValueError(f"--seeds-together must be at least 1, got {self.seeds_together}.")
+
+
+def main(options: Options, common: Sequence[str]) -> None:
+    """Plan, write the list, carry it out, say what has become of it."""
+    launcher = cli.launcher_of(options.launcher, options.launch)
+    launcher.check()
+    with Sweep.open(options.output_dir) as sweep:
+        plan(sweep, options, common)
+        jobs = [job for job in sweep.jobs if not launchers.check_unchanged(sweep, job).over]
+        cli.print_facts("DeFlow, a sweep", screen(sweep, options, jobs))
+        if options.list_only:
+            cli.say(*map(str, sweep.jobs))
+            return
+        with graceful_interrupts() as interrupt, progress(sweep, len(jobs)) as bar:
+            for job, record in launcher.launch(sweep, jobs, interrupt):
+                bar.ended(job, record)
+        code = interrupt.code
+    sys.exit(code or summary(sweep))
+
+
+# --- the list
+
+
+def plan(sweep: Sweep, options: Options, common: Sequence[str]) -> None:
+    """The jobs that the arguments ask for, in the sweep's list. One that these arguments made stays as it is."""
+    asked = planning(options, common)
+    if not sweep.jobs or (asked and tuple(asked) != sweep.command):
+        if not asked:
+            raise ValueError(f"There is no sweep in {sweep.folder} yet: say what is varied with --over, or --seeds.")
+        with working("reading the grid"):
+            made = grid(options, common)
+        there = {job.name: job for job in sweep.jobs}
+        for job in made:
+            if job.name in there and there[job.name] != job:
+                raise ValueError(
+                    f"{sweep.folder} has a run {job.name} with other arguments ({there[job.name]}): choose another "
+                    "--output-dir."
+                )
+        new = [job for job in made if job.name not in there]
+        first = [job for job in new if not job.needs]
+        sweep.write([*sweep.jobs, *first, *(job for job in new if job.needs)], asked)
+    else:
+        with working("reading the list"):
+            for job in sweep.jobs:
+                if not sweep.record(job).tries:  # it may have been edited
+                    cli.read_job(job, RECIPES)
+
+
+def planning(options: Options, common: Sequence[str]) -> list[str]:
+    """The arguments that make the list; none if there are only defaults."""
+    said = cli.spelled_options(options, Options(), leave=frozenset({"output_dir", "launcher", "launch", "list_only"}))
+    return [*said, "--", *common] if said or common else []
+
+
+def grid(options: Options, common: Sequence[str]) -> list[Job]:
+    """The jobs of the grid, and those that learn a flow which several of them share."""
+    seeds = launchers.seeds_of(options.seeds)
+    if cli.peek(list(common), "--seeds"):
+        raise ValueError("Give --seeds before the --: the sweep divides them among the runs.")
+    jobs = launchers.jobs_of(
+        options.recipe.replace("-", "_"),
+        launchers.axes_of(options.over),
+        seeds,
+        common,
+        kinds=[registry.choice for registry in KINDS.values()],
+        seeds_together=options.seeds_together or len(seeds),
+    )
+    if options.own_behaviours:
+        for job in jobs:
+            cli.read_job(job, RECIPES)
+        return jobs
+    return cli.share_behaviours(jobs, RECIPES)
+
+
+# --- what is said
+
+
+def screen(sweep: Sweep, options: Options, left: Sequence[Job]) -> dict[str, str]:
+    """The first screen."""
+    records = [sweep.record(job) for job in sweep.jobs]
+    begun = sum(sweep.record(job).tries > 0 for job in left)
+    states = [f"{len(sweep.jobs) - len(left)} finished"] * (len(left) < len(sweep.jobs)) + [f"{begun} begun"] * bool(
+        begun
+    )
+    shared = {need for job in sweep.jobs for need in job.needs}
+    took = [record.seconds for record in records if record.state == "finished"]
+    expected = (
+        f"about {cli.duration(sum(took) / len(took) * len(left))} of work" if took else "the bar says, in a while"
+    )
+    return {
+        "runs": cli.counted(len(sweep.jobs), "run") + (f" ({', '.join(states)})" if states else ""),
+        **({"behaviours": f"{cli.counted(len(shared), 'flow')} learned first, and shared"} if shared else {}),
+        "launcher": " ".join([options.launcher, *options.launch]),
+        "expected": expected if left else "nothing is left to do",
+        "list": str(sweep.folder / launchers.LIST_FILE),
+        "files": str(sweep.folder),
+        "watch": f"in another terminal: {cli.command('watch', options.output_dir)}",
+    }
+
+
+class Progress:
+    """A bar over a sweep's jobs, which grows with the steps of those that run."""
+
+    def __init__(self, sweep: Sweep, bar: Bar):
+        self._sweep, self._bar = sweep, bar
+        self._over: set[str] = set()
+        self._failed = 0
+
+    def ended(self, job: Job, record: Record) -> None:
+        """Count a job, and say it if it failed."""
+        self._over.add(job.name)
+        if record.state in ("failed", "killed"):
+            self._failed += 1
+            cli.say(f"{job.name}: {record.state}: {record.said}")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the jobs that run."""
+        running = [
+            job for job in self._sweep.jobs if job.name not in self._over and self._sweep.record(job).state == "running"
+        ]
+        self._bar.n = min(len(self._over) + sum(map(self._done, running)), self._bar.total or 0)
+        words = [f"{len(self._over)} of {cli.counted(self._bar.total or 0, 'run')}", f"{len(running)} running"]
+        self._bar.set_description_str(", ".join(words + [f"{self._failed} failed"] * bool(self._failed)))
+
+    def _done(self, job: Job) -> float:
+        """How much of a job is done, by the steps of its runs."""
+        shares = [0.0]
+        with contextlib.suppress(Exception):  # a run that is just being made, or moved
+            looks = [look(Run.open(path)) for path in self._sweep.runs(job)]
+            shares += [each.step / each.last for each in looks if each.last]
+        return min(max(shares), 0.99)
+
+
+@contextlib.contextmanager
+def progress(sweep: Sweep, jobs: int) -> Iterator[Progress]:
+    """A bar over so many jobs, while they are carried out."""
+    shape = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+    with Bar(total=jobs, desc="sweep", bar_format=shape) as bar:
+        shown, end = Progress(sweep, bar), threading.Event()
+
+        def follow() -> None:
+            while not end.wait(LOOK_EVERY):
+                with contextlib.suppress(Exception):
+                    shown.refresh()
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield shown
+        finally:
+            end.set()
+            thread.join()
+
+
+def summary(sweep: Sweep) -> int:
+    """What has become of the jobs, and the next command; returns the exit code."""
+    records = {job.name: sweep.record(job) for job in sweep.jobs}
+    finished = sum(record.over for record in records.values())
+    lost = [
+        f"{name}: {record.state}: {record.said}" for name, record in records.items() if record.said and not record.over
+    ]
+    waiting = [job.name for job in sweep.jobs if records[job.name].state == "to do"]
+    cli.say(f"{finished} of {cli.counted(len(records), 'run')} finished.", *lost)
+    if waiting:
+        cli.say(f"Not begun: {', '.join(waiting)}")
+    if finished < len(records):
+        cli.say(f"Go on with: {cli.command('sweep', '--output-dir', sweep.folder)}")
+    if finished:
+        cli.say(f"Next: {cli.command('report', sweep.folder, '--output', sweep.folder)}")
+    return 0 if finished == len(records) else 1
+
+
+if __name__ == "__main__":
+    cli.run_plain(main, Options, description=__doc__, rest=True)

@@ -1,0 +1,240 @@
+"""A grid becomes a list of jobs that a person can edit; mistakes are said before anything is made."""
+
+import sys
+
+import pytest
+from in_process import ROOT, recipe
+
+import deflow
+from deflow import cli
+from deflow.errors import SweepError
+from deflow.launchers import Job, Record, Sweep, axes_of, jobs_of, seeds_of
+
+TASKS = [f"cube-single-play-singletask-task{number}-v0" for number in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    sys.path.insert(0, str(ROOT / "recipes"))
+    import offline
+    import offline_to_online
+
+    return {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
+
+
+def jobs(over, seeds="0", common="--budget quickstart", together=100):
+    kinds = [registry.choice for registry in deflow.agent.KINDS.values()]
+    axes = axes_of(over.split())
+    return jobs_of("offline", axes, seeds_of([seeds]), common.split(), kinds=kinds, seeds_together=together)
+
+
+def test_every_cell_of_the_grid_is_a_job():
+    made = jobs("env=a,b algorithm=fql,deflow solver=heun trust-region.bound=0.1,0.2", "0:3", together=2)
+    assert len(made) == 2 * 2 * 1 * 2 * 2
+    assert made[0].name == "a,fql,solver=heun,trust-region.bound=0.1,seeds=0+1"
+    words = "fql --budget quickstart --env a --trust-region.bound 0.1 solver:heun --seeds 0 1"
+    assert made[0].arguments == tuple(words.split())
+    assert made[1].name.endswith(",seed=2")
+    assert len({job.name for job in made}) == len(made)
+
+
+def test_an_algorithm_after_the_dashes_stays_first():
+    (job,) = jobs("env=a", common="deflow-best --steps 5")
+    assert job.arguments == ("deflow-best", "--steps", "5", "--env", "a", "--seeds", "0")
+
+
+def test_names_are_those_of_folders():
+    long = "x" * 300
+    for value in ("/a/path", "module:Name-v0", long):
+        (job,) = jobs(f"data={value}")
+        assert len(job.name) <= 120
+        assert not {"/", ":"} & set(job.name)
+    first, second = jobs(f"data={long}1,{long}2")
+    assert first.name != second.name
+
+
+def test_seeds_are_numbers_and_ranges():
+    assert seeds_of(["0:2", "5,7"]) == [0, 1, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("over", "seeds", "words"),
+    [
+        ("env", "0", "NAME=VALUE,VALUE, got 'env'"),
+        ("env=a,", "0", "NAME=VALUE,VALUE"),
+        ("env=a,a", "0", "given once"),
+        ("env=a env=b", "0", "given once, got 'env=b' again"),
+        ("seeds=1,2", "0", "Seeds are no axis"),
+        ("env=a", "x", "got 'x'"),
+        ("env=a", "3:3", "different numbers from 0 up"),
+        ("env=a", "0,0", "different numbers from 0 up"),
+    ],
+)
+def test_what_is_no_grid_is_refused(over, seeds, words):
+    with pytest.raises(SweepError, match=words):
+        jobs(over, seeds)
+
+
+def test_a_line_is_read_as_it_was_written():
+    job = Job("data=a,seed=0", "offline_to_online", ("deflow", "--data", "my logs/a b.npz", "--behaviour", "{flow}"))
+    assert Job.read(str(job)) == job
+    assert str(job) == "data=a,seed=0: offline-to-online deflow --data 'my logs/a b.npz' --behaviour '{flow}'"
+    assert job.needs == ("flow",)
+    assert job.given({"flow": ["x", "y"]})[-3:] == ["--behaviour", "x", "y"]
+    for line, words in {
+        "offline --steps 5": "NAME: RECIPE",
+        "a: ofline": "Did you mean 'offline'",
+        "a: offline 'b": "quote it",
+        "../a: offline": "without spaces, slashes",
+        "a b: offline": "without spaces",
+    }.items():
+        with pytest.raises(SweepError, match=words):
+            Job.read(line)
+
+
+def test_the_list_may_be_edited(tmp_path):
+    with Sweep.open(tmp_path / "s") as sweep:
+        sweep.write([Job("a", "offline", ()), Job("b", "offline", ("--behaviour", "{a}"))], ["--over", "x=1, 2"])
+        with pytest.raises(SweepError, match="Another process"), Sweep.open(tmp_path / "s"):
+            pass
+    file = tmp_path / "s" / "sweep.txt"
+    text = file.read_text()
+    file.write_text(text + "\n# a comment\nc: offline --steps 3\n")
+    again = Sweep.open(tmp_path / "s")
+    assert [job.name for job in again.jobs] == ["a", "b", "c"]
+    assert again.command == ("--over", "x=1, 2")
+    for line, words in {
+        "a: offline": "has a twice",
+        "d: offline --behaviour {e}": "'e', which is no line before it",
+        "nonsense": "line 9: A run is written",
+    }.items():
+        file.write_text(text + "\n\n" + line)
+        with pytest.raises(SweepError, match=words):
+            Sweep.open(tmp_path / "s")
+
+
+def test_records_survive_and_damage_is_said(tmp_path):
+    assert Record.read(tmp_path / "nothing").state == "to do"
+    record = Record("failed", "offline", "It was.", 3.5, 2, 10, None, ("host", 1, 2.5)).write(tmp_path)
+    assert Record.read(tmp_path) == record
+    (tmp_path / "job.json").write_text("{")
+    with pytest.raises(SweepError, match="remove it"):
+        Record.read(tmp_path)
+
+
+# --- one behaviour for many
+
+
+def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(defaults):
+    made = cli.share_behaviours(
+        jobs(f"env={','.join(TASKS)} algorithm=deflow,fql,ifql,flow-bc", "0:2", together=1), defaults
+    )
+    flows = [job for job in made if job.name.startswith("behaviour,")]
+    assert [job.name for job in flows] == [f"behaviour,cube-single-play-v0,seed={seed}" for seed in (0, 1)]
+    needs = {job.name: job.needs for job in made}
+    for task in TASKS:
+        for seed in (0, 1):
+            for algorithm in ("deflow", "fql"):
+                assert needs[f"{task},{algorithm},seed={seed}"] == (f"behaviour,cube-single-play-v0,seed={seed}",)
+            assert needs[f"{task},flow-bc,seed={seed}"] == ()  # which has no proposals
+    read = cli.read_job(flows[0], defaults)
+    alone = cli.read_job(jobs(f"env={TASKS[0]}")[0], defaults)
+    assert (read.options.steps, read.options.schedule, read.options.proposals) == (60_000, "cosine", 0)
+    assert read.options.learning_rate == alone.options.field_learning_rate
+    assert read.agent.field == alone.agent.field
+    assert read.agent.solver == alone.agent.solver
+
+
+@pytest.mark.parametrize(
+    ("over", "flows"),
+    [
+        ("trust-region.bound=0.1,0.2", 1),
+        ("solver=heun,euler", 0),  # each flow serves one run alone
+        ("solver=heun,euler trust-region.bound=0.1,0.2", 2),
+        ("field.width=8,16 critic.width=8,16", 2),
+        ("chunk=1,5 discount=0.9,0.99", 2),
+        ("field-steps=5,10 discount=0.9,0.99", 2),
+        ("data-seed=1,2 discount=0.9,0.99", 2),
+        ("proposals=2,4", 1),
+        ("env=cube-single-play-singletask-task1-v0,scene-play-singletask-task1-v0", 0),
+    ],
+)
+def test_what_changes_the_flow_is_not_shared(defaults, over, flows):
+    made = cli.share_behaviours(jobs(over), defaults)
+    found = [job for job in made if job.name.startswith("behaviour,")]
+    assert len(found) == flows
+    for flow in found:
+        served = [job for job in made if flow.name in job.needs]
+        assert len(served) == 2
+        for job in served:
+            own, theirs = cli.read_job(flow, defaults), cli.read_job(job, defaults)
+            for part in ("encoder", "field", "solver", "chunk"):
+                assert getattr(own.agent, part) == getattr(theirs.agent, part)
+            assert own.options.data_seed == theirs.options.data_seed
+            assert own.options.steps == theirs.options.field_steps
+
+
+def test_joint_training_shares_nothing(defaults):
+    made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), defaults)
+    assert [job.needs for job in made] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ("algorithm=deflow,deflw", "deflw,seed=0: Unknown algorithm 'deflw'. Did you mean 'deflow'"),
+        ("solver=heun,huen", "solver=huen,seed=0: .*'huen'"),
+        ("trust-region.bund=1", "bund"),
+        ("steps=0", "--steps must be at least 1"),
+        ("steps=many", "--steps takes a whole number"),
+        ("env=cube-single-play-singletask-task9-v0", "cube-single-play-singletask-task"),
+        ("output-dir=a", "leave --output-dir out"),
+    ],
+)
+def test_a_mistake_in_one_cell_is_said_with_its_name(defaults, over, words):
+    with pytest.raises(SweepError, match=words):
+        cli.share_behaviours(jobs(over), defaults)
+
+
+# --- the recipe
+
+
+def refused(*arguments):
+    outcome = recipe("sweep", *arguments)
+    assert outcome.returncode == 2, outcome.stdout + outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    return outcome.stderr
+
+
+def test_mistakes_make_no_list(tmp_path):
+    where = ("--output-dir", tmp_path / "s")
+    assert "say what is varied" in refused(*where)
+    assert "Give --seeds before the --" in refused(*where, "--over", "algorithm=fql", "--", "--seeds", "1")
+    assert "Did you mean 'local'" in refused(*where, "--over", "algorithm=fql", "--launcher", "lokal")
+    assert "at_once: Jobs that run at once" in refused(*where, "--over", "algorithm=fql", "--launch", "at=1")
+    assert "takes a whole number" in refused(*where, "--over", "algorithm=fql", "--launch", "at-once=x")
+    assert "Did you mean 'deflow'" in refused(*where, "--over", "algorithm=fql,deflw")
+    assert "a sweep runs offline or offline_to_online" in refused(*where, "--recipe", "report", "--seeds", "1")
+    assert not (tmp_path / "s" / "sweep.txt").exists()
+
+
+def test_another_grid_is_added_and_a_changed_one_refused(tmp_path):
+    where = ("--output-dir", tmp_path / "s", "--list-only")
+    outcome = recipe("sweep", "--over", "algorithm=fql", "--seeds", "0:2", *where, "--", "--steps", "5")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "1 run" in outcome.stdout
+    assert "fql,seeds=0+1: offline fql --steps 5 --seeds 0 1" in outcome.stdout
+    recipe("sweep", "--over", "algorithm=fql,ifql", "--seeds", "0:2", *where, "--", "--steps", "5")
+    assert [job.name for job in Sweep.open(tmp_path / "s").jobs] == ["fql,seeds=0+1", "ifql,seeds=0+1"]
+    said = refused("--over", "algorithm=fql", "--seeds", "0:2", *where, "--", "--steps", "6")
+    assert "has a run fql,seeds=0+1 with other arguments" in said
+    file = tmp_path / "s" / "sweep.txt"
+    file.write_text(file.read_text().replace("ifql --steps 5", "ifql --stps 5"))
+    assert "ifql,seeds=0+1: There is no flag --stps" in refused(*where)
+
+
+def test_a_run_that_began_keeps_its_arguments(tmp_path):
+    sweep = Sweep.open(tmp_path / "s")
+    sweep.write([Job("a", "offline", ("--steps", "5"))])
+    Record(command="offline --steps 4", tries=1).write(sweep.place("a"))
+    assert "was begun with other arguments (offline --steps 4)" in refused("--output-dir", tmp_path / "s")
