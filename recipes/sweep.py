@@ -86,8 +86,8 @@ def main(options: Options, common: Sequence[str]) -> None:
         with graceful_interrupts() as interrupt, progress(sweep, len(jobs)) as bar:
             for job, record in launcher.launch(sweep, jobs, interrupt):
                 bar.ended(job, record)
-        code = interrupt.code
-    sys.exit(code or summary(sweep))
+        failed = summary(sweep)
+    sys.exit(interrupt.code or failed)
 
 
 # --- the list
@@ -180,10 +180,11 @@ class Progress:
 
     def ended(self, job: Job, record: Record) -> None:
         """Count a job, and say it if it failed."""
-        self._over.add(job.name)
         if record.state in ("failed", "killed"):
             self._failed += 1
             cli.say(f"{job.name}: {record.state}: {record.said}")
+        if record.over or record.state in ("failed", "killed"):
+            self._over.add(job.name)
         self.refresh()
 
     def refresh(self) -> None:

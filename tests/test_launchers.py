@@ -1,11 +1,13 @@
 """Sweeps carried out for real: by processes of this machine, by Ray, by submitit."""
 
-import json
+import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -117,7 +119,7 @@ def test_one_that_fails_is_said_and_stops_no_other(data, tmp_path):
 
 
 def test_a_killed_process_goes_on_and_ends_like_one_that_was_not(data, tmp_path):
-    whole = made(tmp_path / "whole", job(data, steps=1500, *("--save-every", "100")))  # noqa: B026
+    whole = made(tmp_path / "whole", job(data, "a", "--save-every", "100", steps=1500))
     cut = made(tmp_path / "cut", *whole.jobs)
     assert carry_out(whole.folder, "a").state == "finished"
 
@@ -167,19 +169,15 @@ def test_ctrl_c_saves_what_runs_and_begins_nothing_more(data, tmp_path):
     assert deflow.Run.open(sweep.runs("a")[0]).checkpoints.steps()
 
 
-def test_one_that_was_killed_before_it_computed_anything_begins_anew(data, tmp_path):
+def test_one_that_was_killed_before_it_computed_anything_begins_anew(data, grid, tmp_path):
+    made_before = Sweep.open(grid[0]).runs("deflow,seed=0")[0]
     sweep = made(tmp_path / "s", job(data))
-    empty = sweep.place("a") / TASK / "flow-bc" / "seed0-20260101-000000"
-    assert carry_out(sweep.folder, "a").state == "finished"
-    (run,) = sweep.runs("a")
-    config = json.loads((run / "config.json").read_text())
-    other = made(tmp_path / "t", job(data))
-    left = other.place("a") / empty.relative_to(sweep.place("a"))
+    left = sweep.place("a") / TASK / "deflow" / made_before.name
     left.mkdir(parents=True)
-    (left / "config.json").write_text(json.dumps({**config, "together": [left.name]}))
-    assert carry_out(other.folder, "a").state == "finished"
+    shutil.copy(made_before / "config.json", left)
+    assert carry_out(sweep.folder, "a").state == "finished"
     assert not left.exists()
-    assert len(other.runs("a")) == 1
+    assert len(sweep.runs("a")) == 1
 
 
 def test_places_share_the_cores_and_the_devices(monkeypatch):
@@ -214,9 +212,6 @@ def test_another_job_begins_only_where_it_fits(tmp_path, monkeypatch):
 
 def test_the_complete_member_in_the_docstring_of_the_base_runs(data, tmp_path):
     text = launchers.base.__doc__.partition("A complete member:\n")[2]
-    import dataclasses
-    import textwrap
-
     named = {"deflow": deflow, "dataclasses": dataclasses}
     exec(textwrap.dedent(text), named)
     try:
@@ -292,7 +287,7 @@ def test_slurms_script_says_what_was_asked_for(tmp_path, monkeypatch):
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     sweep = made(tmp_path / "s", *(Job(name, "offline", ()) for name in "ab"), Job("c", "offline", ("{a}", "{b}")))
-    slurm = launchers.Slurm(partition="long", hours=1.5, cpus=8, gpus=2, memory=32.0, at_once=5, options="qos:high")
+    slurm = launchers.Slurm(partition="long", hours=1.5, cpus=8, gpus=2, memory=32.0, at_once=1, options="qos:high")
     stop = threading.Event()
     stop.set()  # nothing is begun any more, since Slurm is not here
     assert list(slurm.launch(sweep, sweep.jobs, stop)) == []
@@ -302,7 +297,7 @@ def test_slurms_script_says_what_was_asked_for(tmp_path, monkeypatch):
     assert [job.name for job in slurm._submit(sweep, sweep.jobs[2:], queued)] == ["c"]
     first, second = [path.read_text() for path in sorted(scripts.iterdir())]
     for option in (
-        *("partition=long", "time=90", "cpus-per-task=8", "gpus-per-node=2", "mem=32GB", "array=0-1%5", "qos=high"),
+        *("partition=long", "time=90", "cpus-per-task=8", "gpus-per-node=2", "mem=32GB", "array=0-1%1", "qos=high"),
         *("signal=USR2@60", "open-mode=append"),
     ):
         assert f"#SBATCH --{option}\n" in first, first
