@@ -12,6 +12,7 @@ from . import evaluation as evaluation
 from . import fields as fields
 from . import interaction as interaction
 from . import keys as keys
+from . import launchers as launchers
 from . import networks as networks
 from . import refiners as refiners
 from . import registry as registry

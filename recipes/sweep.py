@@ -24,7 +24,7 @@ import offline_to_online
 
 from deflow import cli, launchers
 from deflow.agent import KINDS
-from deflow.launchers import Job, Record, Sweep
+from deflow.launchers import Job, Record
 from deflow.progress import Bar, working
 from deflow.runs import Run, look
 from deflow.workers import graceful_interrupts
@@ -37,7 +37,7 @@ LOOK_EVERY = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Sweep:
     """Options of the recipe."""
 
     over: tuple[str, ...] = ()
@@ -72,11 +72,11 @@ class Options:
             raise ValueError(f"--seeds-together must be at least 1, got {self.seeds_together}.")
 
 
-def main(options: Options, common: Sequence[str]) -> None:
+def main(options: Sweep, common: Sequence[str]) -> None:
     """Plan, write the list, carry it out, say what has become of it."""
     launcher = cli.launcher_of(options.launcher, options.launch)
     launcher.check()
-    with Sweep.open(options.output_dir) as sweep:
+    with launchers.Sweep.open(options.output_dir) as sweep:
         plan(sweep, options, common)
         jobs = [job for job in sweep.jobs if not launchers.check_unchanged(sweep, job).over]
         cli.print_facts("DeFlow, a sweep", screen(sweep, options, jobs))
@@ -93,7 +93,7 @@ def main(options: Options, common: Sequence[str]) -> None:
 # --- the list
 
 
-def plan(sweep: Sweep, options: Options, common: Sequence[str]) -> None:
+def plan(sweep: launchers.Sweep, options: Sweep, common: Sequence[str]) -> None:
     """The jobs that the arguments ask for, in the sweep's list. One that these arguments made stays as it is."""
     asked = planning(options, common)
     if not sweep.jobs or (asked and tuple(asked) != sweep.command):
@@ -118,13 +118,13 @@ def plan(sweep: Sweep, options: Options, common: Sequence[str]) -> None:
                     cli.read_job(job, RECIPES)
 
 
-def planning(options: Options, common: Sequence[str]) -> list[str]:
+def planning(options: Sweep, common: Sequence[str]) -> list[str]:
     """The arguments that make the list; none if there are only defaults."""
-    said = cli.spelled_options(options, Options(), leave=frozenset({"output_dir", "launcher", "launch", "list_only"}))
+    said = cli.spelled_options(options, Sweep(), leave=frozenset({"output_dir", "launcher", "launch", "list_only"}))
     return [*said, "--", *common] if said or common else []
 
 
-def grid(options: Options, common: Sequence[str]) -> list[Job]:
+def grid(options: Sweep, common: Sequence[str]) -> list[Job]:
     """The jobs of the grid, and those that learn a flow which several of them share."""
     seeds = launchers.seeds_of(options.seeds)
     if cli.peek(list(common), "--seeds"):
@@ -147,7 +147,7 @@ def grid(options: Options, common: Sequence[str]) -> list[Job]:
 # --- what is said
 
 
-def screen(sweep: Sweep, options: Options, left: Sequence[Job]) -> dict[str, str]:
+def screen(sweep: launchers.Sweep, options: Sweep, left: Sequence[Job]) -> dict[str, str]:
     """The first screen."""
     records = [sweep.record(job) for job in sweep.jobs]
     begun = sum(sweep.record(job).tries > 0 for job in left)
@@ -164,7 +164,7 @@ def screen(sweep: Sweep, options: Options, left: Sequence[Job]) -> dict[str, str
         **({"behaviours": f"{cli.counted(len(shared), 'flow')} learned first, and shared"} if shared else {}),
         "launcher": " ".join([options.launcher, *options.launch]),
         "expected": expected if left else "nothing is left to do",
-        "list": str(sweep.folder / launchers.LIST_FILE),
+        "list": str(sweep.list_file),
         "files": str(sweep.folder),
         "watch": f"in another terminal: {cli.command('watch', options.output_dir)}",
     }
@@ -173,7 +173,7 @@ def screen(sweep: Sweep, options: Options, left: Sequence[Job]) -> dict[str, str
 class Progress:
     """A bar over a sweep's jobs, which grows with the steps of those that run."""
 
-    def __init__(self, sweep: Sweep, bar: Bar):
+    def __init__(self, sweep: launchers.Sweep, bar: Bar):
         self._sweep, self._bar = sweep, bar
         self._over: set[str] = set()
         self._failed = 0
@@ -206,7 +206,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(sweep: Sweep, jobs: int) -> Iterator[Progress]:
+def progress(sweep: launchers.Sweep, jobs: int) -> Iterator[Progress]:
     """A bar over so many jobs, while they are carried out."""
     shape = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
     with Bar(total=jobs, desc="sweep", bar_format=shape) as bar:
@@ -226,7 +226,7 @@ def progress(sweep: Sweep, jobs: int) -> Iterator[Progress]:
             thread.join()
 
 
-def summary(sweep: Sweep) -> int:
+def summary(sweep: launchers.Sweep) -> int:
     """What has become of the jobs, and the next command; returns the exit code."""
     records = {job.name: sweep.record(job) for job in sweep.jobs}
     finished = sum(record.over for record in records.values())
@@ -245,4 +245,4 @@ def summary(sweep: Sweep) -> int:
 
 
 if __name__ == "__main__":
-    cli.run_plain(main, Options, description=__doc__, rest=True)
+    cli.run_plain(main, Sweep, description=__doc__, rest=True)

@@ -188,6 +188,9 @@ for words in json.load(sys.stdin):
         assert not arguments[0].startswith("-"), words
         continue
     module = recipes[name]
+    if name == "sweep" and "--" in arguments:
+        arguments, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+        cli.parse(*recipes["offline"].defaults(given)[:2], given, program=name, description="")
     try:
         if hasattr(module, "defaults"):
             options, agent, algorithm = module.defaults(arguments)

@@ -8,10 +8,9 @@ from .local import Local
 from .ray import Ray
 from .record import Record
 from .slurm import Slurm
-from .sweep import LIST_FILE, Sweep
+from .sweep import Sweep
 
 __all__ = [
-    "LIST_FILE",
     "AbstractLauncher",
     "Job",
     "Local",

@@ -39,6 +39,11 @@ class Sweep:
         self._lock = filelock.FileLock(folder / ".sweep.lock")
         self._read()
 
+    @property
+    def list_file(self) -> Path:
+        """Where its list lies."""
+        return self.folder / LIST_FILE
+
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Self:
         """The sweep in a folder; one without jobs if there is none yet.
@@ -56,14 +61,14 @@ class Sweep:
             RunError: If it cannot be written.
         """
         jobs = tuple(jobs)
-        _check(jobs, self.folder / LIST_FILE)
+        _check(jobs, self.list_file)
         text = f"{_HEAD}{shlex.join(command)}\n\n" + "".join(f"{job}\n" for job in jobs)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / LIST_FILE, text)
+            write_text(self.list_file, text)
         except OSError as error:
             raise RunError(
-                f"Cannot write {self.folder / LIST_FILE}: {error.strerror or error}; choose another folder."
+                f"Cannot write {self.list_file}: {error.strerror or error}; choose another folder."
             ) from error
         self.jobs, self.command = jobs, tuple(command)
 
@@ -112,7 +117,7 @@ class Sweep:
         self._lock.release()
 
     def _read(self) -> None:
-        path = self.folder / LIST_FILE
+        path = self.list_file
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (FileNotFoundError, NotADirectoryError):
