@@ -24,7 +24,7 @@ def recipe(name, *arguments):
             stack.enter_context(context)
         warnings.simplefilter("ignore")  # that a tiny set holds no success is none of these tests' business
         patch.setattr(warnings, "showwarning", warnings.showwarning)  # the recipe replaces it
-        patch.setattr(sys, "argv", [f"recipes/{name}.py", *map(str, arguments)])
+        patch.setattr(sys, "argv", [str(ROOT / "recipes" / f"{name}.py"), *map(str, arguments)])
         patch.setenv("COLUMNS", "400")
         patch.syspath_prepend(ROOT / "recipes")  # as for a script
         code = 0

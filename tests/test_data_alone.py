@@ -1,10 +1,9 @@
 """Data of the user's own: with other names, other units, and no environment."""
 
-import subprocess
-import sys
+import functools
 import warnings
-from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 
@@ -14,8 +13,6 @@ from deflow.data.provenance import digest
 from deflow.environments import ActionBounds
 from deflow.errors import DataError, DatasetFileError, DataWarning, RegistrationError, SpaceError, UnknownNameError
 from deflow.runs import recorded_task
-
-ROOT = Path(__file__).parents[1]
 
 
 def log(rows=30, episodes=3):
@@ -209,13 +206,9 @@ def test_a_reader_in_ten_lines(tmp_path, monkeypatch):
         readers.register("no-reader")(dict)
 
 
-def test_the_recipe_trains_on_data_alone_and_goes_on(tmp_path):
-    file = save(tmp_path, log(300))
-
-    def recipe(*arguments):
-        command = [sys.executable, str(ROOT / "recipes/offline.py"), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
-
+def test_the_recipe_trains_on_data_alone_and_goes_on(tmp_path, monkeypatch):
+    file, recipe = save(tmp_path, log(300)), functools.partial(in_process.recipe, "offline")
+    monkeypatch.chdir(tmp_path)
     columns = ("--columns.observation", "joint_*", "speed", "--columns.action", "torque")
     columns += ("--columns.reward", "paid", "--columns.episode", "ride")
     small = ("--field.width", 8, "--refiner.width", 8, "--critic.width", 8, "--batch-size", 8)

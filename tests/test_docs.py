@@ -78,8 +78,13 @@ def run(arguments, directory, variables, given=None):
 ALONE = ROOT / "docs/extending.md"
 """The page whose examples stand alone."""
 
+README = ROOT / "README.md"
+"""The page whose examples are cells of a notebook."""
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page) and page != ALONE], ids=name_of)
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if python_blocks(page) and page not in (ALONE, README)], ids=name_of
+)
 def test_the_examples_of_a_page_run_one_after_the_other(page, surroundings, tmp_path):
     blocks = python_blocks(page)
     for title, code in blocks:
@@ -107,7 +112,7 @@ def test_every_example_of_extending_runs_when_it_is_pasted_alone(surroundings, t
 
 def test_the_readme_runs_in_a_notebooks_kernel(surroundings, tmp_path):
     """Each block is a cell, and the first one of training is run again, as people do."""
-    blocks = [code for _, code in python_blocks(ROOT / "README.md")]
+    blocks = [code for _, code in python_blocks(README)]
     cells = [nbformat.v4.new_code_cell(code) for code in [*blocks, "print(repr(learner)[:8], repr(run)[:4])"]]
     notebook = nbformat.v4.new_notebook(cells=cells)
     place = {"metadata": {"path": tmp_path}}

@@ -172,31 +172,25 @@ def test_the_names_of_a_tables_columns_reach_the_policy(tmp_path):
 
 
 def test_a_run_of_an_environment_in_a_file_says_which_file_it_needs(tmp_path):
-    """In a process of its own, which has not imported it."""
+    """It is trained in a process of its own: this one has not imported the file."""
     file = tmp_path / "my_env.py"
     file.write_text(
         "import gymnasium\ngymnasium.register('lab/Swing-v0', "
         "entry_point='gymnasium.envs.classic_control.pendulum:PendulumEnv', max_episode_steps=5)\n"
     )
-    data, recipes = _pendulum_data(tmp_path), in_process.ROOT / "recipes"
-
-    def run(name, *words):
-        command = [sys.executable, recipes / f"{name}.py", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
+    command = [sys.executable, in_process.ROOT / "recipes" / "offline.py"]
     tiny = ["--field.width", 8, "--field.depth", 1, "--refiner.width", 8, "--critic.width", 8, "--batch-size", 8]
-    made = run(
-        *("offline", "--env", "lab/Swing-v0", "--data", data, "--import", file, "--steps", 3, *tiny),
-        *("--episodes", 1, "--workers", 1),
-    )
+    words = ["--env", "lab/Swing-v0", "--data", _pendulum_data(tmp_path), "--import", file, "--steps", 3, *tiny]
+    command += map(str, [*words, "--episodes", 1, "--workers", 1])
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     (path,) = (tmp_path / "runs" / "lab_Swing-v0" / "deflow").glob("seed0-*")
     for name in ("evaluate", "resume", "export"):
-        refused = run(name, path)
+        refused = in_process.recipe(name, path)
         assert refused.returncode in (1, 2)
         assert f"was made with --import {file}: give it again." in refused.stderr
         assert refused.stderr.count("\n") == 1
-    assert run("evaluate", path, "--import", file, "--episodes", 1, "--workers", 1).returncode == 0
+    assert in_process.recipe("evaluate", path, "--import", file, "--episodes", 1, "--workers", 1).returncode == 0
 
 
 def test_a_batch_of_dictionaries_keeps_its_axis_whatever_its_size():
