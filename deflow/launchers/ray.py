@@ -1,6 +1,7 @@
 """On a Ray cluster: a task for each job, on whatever node has its cores and GPUs."""
 
 import dataclasses
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -63,12 +64,15 @@ class Ray(AbstractLauncher):
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
+        where = {"address": self.address} if self.address else {"include_dashboard": False}
+        asked_to_end = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(
-                address=self.address or None, log_to_driver=False, include_dashboard=False
-            ) if not self.address else (ray.init(address=self.address, log_to_driver=False))
+            ray.init(**where, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SweepError(f"No Ray cluster answers at {self.address or 'this machine'}: {error}") from error
+        finally:
+            if threading.current_thread() is threading.main_thread():  # Ray has its own
+                signal.signal(signal.SIGTERM, asked_to_end)
 
     def _launch(
         self, ray: Any, sweep: Sweep, jobs: Sequence[Job], interrupt: threading.Event
@@ -76,7 +80,7 @@ class Ray(AbstractLauncher):
         task = ray.remote(_carry_out).options(
             num_cpus=self.cpus, num_gpus=self.gpus, memory=int(self.memory * 1e9), max_retries=self.retries
         )
-        left, running = list(jobs), dict[Any, Job]()
+        left, running, asked = list(jobs), dict[Any, Job](), False
         while left or running:
             for job in [] if interrupt.is_set() else [job for job in left if sweep.ready(job)]:
                 left.remove(job)
@@ -84,7 +88,8 @@ class Ray(AbstractLauncher):
                 running[task.remote(str(sweep.folder), job.name, cores)] = job
             if not running:
                 return
-            if interrupt.is_set():
+            if interrupt.is_set() and not asked:
+                asked = True
                 for reference in running:
                     ray.cancel(reference)
             done, _ = ray.wait(list(running), timeout=PATIENCE)
