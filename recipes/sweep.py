@@ -32,6 +32,9 @@ from deflow.workers import graceful_interrupts
 RECIPES = {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
 """The recipes that a sweep runs, and how each reads its arguments."""
 
+NOT_THE_GRID = frozenset({"output_dir", "launcher", "launch", "list_only", "import_"})
+"""Options that say nothing of which runs there are."""
+
 LOOK_EVERY = 5.0
 """Seconds between two looks at the runs, for the bar."""
 
@@ -67,13 +70,21 @@ class Sweep:
     list_only: bool = False
     """Write the list, show it, and end."""
 
+    import_: cli.Import = ()
+    """Python files with your own launchers, which are run first. (Give the runs' own after the --.)"""
+
     def __post_init__(self):
         if self.seeds_together is not None and self.seeds_together < 1:
             raise ValueError(f"--seeds-together must be at least 1, got {self.seeds_together}.")
 
 
+OF_THE_GRID = frozenset(field.name for field in dataclasses.fields(Sweep)) - {"launcher", "launch", "import_"}
+"""Options that the list remembers, and those of this call alone."""
+
+
 def main(options: Sweep, common: Sequence[str]) -> None:
     """Plan, write the list, carry it out, say what has become of it."""
+    cli.import_files(options.import_)
     launcher = cli.launcher_of(options.launcher, options.launch)
     launcher.check()
     with launchers.Sweep.open(options.output_dir) as sweep:
@@ -86,7 +97,7 @@ def main(options: Sweep, common: Sequence[str]) -> None:
         with graceful_interrupts() as interrupt, progress(sweep, len(jobs)) as bar:
             for job, record in launcher.launch(sweep, jobs, interrupt):
                 bar.ended(job, record)
-        failed = summary(sweep)
+        failed = summary(sweep, options)
     sys.exit(interrupt.code or failed)
 
 
@@ -100,48 +111,52 @@ def plan(sweep: launchers.Sweep, options: Sweep, common: Sequence[str]) -> None:
         if not asked:
             raise ValueError(f"There is no sweep in {sweep.folder} yet: say what is varied with --over, or --seeds.")
         with working("reading the grid"):
-            made = grid(options, common)
-        there = {job.name: job for job in sweep.jobs}
-        for job in made:
-            if job.name in there and there[job.name] != job:
-                raise ValueError(
-                    f"{sweep.folder} has a run {job.name} with other arguments ({there[job.name]}): choose another "
-                    "--output-dir."
-                )
-        new = [job for job in made if job.name not in there]
+            new = grid(options, common, sweep.jobs)
+        names = {job.name for job in sweep.jobs}
+        if taken := [job.name for job in new if job.name in names]:
+            raise ValueError(f"{sweep.folder} has a run {taken[0]} with other arguments: choose another --output-dir.")
         first = [job for job in new if not job.needs]
         sweep.write([*sweep.jobs, *first, *(job for job in new if job.needs)], asked)
     else:
         with working("reading the list"):
             for job in sweep.jobs:
                 if not sweep.record(job).tries:  # it may have been edited
-                    cli.read_job(job, RECIPES)
+                    command = cli.read_job(job, RECIPES)
+                    if cli.with_absolute_paths(job, type(command.options)) != job:
+                        raise ValueError(
+                            f"{job.name} has a path that depends on the folder: write it from the root on."
+                        )
 
 
 def planning(options: Sweep, common: Sequence[str]) -> list[str]:
     """The arguments that make the list; none if there are only defaults."""
-    said = cli.spelled_options(options, Sweep(), leave=frozenset({"output_dir", "launcher", "launch", "list_only"}))
+    said = cli.spelled_options(options, Sweep(), leave=NOT_THE_GRID)
     return [*said, "--", *common] if said or common else []
 
 
-def grid(options: Sweep, common: Sequence[str]) -> list[Job]:
-    """The jobs of the grid, and those that learn a flow which several of them share."""
+def grid(options: Sweep, common: Sequence[str], existing: Sequence[Job]) -> list[Job]:
+    """The jobs of the grid that do not exist yet, and those that learn a flow which several of them share."""
     seeds = launchers.seeds_of(options.seeds)
     if cli.peek(list(common), "--seeds"):
         raise ValueError("Give --seeds before the --: the sweep divides them among the runs.")
-    jobs = launchers.jobs_of(
+    cells = launchers.cells_of(
         options.recipe.replace("-", "_"),
         launchers.axes_of(options.over),
-        seeds,
         common,
         kinds=[registry.choice for registry in KINDS.values()],
-        seeds_together=options.seeds_together or len(seeds),
     )
-    if options.own_behaviours:
-        for job in jobs:
-            cli.read_job(job, RECIPES)
-        return jobs
-    return cli.share_behaviours(jobs, RECIPES)
+    there = [dataclasses.replace(job, arguments=tuple(cli.without_needs(job))) for job in existing]
+    jobs = [
+        job
+        for cell in cells
+        for job in launchers.with_seeds(
+            cli.with_absolute_paths(cell, type(cli.read_job(cell, RECIPES).options)),
+            seeds,
+            together=options.seeds_together or len(seeds),
+            existing=there,
+        )
+    ]
+    return jobs if options.own_behaviours else cli.share_behaviours(jobs, RECIPES, existing)
 
 
 # --- what is said
@@ -226,19 +241,23 @@ def progress(sweep: launchers.Sweep, jobs: int) -> Iterator[Progress]:
             thread.join()
 
 
-def summary(sweep: launchers.Sweep) -> int:
+def summary(sweep: launchers.Sweep, options: Sweep) -> int:
     """What has become of the jobs, and the next command; returns the exit code."""
     records = {job.name: sweep.record(job) for job in sweep.jobs}
     finished = sum(record.over for record in records.values())
     lost = [
         f"{name}: {record.state}: {record.said}" for name, record in records.items() if record.said and not record.over
     ]
-    waiting = [job.name for job in sweep.jobs if records[job.name].state == "to do"]
+    waiting = [name for name, record in records.items() if record.state == "to do"]
+    elsewhere = [name for name, record in records.items() if record.state in ("submitted", "running")]
     cli.say(f"{finished} of {cli.counted(len(records), 'run')} finished.", *lost)
+    if elsewhere:
+        cli.say(f"Still carried out, by a queue or another process: {', '.join(elsewhere)}")
     if waiting:
         cli.say(f"Not begun: {', '.join(waiting)}")
     if finished < len(records):
-        cli.say(f"Go on with: {cli.command('sweep', '--output-dir', sweep.folder)}")
+        how = cli.spelled_options(options, Sweep(), leave=OF_THE_GRID)
+        cli.say(f"Go on with: {cli.command('sweep', *how, '--output-dir', sweep.folder)}")
     if finished:
         cli.say(f"Next: {cli.command('report', sweep.folder, '--output', sweep.folder)}")
     return 0 if finished == len(records) else 1

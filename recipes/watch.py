@@ -23,7 +23,7 @@ from rich.table import Table
 
 import deflow
 from deflow import cli, report
-from deflow.runs import Look, look, sparkline
+from deflow.runs import Look, look, resume_command, sparkline
 
 VALUES = ("training/value", "training/critic_value", "training/flow_loss", "training/critic_loss")
 """Columns of train.csv; the first that is there is shown as the value."""
@@ -58,7 +58,8 @@ def main(options: Watch) -> None:
                 time.sleep(options.every)
                 looks = look_at(options)
                 screen.update(table(looks), refresh=True)
-    cli.say(*(f"Go on with: {cli.command('resume', each.path)}" for each in looks if each.state == "not running"))
+    ended = [deflow.Run.open(each.path) for each in looks if each.state == "not running"]
+    cli.say(*(f"Go on with: {resume_command(run)}" for run in ended))
 
 
 def look_at(options: Watch) -> list[Look]:

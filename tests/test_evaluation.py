@@ -169,6 +169,10 @@ def test_metrics_have_wilson_and_student_intervals():
     assert "success 0.70 [0.40, 0.89]" in str(result)
 
 
+def test_what_is_not_known_is_not_said():
+    assert str(Evaluation(np.full(2, np.nan), np.arange(2.0), np.full(2, 4))).startswith("return 0.5, length 4 over 2")
+
+
 def test_metrics_without_success_or_with_one_episode_are_nan_not_wrong():
     metrics = Evaluation(np.array([math.nan]), np.array([2.0]), np.array([3])).metrics()
     assert math.isnan(metrics["evaluation/success"])

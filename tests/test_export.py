@@ -1,5 +1,8 @@
 """Exported policies: every row in every format, compared with the policy, and what is refused."""
 
+import concurrent.futures
+import dataclasses
+import hashlib
 import inspect
 import json
 import subprocess
@@ -17,6 +20,7 @@ from small import SPEC
 import deflow
 from deflow.deployment import AbstractFormat, Policy, Program, registry
 from deflow.deployment.agreement import agreement
+from deflow.deployment.npz import NPZ
 from deflow.environments import ActionBounds
 from deflow.errors import ExportError, UnknownNameError
 
@@ -28,6 +32,10 @@ def policy(row="deflow", seed=0, **parts):
     config = deflow.agent_config(row, width=8, depth=1, **parts)
     agent = config.build(SPEC, config.placeholder_data(SPEC), key=jax.random.key(seed))
     return Policy(agent, BOUNDS)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("row", list(deflow.ALGORITHMS))
@@ -91,6 +99,7 @@ def test_the_description_says_what_goes_in_and_comes_out(tmp_path):
     assert about["inputs"]["noise"]["shape"] == ["batch", 2, agent.chunk * 2]
     assert about["outputs"]["action"]["shape"] == ["batch", agent.execute, 2]
     assert about["outputs"]["action"]["low"] == [-3.0, 0.1]
+    assert about["sha256"] == digest(tmp_path / "deep" / "policy.stablehlo")
     assert about["check"] == {"on": "given observations", "observations": 40, "largest difference": found.largest}
 
 
@@ -205,6 +214,34 @@ def test_exports_that_fail_change_nothing_and_each_has_its_own_description(tmp_p
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(after) - set(before) == {"policy.stablehlo", "policy.stablehlo.json", "mine.npz"}
     assert {name: after[name] for name in before} == before
+
+
+def test_nothing_of_the_users_is_replaced(tmp_path):
+    mine = tmp_path / "plain_policy.py"
+    mine.write_text("# my own code\n")
+    with pytest.raises(ExportError, match=r"plain_policy\.py is not the page that deflow writes there"):
+        deflow.export(policy(), tmp_path / "policy.npz", observations=OBSERVATIONS)
+    with pytest.raises(ExportError, match=r"plain_policy\.py"):
+        deflow.export(policy(), tmp_path / "folder" / "plain_policy.py", format="numpy", observations=OBSERVATIONS)
+    notes = tmp_path / "policy.stablehlo.json"
+    notes.write_text('{"mine": 1}')
+    with pytest.raises(ExportError, match="describes no export"):
+        deflow.export(policy(), tmp_path / "policy.stablehlo", observations=OBSERVATIONS)
+    assert sorted(tmp_path.iterdir()) == [mine, notes]
+    assert mine.read_text() == "# my own code\n"
+
+
+def test_exports_to_one_file_leave_one_of_them_whole(tmp_path):
+    path, made = tmp_path / "policy.npz", [policy(seed=seed) for seed in range(4)]
+    for number, each in enumerate(made):
+        each.origin = dataclasses.replace(each.origin, run=str(number))
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda each: deflow.export(each, path, observations=OBSERVATIONS), made * 3))
+    about = json.loads((tmp_path / "policy.npz.json").read_text())
+    assert about["sha256"] == digest(path)
+    noise = np.zeros((1, *made[0].noise_shape), np.float32)
+    got = NPZ().read(path)(OBSERVATIONS[:1], noise)
+    np.testing.assert_allclose(got, made[int(about["run"])].act(OBSERVATIONS[:1], noise=noise), atol=1e-5)
 
 
 # --- what is refused

@@ -19,6 +19,7 @@ from in_process import ROOT, recipe
 
 import deflow
 from deflow import launchers, report
+from deflow.cli.behaviours import behaviours_of
 from deflow.errors import SweepError
 from deflow.launchers import Job, Local, Record, Sweep, carry_out
 
@@ -100,23 +101,39 @@ def test_the_same_command_again_does_nothing(grid):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("job.json")} == before
 
 
+def test_a_sweep_that_moved_finds_the_flow_of_its_runs(grid, tmp_path):
+    moved = shutil.copytree(grid[0], tmp_path / "elsewhere")
+    away = grid[0].rename(grid[0].with_name("away"))
+    try:
+        run = deflow.Run.open(Sweep.open(moved).runs("fql,seed=0")[0])
+        (flow,) = behaviours_of(run).runs
+        assert flow.path.is_relative_to(moved)
+    finally:
+        away.rename(grid[0])
+
+
 def test_one_that_fails_is_said_and_stops_no_other(grid, tmp_path):
     sweep, missing = Sweep.open(grid[0]), tmp_path / "none.npz"
+    sweep.place("file").write_text("")  # where its folder should be
     bad = Job("bad", "offline", ("flow-bc", "--env", "none", "--data", str(missing)))
-    sweep.write([bad, Job("after", "offline", ("fql", "--behaviour", "{bad}")), *sweep.jobs], sweep.command)
+    sweep.write(
+        [bad, Job("after", "offline", ("fql", "--behaviour", "{bad}")), Job("file", "offline", ()), *sweep.jobs],
+        sweep.command,
+    )
     outcome = recipe("sweep", "--output-dir", sweep.folder)
     assert outcome.returncode == 1
     assert re.search(rf"bad: failed: .*{missing}", outcome.stdout)
-    assert "3 of 5 runs finished." in outcome.stdout
+    assert re.search("file: failed: .*File exists", outcome.stdout)
+    assert "3 of 6 runs finished." in outcome.stdout
     assert "Not begun: after" in outcome.stdout
-    assert carry_out(sweep.folder, "bad").tries == 2  # what failed is tried again
+    assert carry_out(sweep.folder, sweep.jobs[0]).tries == 2  # what failed is tried again
 
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     """A run that was never disturbed."""
     sweep = made(tmp_path_factory.mktemp("whole") / "s", job(data, "a", "--save-every", "100", steps=1500))
-    assert carry_out(sweep.folder, "a").state == "finished"
+    assert carry_out(sweep.folder, sweep.jobs[0]).state == "finished"
     return sweep
 
 
@@ -152,7 +169,7 @@ def test_a_run_outlives_its_sweep_is_found_again_and_hears_ctrl_c(data, tmp_path
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate()
     assert process.returncode == 130, said
-    assert not outlived.is_running()
+    assert not outlived.is_running() or outlived.status() == psutil.STATUS_ZOMBIE  # which nobody has waited for
     assert "Traceback" not in said
     assert "Not begun: b" in said
     assert f"sweep.py --output-dir {sweep.folder}" in said
@@ -174,7 +191,7 @@ def test_one_that_was_killed_before_it_computed_anything_begins_anew(data, grid,
     left = sweep.place("a") / TASK / "deflow" / made_before.name
     left.mkdir(parents=True)
     shutil.copy(made_before / "config.json", left)
-    assert carry_out(sweep.folder, "a").state == "finished"
+    assert carry_out(sweep.folder, sweep.jobs[0]).state == "finished"
     assert not left.exists()
     assert len(sweep.runs("a")) == 1
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import recipe
-from logged import assert_both, assert_rows, histories, of_tensorboard, of_the_files, records
+from logged import assert_both, assert_rows, histories, of_tensorboard, of_the_files, of_wandb, records
 from matplotlib import pyplot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -143,6 +143,49 @@ for step in range(first, 100_000):
         run.log(step, {"evaluation/success": step / 7})
     time.sleep(0.01)
 """
+
+
+@pytest.mark.parametrize("gone", ["all", "the first"])
+def test_tensorboard_gets_all_rows_again_if_its_files_are_gone(tmp_path, gone):
+    """One of them is enough; and what was there afterwards does not hide the new rows."""
+    with group(tmp_path, "tensorboard") as runs:
+        train(runs, range(10, 31, 10))
+        path = runs.runs[0].path
+    for steps in (range(40, 61, 10), range(70, 81, 10)):
+        with RunGroup.open(path, loggers=["tensorboard"]) as runs:
+            train(runs, steps)
+    files = sorted((path / "tensorboard").iterdir())
+    assert len(files) == 3
+    for file in files if gone == "all" else files[:1]:
+        file.unlink()
+    with RunGroup.open(path, loggers=["tensorboard"]) as runs:
+        train(runs, range(90, 101, 10))
+    assert_rows(of_tensorboard(runs.runs[0]), runs.runs[0], rtol=1e-6)
+
+
+def test_a_file_of_tensorboards_that_goes_meanwhile_is_said(tmp_path):
+    said = pytest.warns(RunWarning, match="is gone; when the run is resumed, it gets all rows")
+    with said, group(tmp_path, "tensorboard") as runs:
+        path = runs.runs[0].path
+        train(runs, [10])
+        while not list(path.glob("tensorboard/*")):
+            time.sleep(0.01)
+        for file in path.glob("tensorboard/*"):
+            file.unlink()
+        train(runs, [20])
+    with RunGroup.open(path, loggers=["tensorboard"]) as runs:
+        train(runs, [30])
+    assert_rows(of_tensorboard(runs.runs[0]), runs.runs[0], rtol=1e-6)
+
+
+def test_a_damaged_state_of_wandbs_begins_a_new_run_with_all_rows(tmp_path):
+    with group(tmp_path, "wandb") as runs:
+        train(runs, range(10, 31, 10))
+        path = runs.runs[0].path
+    (path / "loggers" / "wandb.json").write_text('{"id":')
+    with RunGroup.open(path, loggers=["wandb"]) as runs:
+        train(runs, [40])
+    assert_rows(of_wandb(runs.runs[0]), runs.runs[0])
 
 
 def test_killed_in_between(tmp_path):

@@ -1,6 +1,7 @@
 """The plain form of a policy: what JAX computes, NumPy computes, and nothing else is needed."""
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
@@ -39,6 +40,27 @@ def export(path, function, *samples):
     numbered = {f"c{number}": array for number, array in enumerate(arrays)}
     np.savez(path, about=json.dumps({"name": "test"}), program=json.dumps(page), **numbered)
     return PlainPolicy(path)
+
+
+def test_a_damaged_file_is_said_in_one_sentence(tmp_path):
+    path = tmp_path / "a.npz"
+    export(path, lambda x, z: 2 * x + z, *[jax.ShapeDtypeStruct((3,), F32)] * 2)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    flipped = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in random.integers(0, len(whole), 60)]
+    refused = 0
+    for content in (b"", b"no archive", whole[:-200], *flipped):
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):
+            PlainPolicy(path)  # a flipped bit in what nobody reads does no harm
+            continue
+        refused += 1
+    assert refused > 30
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a\.npz is damaged, or is no exported policy"):
+        PlainPolicy(path)
+    with pytest.raises(FileNotFoundError):
+        PlainPolicy(tmp_path / "none.npz")
 
 
 def draw(agent, count, seed=0):

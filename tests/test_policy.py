@@ -14,6 +14,7 @@ import pytest
 
 import deflow
 from deflow.deployment import Origin, Policy
+from deflow.deployment.policy import entries_of
 from deflow.environments import ActionBounds
 from deflow.errors import DataError, RunError, SpaceError
 
@@ -98,6 +99,8 @@ def test_randomness_is_the_users(policy):
         ({"observation": [[0, 0, 0], [0, np.nan, 0]]}, r"not finite in float32: entry \(1, 1\)"),
         ({"observation": OBSERVATION, "noise": np.zeros(1)}, r"finite numbers of shape \(1, 1\), got the shape \(1,\)"),
         ({"observation": OBSERVATION, "noise": [[np.nan]]}, "finite numbers"),
+        ({"observation": OBSERVATION, "noise": [[1e300]]}, "finite numbers"),
+        ({"observation": OBSERVATION, "deterministic": "no"}, "deterministic must be True or False, got 'no'"),
         ({"observation": OBSERVATION, "noise": [[1j]]}, "the type complex128"),
         ({"observation": [3e38, 3e38, -3e38]}, "The policy's action is not finite"),
         ({"observation": (OBSERVATION, {})}, "takes an array, got a tuple: of what reset"),
@@ -147,6 +150,19 @@ def test_entries_of_other_sizes_are_refused_where_the_sizes_are_known():
             policy.act(wrong)
 
 
+def test_a_stream_starts_with_a_whole_number(policy):
+    for seed in (-1, 1.5, "a"):
+        with pytest.raises(ValueError, match="seed must be"):
+            policy.reset(seed)
+
+
+def test_columns_of_several_coordinates_are_one_entry():
+    names = ("goal", "pos.0", "pos.1", "v.x")
+    assert entries_of({"observations": names}) == ("goal", "pos", "v.x")
+    assert entries_of({"observations": ("pos.0", "pos.1")}) == ()
+    assert entries_of({}) == ()
+
+
 def test_the_names_of_a_tables_columns_reach_the_policy(tmp_path):
     with np.load(_pendulum_data(tmp_path)) as data:
         rows = np.concatenate([data["observations"], data["actions"], data["rewards"][:, None]], axis=1)
@@ -164,7 +180,11 @@ def test_the_names_of_a_tables_columns_reach_the_policy(tmp_path):
     run.save(5, learner)
     for policy in (deflow.load(run.path), Policy.of(learner.agent, task)):
         assert policy.names == {"observations": ("level", "goal", "tilt"), "actions": ("valve",)}
-        assert "observation (3,) float32 (level, goal, tilt)" in repr(policy)
+        assert "observation (3,) float32, joined from level, goal, tilt" in repr(policy)
+        columns = {"tilt": 0.3, "level": 0.1, "goal": 0.2}  # a dictionary, too, since there is no environment to say
+        np.testing.assert_array_equal(
+            policy.act(columns, deterministic=True), policy.act([0.1, 0.2, 0.3], deterministic=True)
+        )
         deflow.export(policy, tmp_path / "policy.npz")
         about = json.loads((tmp_path / "policy.npz.json").read_text())
         assert about["inputs"]["observation"]["names"] == ["level", "goal", "tilt"]

@@ -22,6 +22,14 @@ def run(tmp_path):
     )
 
 
+def test_a_path_that_goes_up_holds_checkpoints(tmp_path):
+    (tmp_path / "below").mkdir()
+    run = Run.create(tmp_path / "below" / ".." / "runs", environment="e", algorithm="a", seed=0, config={})
+    assert run.path.parents[2] == tmp_path / "runs"
+    run.checkpoints.save(3, {"w": jnp.zeros(2)}, {})
+    assert Run.open(tmp_path / "below" / ".." / run.path.relative_to(tmp_path)).checkpoints.steps() == [3]
+
+
 def test_create_and_open(run, tmp_path):
     assert run.path.parent == tmp_path / "cube-v0" / "deflow"
     assert run.path.name.startswith("seed3-2")

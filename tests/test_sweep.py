@@ -8,7 +8,7 @@ from in_process import ROOT, recipe
 import deflow
 from deflow import cli
 from deflow.errors import SweepError
-from deflow.launchers import Job, Record, Sweep, axes_of, jobs_of, seeds_of
+from deflow.launchers import Job, Record, Sweep, axes_of, cells_of, seeds_of, with_seeds
 
 TASKS = [f"cube-single-play-singletask-task{number}-v0" for number in (1, 2)]
 
@@ -22,10 +22,11 @@ def defaults():
     return {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
 
 
-def jobs(over, seeds="0", common="--budget quickstart", together=100):
+def jobs(over, seeds="0", common="--budget quickstart", together=100, existing=()):
     kinds = [registry.choice for registry in deflow.agent.KINDS.values()]
-    axes = axes_of(over.split())
-    return jobs_of("offline", axes, seeds_of([seeds]), common.split(), kinds=kinds, seeds_together=together)
+    cells = cells_of("offline", axes_of(over.split()), common.split(), kinds=kinds)
+    numbers = seeds_of([seeds])
+    return [job for cell in cells for job in with_seeds(cell, numbers, together=together, existing=existing)]
 
 
 def test_every_cell_of_the_grid_is_a_job():
@@ -41,6 +42,16 @@ def test_every_cell_of_the_grid_is_a_job():
 def test_an_algorithm_after_the_dashes_stays_first():
     (job,) = jobs("env=a", common="deflow-best --steps 5")
     assert job.arguments == ("deflow-best", "--steps", "5", "--env", "a", "--seeds", "0")
+
+
+def test_seeds_that_are_there_are_not_made_again():
+    before = jobs("algorithm=fql", "0:2")
+    assert [job.name for job in jobs("algorithm=fql,ifql", "0:4", existing=before)] == [
+        "fql,seeds=2+3",
+        "ifql,seeds=0+1+2+3",
+    ]
+    assert jobs("algorithm=fql", "1", existing=before) == []
+    assert [job.name for job in jobs("algorithm=fql", "1", "--steps 5", existing=before)] == ["fql,seed=1"]
 
 
 def test_names_are_those_of_folders():
@@ -64,6 +75,7 @@ def test_seeds_are_numbers_and_ranges():
         ("env=a,", "0", "NAME=VALUE,VALUE"),
         ("env=a,a", "0", "given once"),
         ("env=a env=b", "0", "given once, got 'env=b' again"),
+        ("batch-size=1 --batch_size=2", "0", "given once, got '--batch_size=2' again"),
         ("seeds=1,2", "0", "Seeds are no axis"),
         ("env=a", "x", "got 'x'"),
         ("env=a", "3:3", "different numbers from 0 up"),
@@ -87,6 +99,7 @@ def test_a_line_is_read_as_it_was_written():
         "a: offline 'b": "quote it",
         "../a: offline": "without spaces, slashes",
         "a b: offline": "without spaces",
+        "sweep.txt: offline": "the list's own name",
     }.items():
         with pytest.raises(SweepError, match=words):
             Job.read(line)
@@ -174,6 +187,28 @@ def test_what_changes_the_flow_is_not_shared(defaults, over, flows):
             assert own.options.steps == theirs.options.field_steps
 
 
+def test_a_flow_that_is_there_is_used(defaults):
+    before = cli.share_behaviours(jobs(f"env={TASKS[0]} algorithm=deflow,fql"), defaults)
+    more = f"env={TASKS[1]} algorithm=deflow-best,fql"
+    made = cli.share_behaviours(jobs(more), defaults, before)
+    assert [job.needs for job in made] == [(before[0].name,)] * 2
+    other = cli.share_behaviours(jobs(more, common="--budget quickstart solver:heun"), defaults, before)
+    assert other[0].name.startswith(f"{before[0].name}-")
+    assert [job.needs for job in other[1:]] == [(other[0].name,)] * 2
+
+
+def test_paths_mean_the_same_in_every_folder(defaults, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options, here, above = type(defaults["offline"](["deflow"])[0]), tmp_path, tmp_path.parent
+    given = "deflow --data-dir=d --import x.py ../y.py --steps 5 solver:heun --behaviour {b}"
+    (job,) = jobs("data=logs/a.npz", common=given)
+    words = f"deflow --data-dir={here}/d --import {here}/x.py {above}/y.py --steps 5 solver:heun --behaviour {{b}} "
+    made = cli.with_absolute_paths(job, options)
+    assert made.arguments == (*words.split(), "--data", f"{here}/logs/a.npz", "--seeds", "0")
+    (job,) = jobs("data=minari:a/b-v0,official", common="")[:1]
+    assert cli.with_absolute_paths(job, options) == job
+
+
 def test_joint_training_shares_nothing(defaults):
     made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), defaults)
     assert [job.needs for job in made] == [(), ()]
@@ -224,13 +259,16 @@ def test_another_grid_is_added_and_a_changed_one_refused(tmp_path):
     assert outcome.returncode == 0, outcome.stderr
     assert "1 run" in outcome.stdout
     assert "fql,seeds=0+1: offline fql --steps 5 --seeds 0 1" in outcome.stdout
-    recipe("sweep", "--over", "algorithm=fql,ifql", "--seeds", "0:2", *where, "--", "--steps", "5")
-    assert [job.name for job in Sweep.open(tmp_path / "s").jobs] == ["fql,seeds=0+1", "ifql,seeds=0+1"]
+    recipe("sweep", "--over", "algorithm=fql,ifql", "--seeds", "0:3", *where, "--", "--steps", "5")
+    assert [job.name for job in Sweep.open(tmp_path / "s").jobs] == ["fql,seeds=0+1", "fql,seed=2", "ifql,seeds=0+1+2"]
     said = refused("--over", "algorithm=fql", "--seeds", "0:2", *where, "--", "--steps", "6")
     assert "has a run fql,seeds=0+1 with other arguments" in said
     file = tmp_path / "s" / "sweep.txt"
-    file.write_text(file.read_text().replace("ifql --steps 5", "ifql --stps 5"))
-    assert "ifql,seeds=0+1: There is no flag --stps" in refused(*where)
+    text = file.read_text()
+    file.write_text(text.replace("ifql --steps 5", "ifql --stps 5"))
+    assert "ifql,seeds=0+1+2: There is no flag --stps" in refused(*where)
+    file.write_text(text.replace("ifql --steps 5", "ifql --data-dir here --steps 5"))
+    assert "a path that depends on the folder" in refused(*where)
 
 
 def test_a_run_that_began_keeps_its_arguments(tmp_path):

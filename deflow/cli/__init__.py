@@ -34,7 +34,7 @@ from .resuming import (
 from .screen import counted, duration, file_size, parts_in_words, print_facts, say, show
 from .spelling import spelled_options
 from .staged import check_staged
-from .sweeping import read_job, share_behaviours
+from .sweeping import read_job, share_behaviours, with_absolute_paths, without_needs
 
 __all__ = [
     "USAGE_ERROR",
@@ -89,4 +89,6 @@ __all__ = [
     "spelled_options",
     "suggested",
     "take_over_logs",
+    "with_absolute_paths",
+    "without_needs",
 ]

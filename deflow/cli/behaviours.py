@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..behaviour import Proposals, States, behaviour_digest, draw_proposals, fin
 from ..data import Task
 from ..errors import ProposalsInterrupted, RunError
 from ..keys import named_key
+from ..paths import absolute
 from ..runs import Run, RunGroup, load_learner, resume_command
 from ..runs.loading import create_runs
 from ..session import Session, TrainingState
@@ -228,10 +230,11 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
 
 
 def _moved(run: Run, path: Path, *, own: bool) -> Run:
-    """A behaviour's run where it lay, or beside the continued run's folder, if both moved together; a copy of a run
+    """A behaviour's run where it lay, or where it lies now if it moved together with the continued run; a copy of a run
     trains the copy of its own behaviour."""
     beside = run.path.parents[1] / path.parent.name / path.name
-    places = [place for place in ((beside, path) if own else (path, beside)) if place.is_dir()]
+    moved = absolute(run.path.parents[2] / os.path.relpath(path, run.config["options"]["output_dir"]))
+    places = [place for place in ((beside, path) if own else (path, beside, moved)) if place.is_dir()]
     if not places:
         raise RunError(f"{run.path} trains from the behaviour in {path}, which is missing: restore it from a copy.")
     return Run.open(places[0])

@@ -25,9 +25,14 @@ def launcher_of(name: str, settings: Sequence[str]) -> launchers.AbstractLaunche
         key, _, value = each.partition("=")
         field = key.replace("-", "_")
         if field not in hints:
-            listed = "; ".join(f"{name}: {' '.join(text.split())}" for name, text in field_docstrings(cls).items())
+            said = field_docstrings(cls)
+            listed = "; ".join(f"{each}: {' '.join(said[each].split())}" for each in hints if each in said)
             raise UsageError(f"{suggestion(f'setting of the launcher {name}', key, hints)} {listed}")
-        words = spelled([f"--{field}={value}"], {f"--{field.replace('_', '-')}": hints[field]})
+        flag = f"--{field.replace('_', '-')}"
+        try:
+            words = spelled([f"{flag}={value}"], {flag: hints[field]})
+        except UsageError as error:
+            raise UsageError(f"--launch: {str(error).removeprefix('--')}") from error
         given[field] = _typed(words, hints[field])
     return cls(**given)
 

@@ -10,6 +10,7 @@ from ..agent import KINDS, AgentConfig, describe_agent, restore_agent
 from ..commands import command
 from ..data import Task
 from ..errors import DataError, RunError
+from ..paths import absolute
 from ..runs import Run, RunGroup, recorded_task
 from ..runs.loading import create_runs
 from ..training import Learner
@@ -95,7 +96,7 @@ def open_runs(
         options=describe_options(options),
         evaluation={"episodes": options.episodes},
         imports=[
-            {"path": str(path.absolute()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            {"path": str(absolute(path)), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             for path in options.import_
         ],
         **more,
@@ -158,7 +159,7 @@ def check_same(
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value.expanduser().absolute())
+        return str(absolute(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return describe_options(value)
     return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 
 from ..errors import FolderError
+from ..paths import absolute
 
 DEFAULT_DATA_DIR = pathlib.Path("~/.deflow/data")
 """The default data directory."""
@@ -27,7 +28,7 @@ OGBENCH_DATA_DIR = pathlib.Path("~/.ogbench/data")
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
     """The absolute data directory."""
-    return pathlib.Path(data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser().absolute()
+    return absolute(data_dir if data_dir is not None else DEFAULT_DATA_DIR)
 
 
 def make_folder(folder: pathlib.Path) -> pathlib.Path:

@@ -1,5 +1,6 @@
 """Exporting a policy: a file that holds it outside of deflow, checked when it is made."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from jaxtyping import Num
 
@@ -62,8 +64,9 @@ def export(
     check_number("export", "seed", seed, int)
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}.")
-    path = _usable(path)
+    path = Path(path).expanduser()
     chosen = _format(path, format)
+    _check_usable(path, chosen)
     program = Program.of(policy)
     compared = _compared(policy, observations, seed)
     about = description(policy, program, registry.name_of(chosen))
@@ -77,23 +80,36 @@ def export(
             where = "standard normal numbers" if observations is None else "given observations"
             checked = {"on": where, "observations": found.observations, "largest difference": found.largest}
             described = Path(folder) / f"{path.name}.json"
-            described.write_text(json.dumps({**about, "check": checked}, indent=2) + "\n")
+            whole = {**about, "sha256": hashlib.sha256(draft.read_bytes()).hexdigest(), "check": checked}
+            described.write_text(json.dumps(whole, indent=2) + "\n")
             pages = [Path(shutil.copy(file, folder)) for file in chosen.beside]
-            for file in (*pages, described, draft):  # each is complete when it gets its name
-                file.replace(path.with_name(file.name))
+            with _alone(path):  # the description is that of the file
+                for file in (*pages, described, draft):  # each is complete when it gets its name
+                    file.replace(path.with_name(file.name))
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}; choose another place.") from error
     return found
 
 
-def _usable(path: str | os.PathLike[str]) -> Path:
-    """The path, if a file can have it."""
-    path = Path(path).expanduser()
+def _check_usable(path: Path, chosen: AbstractFormat) -> None:
+    """Raises an ExportError if the path cannot be that of a file, or what is not an export would be replaced."""
     if not path.name or "\0" in str(path) or path.is_dir():
         raise ExportError(f"{str(path)!r} is not the name of a file: give one such as policy.npz.")
-    if path.exists() and not path.with_name(f"{path.name}.json").exists():
+    described = path.with_name(f"{path.name}.json")
+    if path.exists() and not described.exists():
         raise ExportError(f"{path} is there and is no export: remove it, or choose another name.")
-    return path
+    if described.exists() and '"deflow"' not in described.read_text(encoding="utf-8", errors="replace"):
+        raise ExportError(f"{described} is there and describes no export: remove it, or choose another name.")
+    for page in chosen.beside:
+        there = path.with_name(page.name)
+        if there == path or (there.exists() and not there.read_bytes().startswith(page.read_bytes()[:40])):
+            raise ExportError(f"{there} is not the page that deflow writes there: choose another folder or name.")
+
+
+def _alone(path: Path) -> filelock.BaseFileLock:
+    """A lock against other exports to the same path, which leaves nothing beside it."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return filelock.FileLock(Path(tempfile.gettempdir()) / f"deflow-export-{digest}.lock")
 
 
 def _check(found: Agreement) -> None:

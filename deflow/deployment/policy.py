@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -15,6 +16,7 @@ from ..agent.summary import number_of_parameters
 from ..data import Task
 from ..environments import ActionBounds
 from ..environments.dictionaries import joined
+from ..types import check_number
 
 MOST_NAMED = 12
 """Most coordinates whose names are printed."""
@@ -92,9 +94,10 @@ class Policy:
     @classmethod
     def of(cls, agent: Agent, task: Task, *, seed: int = 0) -> "Policy":
         """That of an agent which was trained on a task, in the task's units."""
-        keys = () if task.environment is None else task.environment.keys
+        names = task.provenance.names
+        keys = entries_of(names) if task.environment is None else task.environment.keys
         origin = Origin(task.name, "an agent")
-        return cls(agent, task.bounds, keys=keys, names=task.provenance.names, origin=origin, seed=seed)
+        return cls(agent, task.bounds, keys=keys, names=names, origin=origin, seed=seed)
 
     def act(
         self,
@@ -131,6 +134,7 @@ class Policy:
             raise ValueError(
                 f"The observation has numbers that are not finite in float32: {_first_places(observation)}."
             )
+        check_number("act", "deterministic", deterministic, bool)
         if (key is not None) + (noise is not None) + deterministic > 1:
             raise ValueError("A key, the noise itself, or deterministic=True: give one of them.")
         if key is not None:
@@ -138,12 +142,14 @@ class Policy:
         shape = (*observation.shape[: observation.ndim - len(self.agent.spec.observation_shape)], *self.noise_shape)
         if noise is not None:
             noise = np.asarray(noise)
-            if noise.shape != shape or noise.dtype.kind not in "fiub" or not np.all(np.isfinite(noise)):
+            with np.errstate(over="ignore"):
+                single = noise.astype(np.float32) if noise.dtype.kind in "fiub" else None
+            if noise.shape != shape or single is None or not np.all(np.isfinite(single)):
                 raise ValueError(
                     f"The noise for this observation must be finite numbers of shape {shape}, got the shape "
                     f"{noise.shape} and the type {noise.dtype}."
                 )
-            noise = noise.astype(np.float32)
+            noise = single
         elif deterministic:
             noise = np.zeros(shape, np.float32)
         else:
@@ -161,13 +167,23 @@ class Policy:
         return self.bounds.from_unit_in_float32(action)
 
     def reset(self, seed: int = 0) -> None:
-        """Start the policy's own stream of noise again: the same seed gives the same actions."""
+        """Start the policy's own stream of noise again: the same seed gives the same actions.
+
+        A copy of a policy, also one in another process, repeats its noise unless it gets another seed.
+
+        Raises:
+            ValueError: If the seed is no whole number from 0 up.
+        """
+        check_number("reset", "seed", seed, int)
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}.")
         self._random = np.random.default_rng(seed)
 
     def __repr__(self) -> str:
         spec, agent = self.agent.spec, self.agent
         steps = f"the next {agent.execute} actions, each " if agent.chunk > 1 else ""
-        entries = f", joined from {', '.join(self.keys)}" if self.keys else ""
+        listed = ", ".join(self.keys) if len(self.keys) <= MOST_NAMED else f"{len(self.keys)} entries"
+        entries = f", joined from {listed}" if self.keys else ""
         best = f", the best of {agent.candidates} candidates" if agent.candidates > 1 else ""
         lines = [
             str(self.origin),
@@ -202,6 +218,13 @@ class Policy:
         """The names of the coordinates, if there are few enough to be read."""
         names = () if self.keys and what == "observations" else self.names.get(what, ())
         return f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""
+
+
+def entries_of(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The columns that observations of data alone were joined from, by the names of the coordinates: `pos` of `pos.0`
+    and `pos.1`. None if there is but one."""
+    columns = dict.fromkeys(re.sub(r"\.\d+$", "", name) for name in names.get("observations", ()))
+    return tuple(columns) if len(columns) > 1 else ()
 
 
 def _first_places(array: Any) -> str:

@@ -59,10 +59,10 @@ class Evaluation:
     def __str__(self) -> str:
         values = self.metrics()
         score = "" if self.reference is None else f"normalized score {values['evaluation/normalized_score']:.1f}, "
+        rate, low, high = (values[f"evaluation/success{which}"] for which in ("", ".low", ".high"))
+        success = "" if math.isnan(rate) else f"success {rate:.2f} [{low:.2f}, {high:.2f}], "  # where it is known
         return (
-            f"success {values['evaluation/success']:.2f} "
-            f"[{values['evaluation/success.low']:.2f}, {values['evaluation/success.high']:.2f}], "
-            f"return {values['evaluation/episode.return']:.1f}, {score}"
+            f"{success}return {values['evaluation/episode.return']:.1f}, {score}"
             f"length {values['evaluation/episode.length']:.0f} over {len(self)} episode{'s' * (len(self) != 1)}"
         )
 

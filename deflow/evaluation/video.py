@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError, EvaluationError, FolderError
+from ..paths import absolute
 from ..types import check_number
 from ..workers import environment_variables
 from .film import Film
@@ -47,7 +48,7 @@ def check_video(path: str | os.PathLike[str], episodes: int = 1) -> Path:
         FolderError: If the folder cannot be made or written to.
         ValueError: If the name does not end in .mp4, or one video cannot show so many episodes.
     """
-    path = Path(path).expanduser().absolute()
+    path = absolute(path)
     if path.suffix != ".mp4":
         raise ValueError(f"A video's name must end in .mp4, got {path.name}.")
     check_number("A video", "episodes", episodes, int)

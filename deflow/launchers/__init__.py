@@ -2,7 +2,7 @@
 
 from .base import AbstractLauncher, register, registry
 from .carrying import carry_out, check_unchanged
-from .grid import axes_of, jobs_of, seeds_of
+from .grid import axes_of, cells_of, seeds_of, with_seeds
 from .job import Job
 from .local import Local
 from .ray import Ray
@@ -20,9 +20,10 @@ __all__ = [
     "Sweep",
     "axes_of",
     "carry_out",
+    "cells_of",
     "check_unchanged",
-    "jobs_of",
     "register",
     "registry",
     "seeds_of",
+    "with_seeds",
 ]

@@ -8,7 +8,7 @@ A complete member:
         def launch(self, sweep, jobs, interrupt):
             for job in jobs:
                 if not interrupt.is_set() and sweep.ready(job):
-                    yield job, deflow.launchers.carry_out(sweep.folder, job.name, interrupt=interrupt)
+                    yield job, deflow.launchers.carry_out(sweep.folder, job, interrupt=interrupt)
 """
 
 import abc

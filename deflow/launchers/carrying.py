@@ -18,6 +18,7 @@ import psutil
 
 from ..commands import said
 from ..errors import DeflowError, SweepError
+from ..paths import absolute
 from ..runs import Run
 from .job import Job
 from .record import Record, State, identity
@@ -35,37 +36,32 @@ POLL = 0.5
 
 def carry_out(
     folder: str | os.PathLike[str],
-    name: str,
+    job: Job,
     *,
     cores: Sequence[int] = (),
     variables: Mapping[str, str] | None = None,
     interrupt: threading.Event | None = None,
 ) -> Record:
-    """Begin a job of the sweep in a folder, or go on with it, and wait for its end.
+    """Begin a job in a sweep's folder, or go on with it, and wait for its end.
 
     A job that is finished is left alone. One whose process outlived its launcher is waited for. Its process may use
     these `cores` (empty: all) and has these environment `variables` besides its own. When `interrupt` is set, it is
-    asked to end, saves, and is "interrupted".
-
-    A run that cannot be continued is a job that failed.
-
-    Raises:
-        SweepError: If there is no such job.
+    asked to end, saves, and is "interrupted". A job that cannot be begun or continued has failed, and its record says
+    why.
     """
-    sweep = Sweep.open(folder)
-    job = next((job for job in sweep.jobs if job.name == name), None)
-    if job is None:
-        raise SweepError(f"{sweep.folder} has no run {name}.")
-    place, interrupt = sweep.place(job), interrupt or threading.Event()
-    place.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(place / ".job.lock")
+    sweep, interrupt = Sweep(absolute(folder)), interrupt or threading.Event()
+    place = sweep.place(job)
     try:
-        with lock.acquire(timeout=0):
+        place.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(place / ".job.lock").acquire(timeout=0):
             return _carry_out(sweep, job, cores, variables or {}, interrupt)
     except filelock.Timeout:
         return dataclasses.replace(sweep.record(job), state="running", said="Another process carries it out.")
-    except DeflowError as error:
-        return dataclasses.replace(sweep.record(job), state="failed", said=str(error)).write(place)
+    except (DeflowError, OSError) as error:
+        record = Record(state="failed", said=str(error))
+        with contextlib.suppress(DeflowError):
+            record = dataclasses.replace(sweep.record(job), state="failed", said=str(error), process=None).write(place)
+        return record
 
 
 def _carry_out(
@@ -146,7 +142,7 @@ def _follow(
     if child is None:  # nobody knows how it ended: its runs do, when it is continued
         return dataclasses.replace(record, state="interrupted", **took).write(place)
     code = child.returncode
-    sentence = "" if code == 0 else _last_sentence(place / LOG_FILE, code)
+    sentence = "" if code == 0 or code in ASKED_TO_END else _last_sentence(place / LOG_FILE, code)
     ended: State = "killed" if code < 0 else "failed"
     state: State = "finished" if code == 0 else "interrupted" if code in ASKED_TO_END else ended
     return dataclasses.replace(record, state=state, said=sentence, **took).write(place)
@@ -175,9 +171,9 @@ def _last_sentence(log: Path, code: int) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     last = next((number for number in reversed(range(len(lines))) if lines[number].startswith("$ ")), -1)
     lines = [line for line in lines[last + 1 :] if line]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if errors:
-        return errors[-1]
+    for beginning in ("error: ", "not kept: ", "warning: "):
+        if said := [line.removeprefix(beginning) for line in lines if line.startswith(beginning)]:
+            return said[-1]
     if code < 0:
         return f"It was ended by {signal.Signals(-code).name}."
     return lines[-1] if lines else f"It ended with code {code}."

@@ -21,7 +21,7 @@ def axes_of(over: Sequence[str]) -> dict[str, list[str]]:
     axes: dict[str, list[str]] = {}
     for each in over:
         name, equals, values = each.partition("=")
-        name = name.removeprefix("--")
+        name = name.removeprefix("--").replace("_", "-")
         axis = [value.strip() for value in values.split(",")]
         if not equals or not name or "" in axis:
             raise SweepError(f"What is varied is written NAME=VALUE,VALUE, got {each!r}.")
@@ -53,22 +53,15 @@ def seeds_of(words: Sequence[str]) -> list[int]:
     return seeds
 
 
-def jobs_of(
-    recipe: str,
-    axes: Mapping[str, Sequence[str]],
-    seeds: Sequence[int],
-    common: Sequence[str],
-    *,
-    kinds: Sequence[str],
-    seeds_together: int,
+def cells_of(
+    recipe: str, axes: Mapping[str, Sequence[str]], common: Sequence[str], *, kinds: Sequence[str]
 ) -> list[Job]:
-    """A job for each cell of the grid, and for every so many seeds.
+    """A job for each cell of the grid, without seeds.
 
     `algorithm` is the recipe's first argument, a kind of part is a choice of one, and every other name is a flag.
     `common` are the arguments that all have.
     """
     jobs = []
-    together = [seeds[first : first + seeds_together] for first in range(0, len(seeds), seeds_together)]
     for values in itertools.product(*axes.values()):
         cell = dict(zip(axes, values, strict=True))
         begin = [cell["algorithm"]] if "algorithm" in cell else []
@@ -79,17 +72,37 @@ def jobs_of(
         rest = list(common)
         if not begin and rest and not rest[0].startswith("-") and ":" not in rest[0]:
             begin = [rest.pop(0)]
-        for some in together:
-            arguments = [*begin, *rest, *flags, *chosen, "--seeds", *map(str, some)]
-            jobs.append(Job(_name(cell, some), recipe, tuple(arguments)))
+        jobs.append(Job(_name(cell) or recipe, recipe, (*begin, *rest, *flags, *chosen)))
     return jobs
 
 
-def _name(cell: Mapping[str, str], seeds: Sequence[int]) -> str:
+def with_seeds(job: Job, seeds: Sequence[int], *, together: int, existing: Sequence[Job] = ()) -> list[Job]:
+    """A job for every so many of the seeds, but for those that an existing job of the same arguments has."""
+    arguments = (*job.arguments, "--seeds")
+    taken = {seed for other in existing if other.recipe == job.recipe for seed in _seeds(other, arguments)}
+    left, jobs = [seed for seed in seeds if str(seed) not in taken], []
+    for first in range(0, len(left), together):
+        some = [str(seed) for seed in left[first : first + together]]
+        name = f"{job.name},seed{'s' * (len(some) > 1)}={'+'.join(some)}"
+        jobs.append(Job(_cut(name, name), job.recipe, (*arguments, *some)))
+    return jobs
+
+
+def _seeds(job: Job, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The seeds of a job, if it is of these arguments."""
+    if job.arguments[: len(arguments)] != arguments:
+        return ()
+    return tuple(itertools.takewhile(lambda word: not word.startswith("--"), job.arguments[len(arguments) :]))
+
+
+def _name(cell: Mapping[str, str]) -> str:
     words = [value if name in ("env", "algorithm") else f"{name}={value}" for name, value in cell.items()]
-    words.append(f"seed={seeds[0]}" if len(seeds) == 1 else f"seeds={'+'.join(map(str, seeds))}")
     whole = ",".join(words)
-    name = re.sub(r"[^\w.,=+-]", "_", whole).lstrip(".")
-    if name != whole or len(name) > LONGEST:
-        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-    return name
+    return _cut(re.sub(r"[^\w.,=+-]", "_", whole).lstrip("."), whole)
+
+
+def _cut(name: str, whole: str) -> str:
+    """The name, with a digest of the whole if it is too long or differs from it."""
+    if name == whole and len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"

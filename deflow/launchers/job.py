@@ -10,6 +10,9 @@ from ..commands import RECIPES, said
 from ..errors import SweepError
 from ..registry import suggestion
 
+LIST_FILE = "sweep.txt"
+"""The list's name, in the sweep's folder."""
+
 _RUNS_OF = re.compile(r"\{([^{}]+)\}")
 
 
@@ -34,6 +37,8 @@ class Job:
             raise SweepError(
                 f"A run's name is that of its folder, without spaces, slashes and braces, got {self.name!r}."
             )
+        if self.name == LIST_FILE:
+            raise SweepError(f"{LIST_FILE} is the list's own name: give the run another.")
         if self.recipe not in RECIPES:
             raise SweepError(suggestion("recipe", self.recipe, RECIPES))
 

@@ -63,7 +63,7 @@ class Local(AbstractLauncher):
                     place = free.pop(0)
                     cores, variables = places[place]
                     begin = functools.partial(
-                        carry_out, sweep.folder, job.name, cores=cores, variables=variables, interrupt=interrupt
+                        carry_out, sweep.folder, job, cores=cores, variables=variables, interrupt=interrupt
                     )
                     running[threads.submit(begin)] = job, place
                 if not running:

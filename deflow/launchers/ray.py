@@ -85,7 +85,7 @@ class Ray(AbstractLauncher):
             for job in [] if interrupt.is_set() else [job for job in left if sweep.ready(job)]:
                 left.remove(job)
                 cores = max(1, int(self.cpus))
-                running[task.remote(str(sweep.folder), job.name, cores)] = job
+                running[task.remote(str(sweep.folder), job, cores)] = job
             if not running:
                 return
             if interrupt.is_set() and not asked:
@@ -98,7 +98,7 @@ class Ray(AbstractLauncher):
                 yield job, _ended(ray, sweep, job, reference)
 
 
-def _carry_out(folder: str, name: str, cores: int) -> str:
+def _carry_out(folder: str, job: Job, cores: int) -> str:
     """What a task does. Cancelled, it saves."""
     threads = {"NPROC": str(cores), "OMP_NUM_THREADS": str(cores), "OPENBLAS_NUM_THREADS": str(cores)}
     interrupt, over = threading.Event(), threading.Event()
@@ -106,7 +106,7 @@ def _carry_out(folder: str, name: str, cores: int) -> str:
 
     def work() -> None:
         try:
-            outcome.append(carry_out(folder, name, variables=threads, interrupt=interrupt))
+            outcome.append(carry_out(folder, job, variables=threads, interrupt=interrupt))
         finally:
             over.set()
 

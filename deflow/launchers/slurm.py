@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ..errors import SweepError
@@ -106,7 +107,7 @@ class Slurm(AbstractLauncher):
         now = [job for job in jobs if not any(need in queued for need in job.needs)] if waits else jobs
         jobs, waits = (now, set()) if now else (jobs, waits)
         executor = self.executor(sweep, after=sorted(waits))
-        carried = [Carried(str(sweep.folder), job.name) for job in jobs]
+        carried = [Carried(str(sweep.folder), job) for job in jobs]
         for job, one in zip(jobs, executor.submit_array(carried), strict=True):
             queued[job.name] = one
             dataclasses.replace(sweep.record(job), state="submitted", queue=one.job_id).write(sweep.place(job))
@@ -151,24 +152,19 @@ class Slurm(AbstractLauncher):
 class Carried:
     """What a job of the queue does; preempted, it saves and is queued again."""
 
-    def __init__(self, folder: str, name: str):
-        self.folder, self.name = folder, name
+    def __init__(self, folder: str, job: Job):
+        self.folder, self.job = folder, job
 
     def __call__(self) -> str:
-        self._interrupt = threading.Event()
-        self._over = threading.Event()
-        try:
-            return carry_out(self.folder, self.name, interrupt=self._interrupt).state
-        finally:
-            self._over.set()
+        return carry_out(self.folder, self.job).state
 
     def checkpoint(self) -> Any:
         """Called by submitit, in the job's main thread, when the job must end."""
         import submitit
 
-        sweep = Sweep.open(self.folder)
-        if (process := sweep.record(self.name).alive()) is not None:
+        sweep = Sweep(Path(self.folder))
+        if (process := sweep.record(self.job).alive()) is not None:
             with contextlib.suppress(Exception):
                 process.terminate()
                 process.wait(GRACE)
-        return submitit.helpers.DelayedSubmission(Carried(self.folder, self.name))
+        return submitit.helpers.DelayedSubmission(Carried(self.folder, self.job))

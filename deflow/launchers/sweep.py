@@ -1,5 +1,6 @@
 """A sweep: a folder with a list of jobs that a person can read and edit, and a folder for each of them."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterable, Sequence
@@ -9,12 +10,11 @@ from typing import Self
 import filelock
 
 from ..errors import RunError, SweepError
+from ..paths import absolute
 from ..runs import Run
 from ..runs.atomic_files import write_text
-from .job import Job
+from .job import LIST_FILE, Job
 from .record import Record
-
-LIST_FILE = "sweep.txt"
 
 _HEAD = """\
 # The runs of a sweep, a line each: the name of a folder, and a recipe with its arguments. Add lines, take some out,
@@ -37,7 +37,6 @@ class Sweep:
         self.command: tuple[str, ...] | None = None
         """The arguments that made the list."""
         self._lock = filelock.FileLock(folder / ".sweep.lock")
-        self._read()
 
     @property
     def list_file(self) -> Path:
@@ -51,7 +50,9 @@ class Sweep:
         Raises:
             SweepError: If its list cannot be read, or makes no sense.
         """
-        return cls(Path(folder).expanduser().absolute())
+        sweep = cls(absolute(folder))
+        sweep._read()
+        return sweep
 
     def write(self, jobs: Iterable[Job], command: Sequence[str] = ()) -> None:
         """Replace the list, atomically.
@@ -127,7 +128,8 @@ class Sweep:
         jobs, made = [], _HEAD.splitlines()[-1].strip()
         for number, line in enumerate(map(str.strip, lines), 1):
             if line.startswith(made):
-                self.command = tuple(shlex.split(line.removeprefix(made)))
+                with contextlib.suppress(ValueError):  # a comment may be edited
+                    self.command = tuple(shlex.split(line.removeprefix(made)))
             elif line and not line.startswith("#"):
                 try:
                     jobs.append(Job.read(line))

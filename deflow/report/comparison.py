@@ -17,6 +17,7 @@ from .statistics import Estimate, interquartile_mean, mean
 from .table import estimate_text
 
 SUCCESS, RETURN = "evaluation/success", "evaluation/episode.return"
+ESTIMATE = "estimate/value"
 
 CAPTION = (
     "Brackets: 95% intervals over seeds, Student's for a mean, a bootstrap's for an interquartile mean (IQM).",
@@ -122,13 +123,15 @@ class Comparison:
 def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
     """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
 
-    Without a metric it is success, or the return if no run reports success.
+    Without a metric it is success, or the return if no run reports success, or the estimated value if no run was
+    played.
 
     Raises:
         ReportError: If no run has a value of the metric.
     """
-    by_return = metric is None and not any(np.isfinite(_column(run, SUCCESS)).any() for run in runs)
-    metric = metric or (RETURN if by_return else SUCCESS)
+    asked = metric
+    known = [name for name in (SUCCESS, RETURN, ESTIMATE) if any(np.isfinite(_column(run, name)).any() for run in runs)]
+    metric = metric or (known or [RETURN])[0]
     groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
     missing = []
     for run, label in zip(runs, labels(runs), strict=True):
@@ -146,8 +149,9 @@ def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
     lines = [_line(*key, sorted(group, key=lambda run: run.seed), metric) for key, group in groups.items()]
     lines.sort(key=lambda line: (line.task, -line.mean.value, line.label))
     notes = [f"Left out, since it has no value of {metric} yet: {run.path}" for run in missing]
-    if by_return:
-        notes.insert(0, "No environment reports success: compared by return.")
+    if asked is None and metric != SUCCESS:
+        instead = "return" if metric == RETURN else "the value that was estimated from the data"
+        notes.insert(0, f"No environment reports success: compared by {instead}.")
     for line in lines:
         for seed, count in Counter(run.seed for run in line.runs).items():
             if count > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..paths import absolute
 
 TRIAL_BYTES = 1 << 20
 """Bytes that `writable_directory` writes and removes again: enough to notice a full disk."""
@@ -21,7 +22,7 @@ def writable_directory(path: str | os.PathLike[str], trial_bytes: int = TRIAL_BY
     Raises:
         RunError: If it cannot be made (a parent is a file, no permission) or written to (a full disk).
     """
-    directory = Path(path).expanduser().absolute()
+    directory = absolute(path)
     if "\\" in str(directory) or any(part.endswith(":") for part in directory.parts):
         raise RunError(f"Checkpoints cannot be written to {directory}: use no backslash and no colon at a name's end.")
     try:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import filelock
 
 from ..errors import RunError
+from ..paths import absolute
 from .atomic_files import read_json, write_json
 from .group import RunGroup
 from .run import Run
@@ -58,7 +59,7 @@ class Grid:
         Raises:
             RunError: If its file is damaged, or was written by a newer version.
         """
-        return cls(Path(folder).expanduser().absolute())
+        return cls(absolute(folder))
 
     def __contains__(self, choice: Mapping[str, Any]) -> bool:
         """Whether there is a cell with this choice."""

@@ -12,6 +12,7 @@ import jax
 from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
 from ..deployment import Origin, Policy
+from ..deployment.policy import entries_of
 from ..environments import ActionBounds, Environment
 from ..errors import DeflowError, RunError, first_line
 from ..training import Learner
@@ -41,8 +42,8 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Policy:
             bounds = ActionBounds(**run.config["action_bounds"])
         else:  # a run from before bounds were recorded
             bounds = None if environment is None else environment.bounds()
-        keys = environment.keys if environment is not None else ()
         names = run.config.get("data", {}).get("names", {})
+        keys = environment.keys if environment is not None else entries_of(names)
     origin = Origin(run.environment, run.algorithm, saved, str(run.path))
     return Policy(learner.agent, bounds, keys=keys, names=names, origin=origin)
 

@@ -10,6 +10,7 @@ from ..data import NO_ENVIRONMENT, Columns, RewardScale, Task, UserData, load_ta
 from ..data.provenance import digest
 from ..environments import ActionBounds, Environment
 from ..errors import DataError
+from ..paths import absolute
 from ..types import Spec
 from .run import Run
 
@@ -22,7 +23,7 @@ def find_data(run: Run, *, given: str | os.PathLike[str] | None = None, data_dir
         DataError: If there is no file with the recorded digest.
     """
     wanted, others = run.config["data"]["sha256"], []
-    places = [Path(given).expanduser().absolute()] if given is not None else list(_places(run, data_dir))
+    places = [absolute(given)] if given is not None else list(_places(run, data_dir))
     for path in dict.fromkeys(places):
         if path.exists():
             found = digest(path)

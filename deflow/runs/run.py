@@ -12,6 +12,7 @@ import numpy as np
 
 from ..commands import command
 from ..errors import RunError
+from ..paths import absolute
 from .atomic_files import read_json, writable_directory, write_json
 from .checkpoints import Checkpoints
 from .loggers import Csv, LoggedRun, check_loggers, registry
@@ -87,7 +88,7 @@ class Run:
         Raises:
             RunError: If there is none, or this version of deflow cannot read it.
         """
-        path = Path(path).expanduser().absolute()
+        path = absolute(path)
         try:
             description = read_json(path / "config.json")
         except OSError as error:

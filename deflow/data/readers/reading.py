@@ -5,6 +5,7 @@ import os
 import pathlib
 from types import ModuleType
 
+from ... import paths
 from ...errors import DataError, DatasetFileError
 from ..kinds import kind_of
 from .base import AbstractReader, registry
@@ -44,7 +45,7 @@ def reader_of(address: str | os.PathLike[str], name: str | None = None) -> tuple
 def absolute(address: str) -> str:
     """A path as an absolute one; an address that names its reader as it is."""
     prefix, colon, _ = address.partition(":")
-    return address if colon and prefix in registry else str(pathlib.Path(address).expanduser().absolute())
+    return address if colon and prefix in registry else str(paths.absolute(address))
 
 
 def reader_named(name: str) -> AbstractReader:

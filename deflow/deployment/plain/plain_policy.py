@@ -19,9 +19,15 @@ class PlainPolicy:
     """A policy from an npz. It has no state and draws nothing: equal observations and noise give equal actions."""
 
     def __init__(self, path):
-        with np.load(path, allow_pickle=False) as file:
-            self.about, page = json.loads(str(file["about"])), json.loads(str(file["program"]))
-            self._run = program(page, [file[f"c{number}"] for number in range(page["arrays"])])
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self.about, page = json.loads(str(file["about"])), json.loads(str(file["program"]))
+                self._run = program(page, [file[f"c{number}"] for number in range(page["arrays"])])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # what an archive raises that is damaged is of many kinds
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path} is damaged, or is no exported policy ({what}): export it again.") from error
         self.observation_shape, self.noise_shape = self._shapes = [tuple(given["shape"]) for given in page["given"]]
         self._types = [np.dtype(given["type"]) for given in page["given"]]
 

@@ -82,6 +82,10 @@ class AbstractLogger(abc.ABC):
                 f"The logger {registry.name_of(self)} needs the package {self.package}: pip install '{install}'."
             )
 
+    def holds(self, run: LoggedRun) -> bool:
+        """Whether what was logged before is still there. If not, it is opened anew, and gets all rows."""
+        return True
+
     @abc.abstractmethod
     def open(self, run: LoggedRun, after: int) -> None:
         """Begin, if `after` is negative: what was logged before does not count. Else go on: rows up to step `after`

@@ -120,7 +120,9 @@ class Follower:
     def _bring(self, rows: list[Row]) -> None:
         """Bring the logger to these rows, which are all that there are."""
         self._settle(all_of_them=True)
-        plan = Plan.of(self._journal.read(), rows, forgets=self._logger.forgets, opened=self._opened)
+        there = self._logger.holds(self._run)
+        held = self._journal.read() if there else []
+        plan = Plan.of(held, rows, forgets=self._logger.forgets, opened=self._opened and there)
         if plan.anew:
             self._end()
             self._journal.rewrite(plan.kept)

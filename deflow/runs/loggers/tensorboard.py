@@ -2,16 +2,21 @@
 
 import importlib
 import io
+import logging
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..atomic_files import read_json, write_json
 from .base import AbstractLogger, LoggedRun, register
 
 FOLDER = "tensorboard"
 """The event files' folder, in the run's directory."""
+
+STATE = Path("loggers", "tensorboard.json")
+"""Where the names of the event files are kept, in the run's directory."""
 
 SHOWN = ("evaluation/success", "evaluation/episode.return", "estimate/value")
 """Metrics beside the configurations, in the table of all runs."""
@@ -31,13 +36,24 @@ class TensorBoard(AbstractLogger):
     extra: ClassVar[str | None] = "tensorboard"
     forgets: ClassVar[bool] = True
 
+    def holds(self, run: LoggedRun) -> bool:
+        try:
+            names = read_json(run.path / STATE)["files"]
+        except FileNotFoundError:  # from before they were written down
+            return any((run.path / FOLDER).glob("*.tfevents.*"))
+        except (OSError, ValueError, KeyError):
+            return False
+        return all((run.path / FOLDER / name).is_file() for name in names)
+
     def open(self, run: LoggedRun, after: int) -> None:
+        logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)  # it warns of every number that is not finite
         names = ("event_file_writer", "summary", "proto.event_pb2")
         event_file_writer, summary, event_pb2 = (importlib.import_module(f"tensorboardX.{name}") for name in names)
         folder = run.path / FOLDER
         folder.mkdir(exist_ok=True)
-        before = len(list(folder.glob("*.tfevents.*")))  # they are read in the order of their names
-        self._writer = event_file_writer.EventsWriter(str(folder / f"{before + 1:04d}"))
+        before = sorted(path.name for path in folder.glob("*.tfevents.*"))  # the order in which they are read
+        number = 1 + max((int(name.partition(".")[0]) for name in before), default=0)
+        self._writer = event_file_writer.EventsWriter(str(folder / f"{number:04d}"))
         self._summary, self._event = summary, event_pb2.Event
         if before:  # readers drop what they have from this step on
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -46,6 +62,8 @@ class TensorBoard(AbstractLogger):
             for each in summary.hparams(run.flat_config(), dict.fromkeys(SHOWN, 0.0)):
                 self._write(0, summary=each)
         self._writer.flush()
+        (self._file,) = folder.glob(f"{number:04d}.*")
+        write_json(run.path / STATE, {"files": [*before, self._file.name]})
 
     def row(self, step: int, metrics: Mapping[str, float]) -> None:
         values = [self._summary.scalar(name, value).value[0] for name, value in metrics.items()]
@@ -62,6 +80,8 @@ class TensorBoard(AbstractLogger):
 
     def flush(self) -> None:
         self._writer.flush()
+        if not self._file.exists():
+            raise FileNotFoundError(f"{self._file} is gone; when the run is resumed, it gets all rows")
 
     def close(self) -> None:
         self._writer.close()

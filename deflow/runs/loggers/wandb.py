@@ -38,6 +38,13 @@ class Wandb(AbstractLogger):
                     "with `wandb login`, or unset WANDB_MODE."
                 ) from error
 
+    def holds(self, run: LoggedRun) -> bool:
+        """Its own files may be gone: `wandb sync --clean` removes what has arrived."""
+        try:
+            return "id" in read_json(run.path / STATE)
+        except (OSError, ValueError):
+            return False
+
     def open(self, run: LoggedRun, after: int) -> None:
         import wandb
 
@@ -47,8 +54,8 @@ class Wandb(AbstractLogger):
         if hasattr(settings, "x_transaction_log_flush_interval"):
             settings.x_transaction_log_flush_interval, self.settles = 2.0, 5.0
         self._state, self._media = run.path / STATE, wandb
-        known = read_json(self._state) if self._state.exists() else None
-        self._known = known if known and after >= 0 else {"id": secrets.token_hex(4), "rows": 0}
+        goes_on = after >= 0 and self.holds(run)
+        self._known = read_json(self._state) if goes_on else {"id": secrets.token_hex(4), "rows": 0}
         write_json(self._state, self._known)
         self._run = wandb.init(
             id=self._known["id"],
