@@ -17,7 +17,7 @@ from ..agent.skeleton import Skeleton
 from ..errors import RegistrationWarning, UnknownNameError, warn
 from ..keys import check_key, named_key
 from ..types import Batch, Spec, check_number, trainable
-from .devices import row
+from .layouts import row
 
 
 class Learner(eqx.Module):

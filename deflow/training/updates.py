@@ -13,7 +13,7 @@ from ..agent import Metrics
 from ..agent.skeleton import Skeleton, shared
 from ..keys import named_key
 from ..replay import AbstractSource
-from .devices import AbstractLayout, OneDevice
+from .layouts import AbstractLayout, OneDevice
 from .learner import Learner
 from .precision import Precision, matmul_precision
 
