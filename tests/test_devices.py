@@ -1,0 +1,129 @@
+"""Several devices: a training among them is one device's to rounding, and its checkpoints are anybody's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import several_devices
+from several_devices import CASES, STEPS, continued, numbers, trained
+
+from deflow import Devices
+
+ROOT = Path(__file__).parents[1]
+
+
+def on_devices(count, *command):
+    """What a process says at last that sees so many devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    variables = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run([sys.executable, *map(str, command)], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """All cases on four devices: the folder with their results, and what was said."""
+    folder = tmp_path_factory.mktemp("four")
+    continued(folder / "of-one", STEPS // 2, Devices())
+    return folder, json.loads(on_devices(4, several_devices.__file__, folder).splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def on_one():
+    """The same learners on one device, trained when they are asked for."""
+    known = {}
+
+    def of(name):
+        key, _, given = CASES[name]
+        kind = key.shape, bool(given)  # where proposals lie changes nothing
+        if kind not in known:
+            known[kind] = numbers(trained(key, Devices(), **given))
+        return known[kind]
+
+    return of
+
+
+def close(file, expected):
+    with np.load(file) as found:
+        for left, right in zip(found.values(), expected, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_on_four_devices_as_on_one(four, on_one, name):
+    folder, said = four
+    close(folder / f"{name}.npz", on_one(name))
+    used = {"seeds": 4, "some": 2, "seeds-from-proposals": 4, "seeds-from-proposals-on-the-host": 4}
+    assert said[name]["devices"] == used.get(name, 1)  # a learner with divided batches is handed out on one
+    warned = ["4 seeds do not divide among 3 devices, so they use 2."] if name == "some" else []
+    assert said[name]["warnings"] == warned
+
+
+def test_seeds_do_not_communicate_and_a_batch_is_divided(four):
+    _, said = four
+    assert said["collectives"] == {"seeds": [], "batch": ["all-reduce"]}
+    assert said["work"] < 0.5
+
+
+def test_a_checkpoint_goes_on_anywhere(four, on_one):
+    folder, said = four
+    assert said["begun"] == STEPS // 2
+    close(folder / "continued.npz", on_one("seeds"))  # from one device to four
+    begun, after = continued(folder / "of-several", STEPS, Devices())
+    assert begun == STEPS // 2
+    for left, right in zip(numbers(after), on_one("seeds"), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
+
+
+def test_on_eight_devices(tmp_path, on_one):
+    said = json.loads(on_devices(8, several_devices.__file__, tmp_path, "seeds", "batch").splitlines()[-1])
+    for name in ("seeds", "batch"):
+        close(tmp_path / f"{name}.npz", on_one(name))
+    assert said["seeds"] == {"warnings": [], "devices": 4}
+
+
+def test_one_device_and_a_process_with_one_copy_nothing(four):
+    """What lies where the updates need it is used as it is."""
+    learner = several_devices.learner(several_devices.SEEDS)
+    arrays = [leaf for leaf in jax.tree.leaves(learner) if isinstance(leaf, jax.Array)]
+    layout = Devices().layout(4, 16)
+    assert all(left is right for left, right in zip(layout.place(arrays), arrays, strict=True))
+    data = several_devices.DATA.on_device()
+    assert layout.source(several_devices.Dataset(data)).data.reward is data.reward
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"seeds": 9}, "9 devices were asked for, and JAX finds 1 here: give at most that, or all."),
+        ({"batch": 2}, "2 devices were asked for, and JAX finds 1 here: give at most that, or all."),
+        ({"seeds": 0}, "A number of devices must be at least 1, got 0."),
+        ({"seeds": "four"}, "Devices: seeds must be a whole number or 'auto' or 'all', got 'four'."),
+    ],
+)
+def test_refuses(asked, message):
+    with pytest.raises(ValueError) as error:
+        Devices(**asked).layout(4, 16)
+    assert str(error.value) == message
+
+
+def test_refuses_what_devices_do_not_divide(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    with pytest.raises(ValueError, match="^4 devices do not divide a batch of 30 transitions: give a multiple of 4, or"):
+        Devices(batch=4).layout(None, 30)
+    with pytest.raises(ValueError, match="^Devices divide either seeds or batches, got 2 for the seeds and 4 for the"):
+        Devices(seeds=2, batch="all").layout(2, 16)
+
+
+@pytest.mark.parametrize(("backend", "used"), [("cpu", (1, 1)), ("gpu", (4, 1))])
+def test_accelerators_are_used_unasked(monkeypatch, backend, used):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert Devices().used(8, 16) == used
+    assert Devices(batch=2).used(8, 16) == (1, 2)
