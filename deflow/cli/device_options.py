@@ -32,4 +32,10 @@ def devices_in_words(options: Any) -> str:
 
 
 def _asked(options: Any) -> Devices:
-    return Devices(seeds=options.seed_devices, batch=options.batch_devices)
+    """The devices asked for. A run that is continued may have begun where there were more: it takes those that are."""
+
+    def at_hand(number: Any) -> Any:
+        most = jax.local_device_count()
+        return min(number, most) if isinstance(number, int) and options.resume is not None else number
+
+    return Devices(seeds=at_hand(options.seed_devices), batch=at_hand(options.batch_devices))
