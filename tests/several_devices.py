@@ -121,6 +121,8 @@ def main(folder, names):
             SEEDS, Devices(seeds="all"), solvers.Dopri5()
         )  # whose loop ends when all of a program's seeds do
         said["collectives"] = {"seeds": collectives(seeds), "batch": collectives(batch)}
+        onwards = FusedUpdates(after, batch_size=SIZE, precision="float32").learner
+        said["gathered"] = len(onwards.step.sharding.device_set)
         said["work"] = batch.cost_analysis()["flops"] / one.cost_analysis()["flops"]
     print(json.dumps(said))
 
