@@ -9,7 +9,7 @@
 
 Data: `load_task` with `Official`, `Collected` or `UserData`; `Task`, `Batch`.
 Agents: `agent_config`, `task_settings`, `ALGORITHMS`; `Agent`, `AgentConfig`.
-Training: `Learner`, `train_offline`, `train_online` with `Actors` and `make_replay`.
+Training: `Learner`, `train_offline` on `Devices`, `train_online` with `Actors` and `make_replay`.
 Results: `evaluate`, `Evaluator`, `Evaluation`; `create_run`, `load`, `load_learner`, `Run`; `Policy`, `export`.
 Parts, each kind with its `registry` and its abstract class: `encoders`, `fields`, `solvers`, `refiners`,
 `trust_regions`, `constraints`, `critics`; `testing` checks a part of your own.

@@ -58,6 +58,7 @@ from .runs import create_run as create_run
 from .runs import create_runs as create_runs
 from .runs import load as load
 from .runs import load_learner as load_learner
+from .training import Devices as Devices
 from .training import Learner as Learner
 from .training import train_offline as train_offline
 from .training import train_online as train_online

@@ -94,11 +94,14 @@ class Batch(eqx.Module):
     def __len__(self) -> int:
         return len(self.reward)
 
+    @property
+    def columns(self) -> "Batch":
+        """The columns that losses read, where they are."""
+        return Batch(self.observation, self.action, self.reward, self.mask, self.next_observation)
+
     def on_device(self) -> "Batch":
         """The columns that losses read, on JAX's default device."""
-        read = (self.observation, self.action, self.reward, self.mask, self.next_observation)
-        observation, action, reward, mask, following = map(jnp.asarray, read)
-        return Batch(observation, action, reward, mask, following)
+        return jax.tree.map(jnp.asarray, self.columns)
 
     def __getitem__(self, rows: Any) -> "Batch":
         """The given rows of every column."""

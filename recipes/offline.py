@@ -96,6 +96,12 @@ class Offline(cli.DataOptions):
     precision: Precision = "float32"
     """Precision of the networks' matrix products."""
 
+    seed_devices: Literal["auto", "all"] | int = "auto"
+    """Devices among which the seeds are divided, offline; auto: all if they are accelerators, else 1."""
+
+    batch_devices: Literal["all"] | int = 1
+    """Devices among which each batch is divided, offline; for large batches."""
+
     success_timing: Literal["pre", "post"] = "pre"
     """When OGBench judges success: before the step (its default), or after it (as in the published numbers)."""
 
@@ -145,7 +151,7 @@ QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
     *("on_nonfinite", "rollbacks"),
-    *("workers", "data", "data_dir", "output_dir", "import_", "resume"),
+    *("seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
 """Options that may change when a run is continued."""
 
@@ -163,6 +169,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
     runs.check_loggers(options.log)
     cli.check_unchanged(options, config, MAY_CHANGE)
     with cli.early_evaluator(options) as evaluator:
+        cli.devices_of(options)  # too many are refused before any work
         task = load(options, config)
         judge = evaluator or cli.estimator(options, task)
         config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
@@ -275,6 +282,7 @@ def train(
             updates_per_dispatch=per_dispatch,
             precision=options.precision,
             proposals=proposals,
+            devices=cli.devices_of(options),
         )
 
     return session.follow(

@@ -148,6 +148,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
     if options.from_ and options.resume is None:
         cli.check_carried(options)
     with cli.early_evaluator(options) as evaluator:
+        cli.devices_of(options)  # too many are refused before any work
         task = offline.load(options, config)
         config, bound = resolve_bound_with_reason(config, task, workers=options.workers)
         chunks = replay.Chunks(config.chunk, config.discount, options.environments)

@@ -22,17 +22,20 @@ from .states import States
 Keys = Callable[[int, int], Key[Array, " updates *seeds"]]
 """The keys of the batches of some updates: how many were made before them, and how many they are."""
 
+Place = Callable[[AbstractSource], AbstractSource]
+"""Puts a source that lies on the host where training needs it."""
+
 Sources = Callable[[int, int], AbstractSource]
 """The source of these updates."""
 
 
 class ProposedDataset(AbstractSource):
-    """N transitions, drawn uniformly with replacement, and the proposals of all M states, on the device."""
+    """N transitions, drawn uniformly with replacement, and the proposals of all M states."""
 
     data: Batch
-    here: Int[Array, " transitions"]
-    following: Int[Array, " transitions"]
-    actions: Float[Array, "*seeds states proposals action"]
+    here: Int[Array | np.ndarray, " transitions"]
+    following: Int[Array | np.ndarray, " transitions"]
+    actions: Float[Array | np.ndarray, "*seeds states proposals action"]
     key: Key[Array, "*seeds"]
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
@@ -77,6 +80,10 @@ class ProposedMixture(AbstractSource):
         return ProposedMixture(self.transitions.axes, None, None, own, own)  # pyright: ignore[reportArgumentType]
 
 
+def _on_device(source: AbstractSource) -> AbstractSource:
+    return jax.tree.map(jnp.asarray, source)
+
+
 def proposal_source(
     agent: Agent,
     states: States,
@@ -85,11 +92,12 @@ def proposal_source(
     batch_size: int,
     keys: Keys,
     placement: Placement = "auto",
+    place: Place = _on_device,
 ) -> Sources:
     """What trains `agent` on the states' data from these proposals, one for each seed, or one that all share.
 
     They lie on the device if they fit there with the data, or as `placement` says; on the host the same ones are drawn,
-    and each dispatch is sent what its batches need.
+    and each dispatch is sent what its batches need. `place` puts either there.
     """
     data = states.data
     first, last = agent.rows(data)
@@ -99,11 +107,10 @@ def proposal_source(
         placement = proposal_placement(data, proposals)
     if placement == "host":
         drawn = partial(_drawn_on_host, transitions, here, following, tuple(proposals), batch_size)
-        return lambda *updates: Drawn(drawn(keys(*updates)))
+        return lambda *updates: place(Drawn(drawn(keys(*updates))))
     tables, noises = [proposed.actions for proposed in proposals], [proposed.key for proposed in proposals]
     actions, key = (tables[0], noises[0]) if len(proposals) == 1 else (np.stack(tables), jnp.stack(noises))
-    numbers = jnp.asarray(here), jnp.asarray(following)
-    source = ProposedDataset(transitions.on_device(), *numbers, jnp.asarray(actions), key)
+    source = place(ProposedDataset(transitions.columns, here, following, actions, key))
     return lambda *_: source
 
 

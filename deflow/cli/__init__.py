@@ -13,6 +13,7 @@ from .behaviours import (
 from .completion import completion
 from .data_options import DataOptions, settings_name
 from .defaults import suggested
+from .device_options import devices_of
 from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
@@ -56,6 +57,7 @@ __all__ = [
     "continued_task",
     "counted",
     "describe_options",
+    "devices_of",
     "duration",
     "early_evaluator",
     "estimator",

@@ -1,10 +1,7 @@
 """The first screen of a training: what is about to happen, on which data, and where the results go."""
 
-import os
 import shlex
 from typing import Any
-
-import jax
 
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
 from ..commands import command
@@ -17,6 +14,7 @@ from ..runs.loggers.wandb import mode as wandb_mode
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
+from .device_options import devices_in_words
 from .screen import counted, parts_in_words
 
 BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
@@ -34,7 +32,7 @@ def first_screen(
     behaviours: Behaviours | None,
 ) -> dict[str, str]:
     """What is about to happen, on which data, and where the results go. `bound` is how `auto` was resolved."""
-    data, spec, device = task.provenance, task.spec, jax.devices()[0]
+    data, spec = task.provenance, task.spec
     settings = task_settings(settings_name(options))
     family = settings.borrowed_from
     limited = task.environment is None or task.environment.limited
@@ -55,7 +53,7 @@ def first_screen(
         **({"chunks": chunks(learner.agent, task)} if config.chunk > 1 else {}),
         "parts": parts_in_words(config, **encoder_note(config, settings)),
         **({"trust region": bound} if bound else {}),
-        "device": f"{device.device_kind} ({device.platform}), {os.cpu_count()} cores",
+        "device": devices_in_words(options),
         **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",

@@ -26,7 +26,7 @@ from ..keys import named_key
 from ..progress import Bar
 from ..refiners import NoRefiner
 from ..solvers import Euler
-from ..training import Learner, train_offline
+from ..training import Devices, Learner, train_offline
 from ..trust_regions import NoTrustRegion
 from ..types import Batch, Spec
 
@@ -93,6 +93,7 @@ class FittedQ:
             key=self._keys,
             batch_size=self._batch_size,
             proposals=self._actions,
+            devices=Devices(seeds=1),  # where the policy is
         )
         for step, self._learner, metrics in updates:
             if interrupt is not None and interrupt.is_set():

@@ -17,6 +17,7 @@ from ..agent.skeleton import Skeleton
 from ..errors import RegistrationWarning, UnknownNameError, warn
 from ..keys import check_key, named_key
 from ..types import Batch, Spec, check_number, trainable
+from .layouts import row
 
 
 class Learner(eqx.Module):
@@ -97,7 +98,7 @@ class Learner(eqx.Module):
             raise IndexError(f"This learner has {self.seeds or 1} seeds, counted from 0: there is no seed {index}.")
         if self.seeds is None:
             return self
-        return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self)
+        return jax.tree.map(lambda leaf: row(leaf, index) if eqx.is_array(leaf) else leaf, self)
 
     @property
     def agents(self) -> list[Agent]:

@@ -13,6 +13,7 @@ from ..errors import DeflowWarning, warn
 from ..keys import check_key
 from ..replay import Dataset, Placement
 from ..types import Batch, check_number
+from .devices import Devices
 from .learner import Learner, refusal
 from .precision import Precision
 from .updates import FusedUpdates, batch_keys
@@ -29,6 +30,7 @@ def train_offline(
     precision: Precision = "float32",
     proposals: Proposals | Sequence[Proposals] | None = None,
     placement: Placement = "auto",
+    devices: Devices = Devices(),
 ) -> Iterator[tuple[int, Learner, Metrics]]:
     """Trains until the learner has made `steps` updates. Yields (updates made, learner, metrics) once per dispatch.
 
@@ -41,9 +43,11 @@ def train_offline(
     `deflow.draw_proposals` and `Learner.with_behaviour`. They lie on the device if they fit there, or as `placement`
     says; the result is the same.
 
+    `devices` says how many of this machine's devices are used, and for what; the result is the same to rounding.
+
     Raises:
         ValueError: If a size is below 1, the data's shapes are not the agent's, the keys do not match, or the proposals
-            are of another flow, of other data, or too few.
+            are of another flow, of other data, or too few; or if the devices are too few or do not divide a batch.
     """
     check_key(key)
     for name, given, wanted in (("learner", learner, Learner), ("data", data, Batch)):
@@ -58,8 +62,9 @@ def train_offline(
     if key.shape != learner.step.shape:
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
+    layout = devices.layout(learner.seeds, batch_size)
     if proposals is None:
-        source = Dataset(learner.agent.with_returns(data).on_device())
+        source = layout.source(Dataset(learner.agent.with_returns(data).columns))
         sources: Sources = lambda *_: source  # noqa: E731
     else:
         learner = learner.freeze_field()
@@ -72,14 +77,16 @@ def train_offline(
             batch_size=batch_size,
             keys=lambda made, count: batch_keys(key, jnp.arange(made, made + count)),
             placement=placement,
+            place=layout.source,
         )
-    updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
+    updates = FusedUpdates(learner, batch_size=batch_size, precision=precision, layout=layout)
+    (placed_key,) = layout.place([key])
     done = int(jnp.max(learner.step))
     if done >= steps:
         warn_of_no_steps("updates", done, steps)
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
-        metrics = updates(sources(done, count), jnp.asarray(count), key)
+        metrics = updates(sources(done, count), jnp.asarray(count), placed_key)
         done += count
         yield done, updates.learner, metrics
 

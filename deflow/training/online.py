@@ -71,6 +71,7 @@ def train_online(
         learner = learner.freeze_field()
         replay.check(learner.agents)
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision)
+    learner = updates.learner  # on one device, where the replay is
     per_round = updates_per_step * environments
     plan = _Plan(replay, batch_size, per_round, environments, key)
     done = int(jnp.max(learner.step))

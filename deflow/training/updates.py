@@ -13,6 +13,7 @@ from ..agent import Metrics
 from ..agent.skeleton import Skeleton, shared
 from ..keys import named_key
 from ..replay import AbstractSource
+from .layouts import AbstractLayout, OneDevice
 from .learner import Learner
 from .precision import Precision, matmul_precision
 
@@ -24,9 +25,12 @@ class FusedUpdates:
     small update. (`eqx.filter_jit` would also wait for the result, while the caller has environments to step.)
     """
 
-    def __init__(self, learner: Learner, *, batch_size: int, precision: Precision):
-        self._skeleton, self._arrays = Skeleton.of(learner)
-        self._kind = (self._skeleton, learner.seeds is not None, batch_size, precision)
+    def __init__(
+        self, learner: Learner, *, batch_size: int, precision: Precision, layout: AbstractLayout = OneDevice()
+    ):
+        self._skeleton, arrays = Skeleton.of(learner)
+        self._arrays, self._layout = layout.place(arrays), layout
+        self._kind = (self._skeleton, learner.seeds is not None, batch_size, precision, layout)
 
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
@@ -46,7 +50,7 @@ class FusedUpdates:
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
-        return self._skeleton.fill(self._arrays)
+        return self._skeleton.fill(self._layout.taken(self._arrays))
 
     @functools.cached_property
     def _program(self) -> Callable[..., Any]:
@@ -59,17 +63,25 @@ class FusedUpdates:
 
 @shared
 def _program(
-    function: Callable[..., Any], skeleton: Skeleton, together: bool, batch_size: int, precision: Precision
+    function: Callable[..., Any],
+    skeleton: Skeleton,
+    together: bool,
+    batch_size: int,
+    precision: Precision,
+    layout: AbstractLayout,
 ) -> Callable[..., Any]:
     """The program of all learners with the same structure, compiled once per process."""
 
-    @jax.jit
-    def program(arrays, source, *arguments):  # the number of updates, if there is one, and the key
+    def updates(arrays, source, *arguments):  # the number of updates, if there is one, and the key
         axes = (eqx.if_array(0), None, source.axes, *[None] * (len(arguments) - 1), 0)
         run = eqx.filter_vmap(function, in_axes=axes) if together else function
         with matmul_precision(precision):
             after, metrics = run(skeleton.fill(arrays), batch_size, source, *arguments)
         return [leaf for leaf in jax.tree.leaves(after) if eqx.is_array(leaf)], metrics
+
+    @jax.jit
+    def program(arrays, source, *arguments):
+        return layout.divided(updates, source.axes)(arrays, source, *arguments)
 
     return program
 

@@ -1,0 +1,41 @@
+"""The devices of a training: what was asked for, and what it comes to."""
+
+import os
+from typing import Any
+
+import jax
+
+from ..training import Devices
+
+
+def devices_of(options: Any) -> Devices:
+    """How many devices the seeds or the batches of a training are divided among.
+
+    Raises:
+        ValueError: If there are not as many, if they do not divide a batch, or if both are to be divided.
+    """
+    return Devices(*_asked(options).used(len(options.seeds), options.batch_size))
+
+
+def devices_in_words(options: Any) -> str:
+    """Which devices there are, how many of them are used, and what is on each."""
+    asked, seeds, batch_size = _asked(options), len(options.seeds), options.batch_size
+    first, there = jax.devices()[0], jax.local_device_count()
+    for_seeds, for_batch = asked.used(seeds, batch_size)
+    number = "" if there == 1 else f"{max(for_seeds, for_batch)} of {there} x "
+    lines = [f"{number}{first.device_kind} ({first.platform}), {os.cpu_count()} cores"]
+    if for_seeds > 1:
+        lines.append(f"{seeds // for_seeds} of {seeds} seeds on each, with a copy of the data")
+    if for_batch > 1:
+        lines.append(f"{batch_size // for_batch} of a batch's {batch_size} transitions on each, a copy of all else")
+    return "\n".join(filter(None, [*lines, asked.remainder(seeds)]))
+
+
+def _asked(options: Any) -> Devices:
+    """The devices asked for. A run that is continued may have begun where there were more: it takes those that are."""
+
+    def at_hand(number: Any) -> Any:
+        most = jax.local_device_count()
+        return min(number, most) if isinstance(number, int) and options.resume is not None else number
+
+    return Devices(seeds=at_hand(options.seed_devices), batch=at_hand(options.batch_devices))
