@@ -172,7 +172,7 @@ def test_a_run_outlives_its_sweep_is_found_again_and_hears_ctrl_c(data, tmp_path
     assert not outlived.is_running() or outlived.status() == psutil.STATUS_ZOMBIE  # which nobody has waited for
     assert "Traceback" not in said
     assert "Not begun: b" in said
-    assert f"sweep.py --output-dir {sweep.folder}" in said
+    assert f"sweep.py --launch at-once=1 --output-dir {sweep.folder}" in said
     assert (sweep.record("a").state, sweep.record("a").tries) == ("interrupted", 1)
     assert deflow.Run.open(sweep.runs("a")[0]).checkpoints.steps()
 
