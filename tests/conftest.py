@@ -1,6 +1,7 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
 import atexit
+import gc
 import importlib.metadata
 import os
 import platform
@@ -48,7 +49,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = (
-    "newest kill_and_resume installing staged docs recipes bounds interaction behaviour data_report online_proposals "
+    "newest kill_and_resume launchers installing staged docs recipes bounds interaction behaviour data_report online_proposals "
     "chunks_online plugin readers_formats algorithms"
 )
 """The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""
@@ -91,3 +92,10 @@ def files_of_its_own():
 
     for path in [path for path in user_files._imported if path.name != "own_environment.py"]:
         del user_files._imported[path]
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: the garbage collector, which JAX listens to, need not look at it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -29,11 +29,11 @@ from deflow.runs import storage
 from deflow.runs.storage import verify
 
 ROOT = Path(__file__).resolve().parents[1]
-OFFLINE, ONLINE, FIELD, SAVE_EVERY = 400, 400, 400, 20
+OFFLINE, ONLINE, FIELD, SAVE_EVERY = 300, 300, 300, 20
 ARGUMENTS = [
     *("--env", "cube-single-play-singletask-task2-v0", "--data", "collected", "--rows", 1000),
     *("--steps", OFFLINE, "--save-every", SAVE_EVERY, "--log-every", 30),
-    *("--eval-every", 250, "--episodes", 1, "--batch-size", 8, "--workers", 1),
+    *("--eval-every", 180, "--episodes", 1, "--batch-size", 8, "--workers", 1),
     *("--field.width", 8, "--field.depth", 1, "--refiner.width", 8, "--refiner.depth", 1),
     *("--critic.width", 8, "--critic.depth", 1),
 ]
