@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import jax
 import offline
 import offline_to_online
 
@@ -78,12 +79,9 @@ class Sweep:
             raise ValueError(f"--seeds-together must be at least 1, got {self.seeds_together}.")
 
 
-OF_THE_GRID = frozenset(field.name for field in dataclasses.fields(Sweep)) - {"launcher", "launch", "import_"}
-"""Options that the list remembers, and those of this call alone."""
-
-
 def main(options: Sweep, common: Sequence[str]) -> None:
     """Plan, write the list, carry it out, say what has become of it."""
+    jax.config.update("jax_platforms", "cpu")  # accelerators, and their memory, are left to the runs
     cli.import_files(options.import_)
     launcher = cli.launcher_of(options.launcher, options.launch)
     launcher.check()
@@ -256,7 +254,8 @@ def summary(sweep: launchers.Sweep, options: Sweep) -> int:
     if waiting:
         cli.say(f"Not begun: {', '.join(waiting)}")
     if finished < len(records):
-        how = cli.spelled_options(options, Sweep(), leave=OF_THE_GRID)
+        grid = frozenset(field.name for field in dataclasses.fields(Sweep)) - {"launcher", "launch", "import_"}
+        how = cli.spelled_options(options, Sweep(), leave=grid)
         cli.say(f"Go on with: {cli.command('sweep', *how, '--output-dir', sweep.folder)}")
     if finished:
         cli.say(f"Next: {cli.command('report', sweep.folder, '--output', sweep.folder)}")

@@ -59,6 +59,7 @@ def test_each_logger_has_the_rows_and_the_configuration(tmp_path):
     for run in runs.runs:
         assert_both(run)
         assert sorted(path.name for path in (run.path / "loggers").iterdir()) == [
+            "tensorboard.json",
             "tensorboard.txt",
             "wandb.json",
             "wandb.txt",

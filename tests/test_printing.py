@@ -71,8 +71,11 @@ def test_warnings_are_given_in_one_way():
             assert "warnings.warn(" not in path.read_text(), path
 
 
-ABOUT_OTHER_PROGRAMS = {"workers/spawning.py", "runs/machine.py"}
-"""XLA's flags, and git's."""
+ABOUT_OTHER_PROGRAMS = {
+    *("workers/spawning.py", "runs/machine.py"),
+    *("launchers/carrying.py", "launchers/grid.py", "launchers/local.py"),
+}
+"""XLA's flags, git's, nvidia-smi's, and those of the commands that a sweep runs."""
 
 
 @pytest.mark.parametrize(

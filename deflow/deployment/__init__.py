@@ -6,7 +6,7 @@ from .format import AbstractFormat, register, registry
 from .latency import Latency, latency
 from .npz import NPZ
 from .onnx import ONNX
-from .policy import Origin, Policy
+from .policy import Origin, Policy, entries_of
 from .program import Program
 from .stablehlo import StableHLO
 
@@ -20,6 +20,7 @@ __all__ = [
     "Policy",
     "Program",
     "StableHLO",
+    "entries_of",
     "export",
     "latency",
     "register",

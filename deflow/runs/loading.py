@@ -11,8 +11,7 @@ import jax
 
 from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
-from ..deployment import Origin, Policy
-from ..deployment.policy import entries_of
+from ..deployment import Origin, Policy, entries_of
 from ..environments import ActionBounds, Environment
 from ..errors import DeflowError, RunError, first_line
 from ..training import Learner
