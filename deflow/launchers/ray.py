@@ -1,6 +1,7 @@
 """On a Ray cluster: a task for each job, on whatever node has its cores and GPUs."""
 
 import dataclasses
+import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ class Ray(AbstractLauncher):
         where = {"address": self.address} if self.address else {"include_dashboard": False}
         asked_to_end = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(**where, log_to_driver=False)
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SweepError(f"No Ray cluster answers at {self.address or 'this machine'}: {error}") from error
         finally:
