@@ -204,7 +204,7 @@ def test_places_share_the_cores_and_the_devices(monkeypatch):
     assert len(Local().places(100)) == 8
     assert Local(at_once=2).places(100)[1] == (
         [4, 5, 6, 7],
-        {"NPROC": "4", "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"},
+        {"NPROC": "4", "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"},
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     assert [variables["CUDA_VISIBLE_DEVICES"] for _, variables in Local().places(100)] == ["2", "GPU-5"]
@@ -280,6 +280,13 @@ def test_submitits_processes_carry_out_what_waits_for_others(data, tmp_path):
     slurm = launchers.Slurm(cluster="local", cpus=1)
     done = {job.name: record.state for job, record in slurm.launch(sweep, sweep.jobs, threading.Event())}
     assert done == {"flow": "finished", "fql": "finished"}, (sweep.place("fql") / "log.txt").read_text()
+
+
+def test_the_queue_is_told_that_a_job_failed(tmp_path):
+    sweep = made(tmp_path / "s", Job("a", "offline", ("--no-such-flag",)), Job("b", "offline", ("--behaviour", "{a}")))
+    with pytest.raises(SweepError, match="a: failed: There is no flag --no-such-flag"):
+        launchers.slurm.Carried(str(sweep.folder), sweep.jobs[0])()
+    assert carry_out(sweep.folder, sweep.jobs[1]).said == "b needs the runs of a, which is not finished."
 
 
 SBATCH = """#!/bin/sh

@@ -33,6 +33,9 @@ ASKED_TO_END = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -sign
 POLL = 0.5
 """Seconds between two looks at a job's process."""
 
+LOOK = 3.0
+"""Seconds between two looks at its memory."""
+
 
 def carry_out(
     folder: str | os.PathLike[str],
@@ -74,6 +77,8 @@ def _carry_out(
         record = _follow(place, record, process, None, interrupt)
         if interrupt.is_set():
             return record
+    if waits := [name for name in job.needs if sweep.record(name).state != "finished"]:
+        raise SweepError(f"{job.name} needs the runs of {', '.join(waits)}, which is not finished.")
     words = [sys.executable, "-m", "deflow", *_words(sweep, job)]
     with open(place / LOG_FILE, "a", encoding="utf-8") as log:
         print(f"$ {shlex.join(['deflow', *words[3:]])}", file=log, flush=True)
@@ -131,12 +136,14 @@ def _follow(
 ) -> Record:
     """Wait for a job's process; `child` if it is this process's own, whose exit code is known."""
     began, peak, asked = time.monotonic(), record.peak, False
+    next_look = began
     while _going(watched, child):
         if interrupt.is_set() and not asked:
             asked = True
             with contextlib.suppress(psutil.Error):
                 watched.terminate()
-        peak = max(peak, memory_of(watched))
+        if time.monotonic() >= next_look:  # it looks at all processes of the machine
+            peak, next_look = max(peak, memory_of(watched)), time.monotonic() + LOOK
         interrupt.wait(POLL) if not asked else time.sleep(POLL)
     took = {"seconds": record.seconds + time.monotonic() - began, "peak": peak, "process": None}
     if child is None:  # nobody knows how it ended: its runs do, when it is continued

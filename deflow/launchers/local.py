@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from ..errors import SweepError
-from ..workers.spawning import usable_cores
+from ..workers.spawning import threads, usable_cores
 from .base import AbstractLauncher, register
 from .carrying import carry_out, memory_of
 from .job import Job
@@ -50,14 +50,14 @@ class Local(AbstractLauncher):
         places = self.places(len(jobs))
         left, running, free = list(jobs), dict[concurrent.futures.Future, tuple[Job, int]](), list(range(len(places)))
         tries: dict[str, int] = {}
-        with concurrent.futures.ThreadPoolExecutor(len(places)) as threads:
+        with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
             while left or running:
-                for job in [job for job in left if sweep.ready(job)]:
-                    if (
-                        interrupt.is_set()
-                        or not free
-                        or not self._fits(sweep, jobs, [job for job, _ in running.values()])
-                    ):
+                for job in [*left]:
+                    if interrupt.is_set() or not free:
+                        break
+                    if not sweep.ready(job):
+                        continue
+                    if not self._fits(sweep, jobs, [job for job, _ in running.values()]):
                         break
                     left.remove(job)
                     place = free.pop(0)
@@ -65,7 +65,7 @@ class Local(AbstractLauncher):
                     begin = functools.partial(
                         carry_out, sweep.folder, job, cores=cores, variables=variables, interrupt=interrupt
                     )
-                    running[threads.submit(begin)] = job, place
+                    running[pool.submit(begin)] = job, place
                 if not running:
                     return  # the rest needs what has failed
                 done, _ = concurrent.futures.wait(running, PATIENCE, concurrent.futures.FIRST_COMPLETED)
@@ -88,7 +88,7 @@ class Local(AbstractLauncher):
         places = []
         for place in range(count):
             own = [cores[(place * each + core) % len(cores)] for core in range(each)]
-            variables = {"NPROC": str(each), "OMP_NUM_THREADS": str(each), "OPENBLAS_NUM_THREADS": str(each)}
+            variables = threads(each)
             if devices:
                 shared = -(-count // len(devices))
                 variables["CUDA_VISIBLE_DEVICES"] = devices[place % len(devices)]

@@ -1,13 +1,16 @@
 """On a Ray cluster: a task for each job, on whatever node has its cores and GPUs."""
 
+import concurrent.futures
 import dataclasses
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from ..errors import SweepError
+from ..workers.spawning import threads
 from .base import AbstractLauncher, register
 from .carrying import carry_out
 from .job import Job
@@ -101,31 +104,22 @@ class Ray(AbstractLauncher):
 
 def _carry_out(folder: str, job: Job, cores: int) -> str:
     """What a task does. Cancelled, it saves."""
-    threads = {"NPROC": str(cores), "OMP_NUM_THREADS": str(cores), "OPENBLAS_NUM_THREADS": str(cores)}
-    interrupt, over = threading.Event(), threading.Event()
-    outcome: list[Record] = []
-
-    def work() -> None:
+    interrupt = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        work = pool.submit(carry_out, folder, job, variables=threads(cores), interrupt=interrupt)
         try:
-            outcome.append(carry_out(folder, job, variables=threads, interrupt=interrupt))
-        finally:
-            over.set()
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while not over.wait(0.5):
-            pass
-    except KeyboardInterrupt:  # how Ray cancels
-        interrupt.set()
-        over.wait()
-    return outcome[0].state if outcome else "failed"
+            while not work.done():
+                time.sleep(0.5)
+        except KeyboardInterrupt:  # how Ray cancels
+            interrupt.set()
+    return work.result().state
 
 
 def _ended(ray: Any, sweep: Sweep, job: Job, reference: Any) -> Record:
     """A job's record, after its task is done."""
     try:
         ray.get(reference)
-    except (ray.exceptions.RayError, Exception) as error:
+    except Exception as error:  # its worker or node went too often, or it was cancelled
         record = sweep.record(job)
         if record.over or record.state == "interrupted":
             return record

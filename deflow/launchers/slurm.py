@@ -27,7 +27,7 @@ GRACE = 60.0
 @register("slurm")
 @dataclasses.dataclass(frozen=True)
 class Slurm(AbstractLauncher):
-    """Jobs of a Slurm queue: one array for those that need nothing, one for those that wait for others' runs.
+    """Jobs of a Slurm queue: an array for those that need nothing, one for all that wait for the same runs.
 
     A job that is preempted, or reaches its time limit, saves and is queued again. The sweep's folder must be one that
     all nodes see. Ctrl-C leaves the queue's jobs where they are; the same command finds them again.
@@ -99,18 +99,17 @@ class Slurm(AbstractLauncher):
         ]
 
     def _submit(self, sweep: Sweep, left: Sequence[Job], queued: dict[str, Any]) -> list[Job]:
-        """Queue what can begin, as one array; what it has to wait for is the queue's business."""
+        """Queue what can begin, as an array for all that wait for the same jobs of the queue."""
         jobs = self._can_begin(sweep, left, queued)
-        if not jobs:
-            return []
-        waits = {queued[need].job_id for job in jobs for need in job.needs if need in queued}
-        now = [job for job in jobs if not any(need in queued for need in job.needs)] if waits else jobs
-        jobs, waits = (now, set()) if now else (jobs, waits)
-        executor = self.executor(sweep, after=sorted(waits))
-        carried = [Carried(str(sweep.folder), job) for job in jobs]
-        for job, one in zip(jobs, executor.submit_array(carried), strict=True):
-            queued[job.name] = one
-            dataclasses.replace(sweep.record(job), state="submitted", queue=one.job_id).write(sweep.place(job))
+        groups: dict[tuple[str, ...], list[Job]] = {}
+        for job in jobs:
+            after = sorted(queued[need].job_id for need in job.needs if need in queued)
+            groups.setdefault(tuple(after), []).append(job)
+        for after, group in groups.items():
+            carried = [Carried(str(sweep.folder), job) for job in group]
+            for job, one in zip(group, self.executor(sweep, after=after).submit_array(carried), strict=True):
+                queued[job.name] = one
+                dataclasses.replace(sweep.record(job), state="submitted", queue=one.job_id).write(sweep.place(job))
         return jobs
 
     def executor(self, sweep: Sweep, *, after: Sequence[str] = ()) -> Any:
@@ -156,7 +155,10 @@ class Carried:
         self.folder, self.job = folder, job
 
     def __call__(self) -> str:
-        return carry_out(self.folder, self.job).state
+        record = carry_out(self.folder, self.job)
+        if not record.over:  # the queue is told, too: those that wait for it do not begin
+            raise SweepError(f"{self.job.name}: {record.state}: {record.said}")
+        return record.state
 
     def checkpoint(self) -> Any:
         """Called by submitit, in the job's main thread, when the job must end."""

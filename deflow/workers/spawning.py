@@ -13,6 +13,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 def usable_cores() -> int:
     """Number of cores this process may use."""
@@ -70,6 +72,17 @@ class Process(multiprocessing.context.SpawnProcess):
         with environment_variables(self._variables), without_interrupts(), hidden:
             super().start()
 
+    def kill(self):
+        """End it at once, with all that it started: a simulator of an environment's own would live on, and what a
+        library asks of another process would complain that nobody listens."""
+        if self.is_alive():
+            with contextlib.suppress(psutil.Error):
+                whole = psutil.Process(self.pid)
+                whole.suspend()  # so that it starts nothing more
+                for started in whole.children(recursive=True):
+                    started.kill()
+        super().kill()
+
 
 class Context(multiprocessing.context.SpawnContext):
     """The spawn context of one pool, which remembers the processes it started."""
@@ -100,6 +113,12 @@ def _wait_for_end(scratch: Path):
         os._exit(1)
 
 
+def threads(count: int) -> dict[str, str]:
+    """The environment variables of a process that computes with so many threads, set before it imports JAX."""
+    names = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the first is XLA's
+    return dict.fromkeys(names, str(count))
+
+
 def _variables(scratch: Path) -> dict[str, str]:
     """The environment variables that must be set before a worker imports JAX.
 
@@ -110,9 +129,6 @@ def _variables(scratch: Path) -> dict[str, str]:
     return {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
-        "NPROC": "1",  # the size of XLA's thread pool
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
+        **threads(1),
         "TMPDIR": str(scratch),
     }
