@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib.metadata
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,13 @@ def suggestion(what: str, got: str, names: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"Unknown {what} {got!r}.{hint} Choose from: {', '.join(names)}."
+
+
+def missing_package(member: str, package: str | None, extra: str | None) -> str:
+    """One sentence if a member needs a package that is not installed, and which extra installs it; else nothing."""
+    if package is None or importlib.util.find_spec(package) is not None:
+        return ""
+    return f"{member} needs the package {package}: pip install '{f'deflow[{extra}]' if extra else package}'."
 
 
 class Registry(Mapping[str, type], Generic[T]):

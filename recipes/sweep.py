@@ -30,8 +30,11 @@ from deflow.progress import Bar, working
 from deflow.runs import Run, look
 from deflow.workers import graceful_interrupts
 
-RECIPES = {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
-"""The recipes that a sweep runs, and how each reads its arguments."""
+RECIPES = {
+    "offline": cli.Recipe(offline.Offline, offline.defaults),
+    "offline_to_online": cli.Recipe(offline_to_online.OfflineToOnline, offline_to_online.defaults),
+}
+"""The recipes that a sweep runs."""
 
 NOT_THE_GRID = frozenset({"output_dir", "launcher", "launch", "list_only", "import_"})
 """Options that say nothing of which runs there are."""
@@ -119,8 +122,8 @@ def plan(sweep: launchers.Sweep, options: Sweep, common: Sequence[str]) -> None:
         with working("reading the list"):
             for job in sweep.jobs:
                 if not sweep.record(job).tries:  # it may have been edited
-                    command = cli.read_job(job, RECIPES)
-                    if cli.with_absolute_paths(job, type(command.options)) != job:
+                    cli.read_job(job, RECIPES)
+                    if cli.with_absolute_paths(job, RECIPES) != job:
                         raise ValueError(
                             f"{job.name} has a path that depends on the folder: write it from the root on."
                         )
@@ -148,13 +151,17 @@ def grid(options: Sweep, common: Sequence[str], existing: Sequence[Job]) -> list
         job
         for cell in cells
         for job in launchers.with_seeds(
-            cli.with_absolute_paths(cell, type(cli.read_job(cell, RECIPES).options)),
+            cli.with_absolute_paths(cell, RECIPES),
             seeds,
             together=options.seeds_together or len(seeds),
             existing=there,
         )
     ]
-    return jobs if options.own_behaviours else cli.share_behaviours(jobs, RECIPES, existing)
+    if not options.own_behaviours:
+        return cli.share_behaviours(jobs, RECIPES, existing)
+    for job in jobs:
+        cli.read_job(job, RECIPES)  # which says what is mistyped
+    return jobs
 
 
 # --- what is said
@@ -163,10 +170,8 @@ def grid(options: Sweep, common: Sequence[str], existing: Sequence[Job]) -> list
 def screen(sweep: launchers.Sweep, options: Sweep, left: Sequence[Job]) -> dict[str, str]:
     """The first screen."""
     records = [sweep.record(job) for job in sweep.jobs]
-    begun = sum(sweep.record(job).tries > 0 for job in left)
-    states = [f"{len(sweep.jobs) - len(left)} finished"] * (len(left) < len(sweep.jobs)) + [f"{begun} begun"] * bool(
-        begun
-    )
+    finished, begun = len(sweep.jobs) - len(left), sum(sweep.record(job).tries > 0 for job in left)
+    states = [f"{number} {state}" for number, state in ((finished, "finished"), (begun, "begun")) if number]
     shared = {need for job in sweep.jobs for need in job.needs}
     took = [record.seconds for record in records if record.state == "finished"]
     expected = (

@@ -14,7 +14,6 @@ import pytest
 
 import deflow
 from deflow.deployment import Origin, Policy
-from deflow.deployment.policy import entries_of
 from deflow.environments import ActionBounds
 from deflow.errors import DataError, RunError, SpaceError
 
@@ -157,10 +156,10 @@ def test_a_stream_starts_with_a_whole_number(policy):
 
 
 def test_columns_of_several_coordinates_are_one_entry():
-    names = ("goal", "pos.0", "pos.1", "v.x")
-    assert entries_of({"observations": names}) == ("goal", "pos", "v.x")
-    assert entries_of({"observations": ("pos.0", "pos.1")}) == ()
-    assert entries_of({}) == ()
+    for names, keys in {("goal", "pos.0", "v.x"): ("goal", "pos", "v.x"), ("pos.0", "pos.1", "pos.2"): ()}.items():
+        assert Policy(agent(), names={"observations": names}).keys == keys
+    assert Policy(agent(), names={"observations": ("a", "b", "c")}, keys=("pos",)).keys == ("pos",)
+    assert Policy(agent()).keys == ()
 
 
 def test_the_names_of_a_tables_columns_reach_the_policy(tmp_path):

@@ -7,19 +7,22 @@ from in_process import ROOT, recipe
 
 import deflow
 from deflow import cli
-from deflow.errors import SweepError
+from deflow.errors import RunError, SweepError
 from deflow.launchers import Job, Record, Sweep, axes_of, cells_of, seeds_of, with_seeds
 
 TASKS = [f"cube-single-play-singletask-task{number}-v0" for number in (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def defaults():
+def recipes():
     sys.path.insert(0, str(ROOT / "recipes"))
     import offline
     import offline_to_online
 
-    return {"offline": offline.defaults, "offline_to_online": offline_to_online.defaults}
+    return {
+        "offline": cli.Recipe(offline.Offline, offline.defaults),
+        "offline_to_online": cli.Recipe(offline_to_online.OfflineToOnline, offline_to_online.defaults),
+    }
 
 
 def jobs(over, seeds="0", common="--budget quickstart", together=100, existing=()):
@@ -108,7 +111,7 @@ def test_a_line_is_read_as_it_was_written():
 def test_the_list_may_be_edited(tmp_path):
     with Sweep.open(tmp_path / "s") as sweep:
         sweep.write([Job("a", "offline", ()), Job("b", "offline", ("--behaviour", "{a}"))], ["--over", "x=1, 2"])
-        with pytest.raises(SweepError, match="Another process"), Sweep.open(tmp_path / "s"):
+        with pytest.raises(RunError, match="Another process"), Sweep.open(tmp_path / "s"):
             pass
     file = tmp_path / "s" / "sweep.txt"
     text = file.read_text()
@@ -138,9 +141,9 @@ def test_records_survive_and_damage_is_said(tmp_path):
 # --- one behaviour for many
 
 
-def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(defaults):
+def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(recipes):
     made = cli.share_behaviours(
-        jobs(f"env={','.join(TASKS)} algorithm=deflow,fql,ifql,flow-bc", "0:2", together=1), defaults
+        jobs(f"env={','.join(TASKS)} algorithm=deflow,fql,ifql,flow-bc", "0:2", together=1), recipes
     )
     flows = [job for job in made if job.name.startswith("behaviour,")]
     assert [job.name for job in flows] == [f"behaviour,cube-single-play-v0,seed={seed}" for seed in (0, 1)]
@@ -150,8 +153,8 @@ def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(defaults):
             for algorithm in ("deflow", "fql"):
                 assert needs[f"{task},{algorithm},seed={seed}"] == (f"behaviour,cube-single-play-v0,seed={seed}",)
             assert needs[f"{task},flow-bc,seed={seed}"] == ()  # which has no proposals
-    read = cli.read_job(flows[0], defaults)
-    alone = cli.read_job(jobs(f"env={TASKS[0]}")[0], defaults)
+    read = cli.read_job(flows[0], recipes)
+    alone = cli.read_job(jobs(f"env={TASKS[0]}")[0], recipes)
     assert (read.options.steps, read.options.schedule, read.options.proposals) == (60_000, "cosine", 0)
     assert read.options.learning_rate == alone.options.field_learning_rate
     assert read.agent.field == alone.agent.field
@@ -172,45 +175,45 @@ def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(defaults):
         ("env=cube-single-play-singletask-task1-v0,scene-play-singletask-task1-v0", 0),
     ],
 )
-def test_what_changes_the_flow_is_not_shared(defaults, over, flows):
-    made = cli.share_behaviours(jobs(over), defaults)
+def test_what_changes_the_flow_is_not_shared(recipes, over, flows):
+    made = cli.share_behaviours(jobs(over), recipes)
     found = [job for job in made if job.name.startswith("behaviour,")]
     assert len(found) == flows
     for flow in found:
         served = [job for job in made if flow.name in job.needs]
         assert len(served) == 2
         for job in served:
-            own, theirs = cli.read_job(flow, defaults), cli.read_job(job, defaults)
+            own, theirs = cli.read_job(flow, recipes), cli.read_job(job, recipes)
             for part in ("encoder", "field", "solver", "chunk"):
                 assert getattr(own.agent, part) == getattr(theirs.agent, part)
             assert own.options.data_seed == theirs.options.data_seed
             assert own.options.steps == theirs.options.field_steps
 
 
-def test_a_flow_that_is_there_is_used(defaults):
-    before = cli.share_behaviours(jobs(f"env={TASKS[0]} algorithm=deflow,fql"), defaults)
+def test_a_flow_that_is_there_is_used(recipes):
+    before = cli.share_behaviours(jobs(f"env={TASKS[0]} algorithm=deflow,fql"), recipes)
     more = f"env={TASKS[1]} algorithm=deflow-best,fql"
-    made = cli.share_behaviours(jobs(more), defaults, before)
+    made = cli.share_behaviours(jobs(more), recipes, before)
     assert [job.needs for job in made] == [(before[0].name,)] * 2
-    other = cli.share_behaviours(jobs(more, common="--budget quickstart solver:heun"), defaults, before)
+    other = cli.share_behaviours(jobs(more, common="--budget quickstart solver:heun"), recipes, before)
     assert other[0].name.startswith(f"{before[0].name}-")
     assert [job.needs for job in other[1:]] == [(other[0].name,)] * 2
 
 
-def test_paths_mean_the_same_in_every_folder(defaults, tmp_path, monkeypatch):
+def test_paths_mean_the_same_in_every_folder(recipes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options, here, above = type(defaults["offline"](["deflow"])[0]), tmp_path, tmp_path.parent
+    here, above = tmp_path, tmp_path.parent
     given = "deflow --data-dir=d --import x.py ../y.py --steps 5 solver:heun --behaviour {b}"
     (job,) = jobs("data=logs/a.npz", common=given)
     words = f"deflow --data-dir={here}/d --import {here}/x.py {above}/y.py --steps 5 solver:heun --behaviour {{b}} "
-    made = cli.with_absolute_paths(job, options)
+    made = cli.with_absolute_paths(job, recipes)
     assert made.arguments == (*words.split(), "--data", f"{here}/logs/a.npz", "--seeds", "0")
     (job,) = jobs("data=minari:a/b-v0,official", common="")[:1]
-    assert cli.with_absolute_paths(job, options) == job
+    assert cli.with_absolute_paths(job, recipes) == job
 
 
-def test_joint_training_shares_nothing(defaults):
-    made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), defaults)
+def test_joint_training_shares_nothing(recipes):
+    made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), recipes)
     assert [job.needs for job in made] == [(), ()]
 
 
@@ -226,9 +229,9 @@ def test_joint_training_shares_nothing(defaults):
         ("output-dir=a", "leave --output-dir out"),
     ],
 )
-def test_a_mistake_in_one_cell_is_said_with_its_name(defaults, over, words):
+def test_a_mistake_in_one_cell_is_said_with_its_name(recipes, over, words):
     with pytest.raises(SweepError, match=words):
-        cli.share_behaviours(jobs(over), defaults)
+        cli.share_behaviours(jobs(over), recipes)
 
 
 # --- the recipe

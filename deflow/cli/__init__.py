@@ -35,7 +35,7 @@ from .resuming import (
 from .screen import counted, duration, file_size, parts_in_words, print_facts, say, show
 from .spelling import spelled_options
 from .staged import check_staged
-from .sweeping import read_job, share_behaviours, with_absolute_paths, without_needs
+from .sweeping import Recipe, read_job, share_behaviours, with_absolute_paths, without_needs
 
 __all__ = [
     "USAGE_ERROR",
@@ -43,6 +43,7 @@ __all__ = [
     "Command",
     "DataOptions",
     "Import",
+    "Recipe",
     "behaviour_config",
     "behaviour_options",
     "carried",

@@ -1,14 +1,13 @@
 """A launcher from its name and its settings."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any, get_type_hints
 
 from .. import launchers
 from ..errors import UsageError
 from ..registry import suggestion
 from .help import field_docstrings
-from .values import spelled
+from .program import filled
+from .values import flag_of, spelled, types_of
 
 
 def launcher_of(name: str, settings: Sequence[str]) -> launchers.AbstractLauncher:
@@ -19,25 +18,18 @@ def launcher_of(name: str, settings: Sequence[str]) -> launchers.AbstractLaunche
         UsageError: For a setting that it does not have, or a value of another type.
     """
     cls = launchers.registry[name]
-    hints = {field.name: get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
-    given: dict[str, Any] = {}
+    types, words = types_of(cls), list[str]()
     for each in settings:
         key, _, value = each.partition("=")
-        field = key.replace("-", "_")
-        if field not in hints:
-            said = field_docstrings(cls)
-            listed = "; ".join(f"{each}: {' '.join(said[each].split())}" for each in hints if each in said)
-            raise UsageError(f"{suggestion(f'setting of the launcher {name}', key, hints)} {listed}")
-        flag = f"--{field.replace('_', '-')}"
+        flag = f"--{key.replace('_', '-')}"
+        if flag not in types:
+            said = {flag_of(field): " ".join(text.split()) for field, text in field_docstrings(cls).items()}
+            listed = "; ".join(f"{name[2:]}: {said[name]}" for name in types if name in said)
+            raise UsageError(
+                f"{suggestion(f'setting of the launcher {name}', key, [one[2:] for one in types])} {listed}"
+            )
         try:
-            words = spelled([f"{flag}={value}"], {flag: hints[field]})
+            words += spelled([f"{flag}={value}"], types)
         except UsageError as error:
             raise UsageError(f"--launch: {str(error).removeprefix('--')}") from error
-        given[field] = _typed(words, hints[field])
-    return cls(**given)
-
-
-def _typed(words: Sequence[str], hint: Any) -> Any:
-    if hint is bool:
-        return not words[0].startswith("--no-")
-    return next((kind(words[1]) for kind in (int, float) if hint in (kind, kind | None)), words[1])
+    return filled(cls, words, program=name)

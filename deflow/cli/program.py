@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 from rich.console import Console
@@ -35,6 +35,8 @@ from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
 from .parsing import parse
 from .values import is_positional, positional_of, spelled, types_of
+
+Options = TypeVar("Options")
 
 USAGE_ERROR = 2
 """Exit code for a user's mistake."""
@@ -123,9 +125,18 @@ def run_plain(main: Callable[..., None], options: type, *, description: str | No
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options), named=names)
-        parsed = tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
-        given = options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)})
+        given = filled(options, arguments, program=_called(main))
         main(*([given, others] if rest else [given]))
+
+
+def filled(options: type[Options], arguments: Sequence[str], *, program: str) -> Options:
+    """A dataclass of options from arguments in tyro's spelling.
+
+    Raises:
+        ValueError: What the options refuse.
+    """
+    parsed = tyro.cli(_unchecked(options), args=arguments, prog=program)
+    return options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)})  # pyright: ignore[reportArgumentType]
 
 
 def _unchecked(options: type) -> type:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ..agent import KINDS
+from ..registry import Registry
 from .arguments import wrapped
 from .values import flag_of
 
@@ -19,29 +19,23 @@ def spelled_options(options: Any, default: Any, *, leave: frozenset[str] = froze
         if dataclasses.is_dataclass(value):
             inner = spelled_options(value, before)
             words += [f"{flag}.{word[2:]}" if word.startswith("--") else word for word in inner]
-        elif isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
         else:
-            words += [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
+            words += _given(flag, value)
     return words
 
 
-def spelled_part(kind: str, part: Any) -> list[str]:
-    """The choice of a part and the flags of all its fields. `kind` is the agent's field: `trust_region`."""
-    registry = KINDS[kind]
-    words = [f"{registry.choice}:{registry.name_of(part)}"]
-    inside = wrapped(part)
+def spelled_part(registry: Registry, part: Any, place: str = "") -> list[str]:
+    """The choice of a part and the flags of all its fields. `place` is where it is chosen: `refiner.inner`."""
+    place = place or registry.choice
+    words, inside = [f"{place}:{registry.name_of(part)}"], wrapped(part)
     for field in dataclasses.fields(part):
-        value, flag = getattr(part, field.name), f"--{registry.choice}.{field.name.replace('_', '-')}"
-        if field.name in inside:
-            words += [f"{flag[2:]}:{registry.name_of(value)}"]
-            words += [
-                word
-                for each in dataclasses.fields(value)
-                for word in (f"{flag}.{each.name.replace('_', '-')}", str(getattr(value, each.name)))
-            ]
-        elif isinstance(value, bool):
-            words.append(flag if value else f"--{registry.choice}.no-{flag.rpartition('.')[2]}")
-        else:
-            words += [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
+        path, value = f"{place}.{field.name.replace('_', '-')}", getattr(part, field.name)
+        words += spelled_part(registry, value, path) if field.name in inside else _given(f"--{path}", value)
     return words
+
+
+def _given(flag: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        owner, dot, name = flag[2:].rpartition(".")
+        return [flag if value else f"--{owner}{dot}no-{name}"]
+    return [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]

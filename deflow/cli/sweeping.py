@@ -2,19 +2,18 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-from ..agent import AgentConfig, describe_agent
+from ..agent import KINDS, AgentConfig
 from ..data import NO_ENVIRONMENT, RECORDED_ENVIRONMENT, readers
 from ..environments import parse_task_name
-from ..errors import DeflowError, SweepError, UsageError
+from ..errors import DeflowError, SweepError
 from ..launchers import Job
 from ..paths import absolute
 from .behaviours import behaviour_options
-from .data_options import DataOptions, with_recorded_environment
+from .data_options import with_recorded_environment
 from .parsing import Command, parse
 from .spelling import spelled_options, spelled_part
 from .values import types_of
@@ -22,32 +21,41 @@ from .values import types_of
 Defaults = Callable[[list[str]], tuple[Any, AgentConfig, str]]
 """A recipe's options, agent and algorithm, which follow from its arguments."""
 
+
+class Recipe(NamedTuple):
+    """A recipe that a sweep can run."""
+
+    options: type
+    """The class of its options."""
+
+    defaults: Defaults
+    """How it reads its arguments."""
+
+
 FLOW = ("encoder", "field", "solver")
 """The parts that a behaviour has."""
 
 BEHAVIOUR = "behaviour,"
 """How the name of a job begins that learns a flow for others."""
 
-_SHARED = {field.name for field in dataclasses.fields(DataOptions)} - {"env", "data_dir"} | {
-    *("seeds", "batch_size", "field_steps", "field_learning_rate", "precision", "import_")
-}
-"""Options that jobs must have in common to share a behaviour, besides the data set and the flow's parts."""
+NOT_SPELLED = frozenset({"env", "budget", "seeds", "output_dir", "resume", "behaviour"})
+"""Options that a behaviour's arguments begin or end with, or do not have."""
 
 
-def read_job(job: Job, defaults: Mapping[str, Defaults]) -> Command[Any]:
+def read_job(job: Job, recipes: Mapping[str, Recipe]) -> Command[Any]:
     """A job's options and agent, as its recipe will read them; the runs of other jobs are left out.
 
     Raises:
         SweepError: For what the recipe would refuse, with the job's name.
     """
-    if job.recipe not in defaults:
-        raise SweepError(f"{job.name}: a sweep runs {' or '.join(defaults)}, got {job.recipe}.")
+    if job.recipe not in recipes:
+        raise SweepError(f"{job.name}: a sweep runs {' or '.join(recipes)}, got {job.recipe}.")
     arguments = with_recorded_environment(without_needs(job))
     for flag in ("--output-dir", "--resume"):
         if any(word.partition("=")[0].replace("_", "-") == flag for word in arguments):
             raise SweepError(f"{job.name}: leave {flag} out, since a run's folder is the sweep's business.")
     try:
-        options, agent, algorithm = defaults[job.recipe](arguments)
+        options, agent, algorithm = recipes[job.recipe].defaults(arguments)
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
         command = parse(options, agent, arguments, program=job.recipe, description="")
@@ -58,9 +66,9 @@ def read_job(job: Job, defaults: Mapping[str, Defaults]) -> Command[Any]:
     return command
 
 
-def with_absolute_paths(job: Job, options: type) -> Job:
+def with_absolute_paths(job: Job, recipes: Mapping[str, Recipe]) -> Job:
     """The job with every path from the root on, so that it means the same in every folder."""
-    hints, words, hint = types_of(options), list[str](), None
+    hints, words, hint = types_of(recipes[job.recipe].options) if job.recipe in recipes else {}, list[str](), None
     for word in job.arguments:
         flag, equals, value = word.partition("=")
         if flag.startswith("--"):
@@ -91,29 +99,30 @@ def without_needs(job: Job) -> list[str]:
     return kept
 
 
-def share_behaviours(jobs: Sequence[Job], defaults: Mapping[str, Defaults], existing: Sequence[Job] = ()) -> list[Job]:
+def share_behaviours(jobs: Sequence[Job], recipes: Mapping[str, Recipe], existing: Sequence[Job] = ()) -> list[Job]:
     """The jobs, where those of `offline` that would learn the same flow use that of a job of its own, which comes
     first: tasks that differ in rewards alone, algorithms, bounds, critics. It is an existing one, if there is such."""
-    learned = {_of_data_set(job): job for job in existing if job.name.startswith(BEHAVIOUR)}
-    groups: dict[str, list[Job]] = {}
-    commands: dict[str, Command[Any]] = {}
+    learned = {_flow(job): job for job in existing if job.name.startswith(BEHAVIOUR)}
+    groups: dict[tuple[str, ...], list[tuple[Job, Job, Command[Any]]]] = {}
     for job in jobs:
-        command = commands[job.name] = read_job(job, defaults)
+        command = read_job(job, recipes)
         if job.recipe == "offline" and command.options.proposals and not command.options.behaviour and not job.needs:
-            groups.setdefault(_flow(command), []).append(job)
+            alone = _behaviour(command, recipes["offline"].defaults)
+            groups.setdefault(_flow(alone), []).append((job, alone, command))
     first: list[Job] = []
     behaviour_of: dict[str, str] = {}
-    for group in groups.values():
-        job = _behaviour(commands[group[0].name], defaults["offline"])
-        if job is None or (len(group) == 1 and _of_data_set(job) not in learned):
+    for flow, group in groups.items():
+        _, alone, command = group[0]
+        if flow not in learned and (len(group) == 1 or not _learns(alone, command, recipes)):
             continue
-        if _of_data_set(job) in learned:
-            job = learned[_of_data_set(job)]
+        if flow in learned:
+            alone = learned[flow]
         else:
-            if job.name in {each.name for each in (*first, *existing)}:
-                job = dataclasses.replace(job, name=f"{job.name}-{hashlib.sha256(str(job).encode()).hexdigest()[:8]}")
-            first.append(job)
-        behaviour_of |= {each.name: job.name for each in group}
+            if alone.name in {each.name for each in (*first, *existing)}:
+                digest = hashlib.sha256(str(alone).encode()).hexdigest()[:8]
+                alone = dataclasses.replace(alone, name=f"{alone.name}-{digest}")
+            first.append(alone)
+        behaviour_of |= {job.name: alone.name for job, _, _ in group}
     return [
         *first,
         *(
@@ -133,42 +142,36 @@ def _data_set(options: Any) -> str:
     return options.env if task is None else task.dataset
 
 
-def _of_data_set(job: Job) -> tuple[str, ...]:
-    """A behaviour's arguments, with the data set in place of one of its tasks."""
-    words = list(job.arguments)
+def _flow(behaviour: Job) -> tuple[str, ...]:
+    """What a behaviour is learned from and made of: its arguments, with the data set in place of one of its tasks."""
+    words = list(behaviour.arguments)
     if "--env" in words:
         place = words.index("--env") + 1
         task = parse_task_name(words[place])
-        words[place] = words[place] if task is None else task.dataset
+        words[place] = words[place] if task is None or "--data" in words else task.dataset
     return tuple(words)
 
 
-def _flow(command: Command[Any]) -> str:
-    """What the flow of a job is learned from and made of."""
-    described = describe_agent(command.agent)
-    options = {name: str(getattr(command.options, name)) for name in sorted(_SHARED)}
-    chunk = {"chunk": command.agent.chunk, "execute": command.agent.execute}
-    return json.dumps([_data_set(command.options), options, chunk, {name: described[name] for name in FLOW}])
-
-
-def _behaviour(command: Command[Any], defaults: Defaults) -> Job | None:
-    """The job that learns a job's flow alone; None if no arguments say what it is."""
+def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
+    """The job that learns a job's flow alone."""
     options, agent = command.options, command.agent
     begin = ["flow-bc", "--env", options.env, "--budget", options.budget]
-    wanted = dataclasses.replace(behaviour_options(options), output_dir=type(options)().output_dir)
-    suggested = defaults(begin)[0]
-    leave = frozenset({"env", "budget", "seeds", "output_dir", "resume", "behaviour"})
-    words = [*begin, *spelled_options(wanted, suggested, leave=leave)]
+    words = [*begin, *spelled_options(behaviour_options(options), defaults(begin)[0], leave=NOT_SPELLED)]
     for name in ("chunk", "execute"):
         if (value := getattr(agent, name)) is not None:
             words += [f"--{name}", str(value)]
-    words += [word for kind in FLOW for word in spelled_part(kind, getattr(agent, kind))]
+    words += [word for kind in FLOW for word in spelled_part(KINDS[kind], getattr(agent, kind))]
     words += ["--seeds", *map(str, options.seeds)]
     seeds = "+".join(map(str, options.seeds))
-    job = Job(f"{BEHAVIOUR}{_data_set(options)},seed{'s' * (len(options.seeds) > 1)}={seeds}", "offline", tuple(words))
+    return Job(f"{BEHAVIOUR}{_data_set(options)},seed{'s' * (len(options.seeds) > 1)}={seeds}", "offline", tuple(words))
+
+
+def _learns(behaviour: Job, command: Command[Any], recipes: Mapping[str, Recipe]) -> bool:
+    """Whether a behaviour, as its recipe will read it, learns a job's flow."""
     try:
-        read = read_job(job, {"offline": defaults})
-    except (SweepError, UsageError, SystemExit):
-        return None
-    same = all(getattr(read.agent, kind) == getattr(agent, kind) for kind in (*FLOW, "chunk", "execute"))
-    return job if same and read.options == dataclasses.replace(wanted, output_dir=read.options.output_dir) else None
+        read = read_job(behaviour, recipes)
+    except (SweepError, SystemExit):  # a part that no arguments make
+        return False
+    wanted = dataclasses.replace(behaviour_options(command.options), output_dir=read.options.output_dir)
+    same = all(getattr(read.agent, name) == getattr(command.agent, name) for name in (*FLOW, "chunk", "execute"))
+    return same and read.options == wanted

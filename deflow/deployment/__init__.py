@@ -6,7 +6,7 @@ from .format import AbstractFormat, register, registry
 from .latency import Latency, latency
 from .npz import NPZ
 from .onnx import ONNX
-from .policy import Origin, Policy, entries_of
+from .policy import Origin, Policy
 from .program import Program
 from .stablehlo import StableHLO
 
@@ -20,7 +20,6 @@ __all__ = [
     "Policy",
     "Program",
     "StableHLO",
-    "entries_of",
     "export",
     "latency",
     "register",

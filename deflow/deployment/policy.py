@@ -58,7 +58,7 @@ class Policy:
         agent: Agent,
         bounds: ActionBounds | None = None,
         *,
-        keys: Sequence[str] = (),
+        keys: Sequence[str] | None = None,
         names: Mapping[str, Sequence[str]] | None = None,
         origin: Origin | None = None,
         seed: int = 0,
@@ -68,7 +68,8 @@ class Policy:
         Args:
             agent: The agent.
             bounds: The lowest and highest action in the user's units; [-1, 1] if not given.
-            keys: Of dictionary observations, the entries that are joined, in this order.
+            keys: Of dictionary observations, the entries that are joined, in this order; if not given, the columns that
+                the names speak of.
             names: The names of the coordinates of `observations` and `actions`, where they are known.
             origin: Where it came from.
             seed: Of its own noise: see `reset`. Every policy starts with the same, unless another is given.
@@ -81,10 +82,10 @@ class Policy:
         size = agent.spec.action_size
         self.bounds = ActionBounds.of(-1, 1, size, "given") if bounds is None else bounds.check_size(size)
         """The lowest and highest action, in the user's units."""
-        self.keys = tuple(keys)
-        """The entries of dictionary observations that are joined."""
         self.names = {name: tuple(each) for name, each in (names or {}).items()}
         """The names of the coordinates of `observations` and `actions`, where the data has them."""
+        self.keys = _columns(self.names) if keys is None else tuple(keys)
+        """The entries of dictionary observations that are joined."""
         self.origin = origin or Origin()
         """Where it came from."""
         self.noise_shape = (agent.candidates, agent.action_size)
@@ -94,10 +95,9 @@ class Policy:
     @classmethod
     def of(cls, agent: Agent, task: Task, *, seed: int = 0) -> "Policy":
         """That of an agent which was trained on a task, in the task's units."""
-        names = task.provenance.names
-        keys = entries_of(names) if task.environment is None else task.environment.keys
+        keys = None if task.environment is None else task.environment.keys
         origin = Origin(task.name, "an agent")
-        return cls(agent, task.bounds, keys=keys, names=names, origin=origin, seed=seed)
+        return cls(agent, task.bounds, keys=keys, names=task.provenance.names, origin=origin, seed=seed)
 
     def act(
         self,
@@ -220,9 +220,9 @@ class Policy:
         return f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""
 
 
-def entries_of(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The columns that observations of data alone were joined from, by the names of the coordinates: `pos` of `pos.0`
-    and `pos.1`. None if there is but one."""
+def _columns(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The columns that observations were joined from, by the names of their coordinates: `pos` of `pos.0` and `pos.1`.
+    None if there is but one."""
     columns = dict.fromkeys(re.sub(r"\.\d+$", "", name) for name in names.get("observations", ()))
     return tuple(columns) if len(columns) > 1 else ()
 

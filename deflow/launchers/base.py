@@ -13,13 +13,12 @@ A complete member:
 
 import abc
 import dataclasses
-import importlib.util
 import threading
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from ..errors import SweepError
-from ..registry import Registry
+from ..registry import Registry, missing_package
 from .job import Job
 from .record import Record
 from .sweep import Sweep
@@ -41,11 +40,8 @@ class AbstractLauncher(abc.ABC):
         Raises:
             SweepError: If not: what is missing, and what to do.
         """
-        if self.package is not None and importlib.util.find_spec(self.package) is None:
-            install = f"deflow[{self.extra}]" if self.extra else self.package
-            raise SweepError(
-                f"The launcher {registry.name_of(self)} needs the package {self.package}: pip install '{install}'."
-            )
+        if missing := missing_package(f"The launcher {registry.name_of(self)}", self.package, self.extra):
+            raise SweepError(missing)
 
     @abc.abstractmethod
     def launch(self, sweep: Sweep, jobs: Sequence[Job], interrupt: threading.Event) -> Iterator[tuple[Job, Record]]:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-import filelock
-
 from ..errors import RunError, SweepError
 from ..paths import absolute
 from ..runs import Run
 from ..runs.atomic_files import write_text
+from ..runs.locking import FolderLock
 from .job import LIST_FILE, Job
 from .record import Record
 
@@ -36,7 +35,7 @@ class Sweep:
         """The jobs, in the order of the list."""
         self.command: tuple[str, ...] | None = None
         """The arguments that made the list."""
-        self._lock = filelock.FileLock(folder / ".sweep.lock")
+        self._lock = FolderLock(folder, ".sweep.lock")
 
     @property
     def list_file(self) -> Path:
@@ -101,16 +100,9 @@ class Sweep:
         """Keep other processes from this sweep, until the end of `with` or of this process.
 
         Raises:
-            SweepError: If another process works on it.
-            RunError: If the lock cannot be written.
+            RunError: If another process works on it, or it cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise SweepError(f"Another process carries out {self.folder}: wait until it ends, or end it.") from None
-        except OSError as error:
-            raise RunError(f"Cannot write {self.folder}: {error.strerror or error}; choose another folder.") from error
+        self._lock.acquire()
         self._read()
         return self
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import filelock
-
 from ..errors import RunError
 from ..paths import absolute
 from .atomic_files import read_json, write_json
 from .group import RunGroup
+from .locking import FolderLock
 from .run import Run
 
 GRID_FILE = "grid.json"
@@ -49,7 +48,7 @@ class Grid:
         """The cells, in the order in which they were added."""
         self.facts: dict[str, Any] = {}
         """What holds for all of them, as JSON values: whatever the recipe needs to go on."""
-        self._lock = filelock.FileLock(folder / ".grid.lock")
+        self._lock = FolderLock(folder, ".grid.lock")
         self._read()
 
     @classmethod
@@ -136,14 +135,9 @@ class Grid:
         """Keep other processes from this grid, until the end of `with` or of this process.
 
         Raises:
-            RunError: If another process works on it, or the lock cannot be written.
+            RunError: If another process works on it, or it cannot be written.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunError(f"Another process works on {self.folder}: wait until it ends, or end it.") from None
-        except OSError as error:
-            raise RunError(f"Cannot lock {self.folder}: {error.strerror or error}; choose another folder.") from error
+        self._lock.acquire()
         self._read()
         return self
 

@@ -11,7 +11,7 @@ import jax
 
 from ..agent import KINDS, Agent, AgentConfig, describe_agent, describe_spec, restore_agent, restore_spec, row_of
 from ..data import Task
-from ..deployment import Origin, Policy, entries_of
+from ..deployment import Origin, Policy
 from ..environments import ActionBounds, Environment
 from ..errors import DeflowError, RunError, first_line
 from ..training import Learner
@@ -42,7 +42,7 @@ def load(run: str | os.PathLike[str] | Run, *, step: Step = None) -> Policy:
         else:  # a run from before bounds were recorded
             bounds = None if environment is None else environment.bounds()
         names = run.config.get("data", {}).get("names", {})
-        keys = environment.keys if environment is not None else entries_of(names)
+        keys = None if environment is None else environment.keys
     origin = Origin(run.environment, run.algorithm, saved, str(run.path))
     return Policy(learner.agent, bounds, keys=keys, names=names, origin=origin)
 

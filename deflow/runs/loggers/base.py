@@ -13,14 +13,13 @@ A complete member:
 
 import abc
 import dataclasses
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...errors import RunError
-from ...registry import Registry
+from ...registry import Registry, missing_package
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +75,8 @@ class AbstractLogger(abc.ABC):
         Raises:
             RunError: If not: what is missing, and what to do.
         """
-        if self.package is not None and importlib.util.find_spec(self.package) is None:
-            install = f"deflow[{self.extra}]" if self.extra else self.package
-            raise RunError(
-                f"The logger {registry.name_of(self)} needs the package {self.package}: pip install '{install}'."
-            )
+        if missing := missing_package(f"The logger {registry.name_of(self)}", self.package, self.extra):
+            raise RunError(missing)
 
     def holds(self, run: LoggedRun) -> bool:
         """Whether what was logged before is still there. If not, it is opened anew, and gets all rows."""
