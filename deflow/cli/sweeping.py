@@ -12,6 +12,7 @@ from ..environments import parse_task_name
 from ..errors import DeflowError, SweepError
 from ..launchers import Job
 from ..paths import absolute
+from .arguments import peek
 from .behaviours import behaviour_options
 from .data_options import with_recorded_environment
 from .parsing import Command, parse
@@ -134,21 +135,17 @@ def share_behaviours(jobs: Sequence[Job], recipes: Mapping[str, Recipe], existin
     ]
 
 
-def _data_set(options: Any) -> str:
+def _data_set(env: str, data: str) -> str:
     """What the tasks of an environment have in common."""
-    if options.data not in ("official", "collected"):
-        return options.env
-    task = parse_task_name(options.env)
-    return options.env if task is None else task.dataset
+    task = parse_task_name(env) if data in ("official", "collected") else None
+    return env if task is None else task.dataset
 
 
 def _flow(behaviour: Job) -> tuple[str, ...]:
     """What a behaviour is learned from and made of: its arguments, with the data set in place of one of its tasks."""
     words = list(behaviour.arguments)
-    if "--env" in words:
-        place = words.index("--env") + 1
-        task = parse_task_name(words[place])
-        words[place] = words[place] if task is None or "--data" in words else task.dataset
+    place = words.index("--env") + 1
+    words[place] = _data_set(words[place], (peek(words, "--data") or ["official"])[-1])
     return tuple(words)
 
 
@@ -163,7 +160,11 @@ def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
     words += [word for kind in FLOW for word in spelled_part(KINDS[kind], getattr(agent, kind))]
     words += ["--seeds", *map(str, options.seeds)]
     seeds = "+".join(map(str, options.seeds))
-    return Job(f"{BEHAVIOUR}{_data_set(options)},seed{'s' * (len(options.seeds) > 1)}={seeds}", "offline", tuple(words))
+    return Job(
+        f"{BEHAVIOUR}{_data_set(options.env, options.data)},seed{'s' * (len(options.seeds) > 1)}={seeds}",
+        "offline",
+        tuple(words),
+    )
 
 
 def _learns(behaviour: Job, command: Command[Any], recipes: Mapping[str, Recipe]) -> bool:
