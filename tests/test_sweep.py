@@ -249,7 +249,7 @@ def test_mistakes_make_no_list(tmp_path):
     assert "say what is varied" in refused(*where)
     assert "Give --seeds before the --" in refused(*where, "--over", "algorithm=fql", "--", "--seeds", "1")
     assert "Did you mean 'local'" in refused(*where, "--over", "algorithm=fql", "--launcher", "lokal")
-    assert "at_once: Jobs that run at once" in refused(*where, "--over", "algorithm=fql", "--launch", "at=1")
+    assert "at-once: Jobs that run at once" in refused(*where, "--over", "algorithm=fql", "--launch", "at=1")
     assert "takes a whole number" in refused(*where, "--over", "algorithm=fql", "--launch", "at-once=x")
     assert "Did you mean 'deflow'" in refused(*where, "--over", "algorithm=fql,deflw")
     assert "a sweep runs offline or offline_to_online" in refused(*where, "--recipe", "report", "--seeds", "1")
