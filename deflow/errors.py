@@ -120,6 +120,10 @@ class InteractionError(DeflowError, RuntimeError):
     """An environment failed, its process died, it cannot be sent or resumed, or it received invalid actions."""
 
 
+class HostsError(DeflowError, RuntimeError):
+    """One of the processes that train together is gone, or they cannot be brought together."""
+
+
 # --- what is kept
 
 

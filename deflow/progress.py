@@ -25,6 +25,11 @@ RARELY = 30.0
 """Seconds between two lines of a bar in a file."""
 
 
+def hush() -> None:
+    """No bar is shown from now on: another process, which does the same, shows its own."""
+    Bar.hushed = True
+
+
 def watched(stream: Any = None) -> bool:
     """Whether somebody may look at the stream (as a rule, stderr) while it is written: a terminal or a notebook."""
     stream = sys.stderr if stream is None else stream
@@ -34,7 +39,11 @@ def watched(stream: Any = None) -> bool:
 class Bar(tqdm):
     """A bar of tqdm's on stderr, in the same words."""
 
+    hushed = False
+    """Whether none is shown."""
+
     def __init__(self, *, disable: bool = False, **settings: Any):
+        disable = disable or self.hushed
         if watched():
             super().__init__(disable=disable, **settings)
             if not disable:
@@ -47,7 +56,7 @@ class Bar(tqdm):
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
     """A line on the terminal that says what is being done, and for how long; nothing is left of it."""
-    if not watched():
+    if not watched() or Bar.hushed:
         yield
         return
     with Bar(desc=what, bar_format="{desc} ... {elapsed}", leave=False):

@@ -19,9 +19,10 @@ import jax
 import tyro
 
 import deflow
-from deflow import cli, runs
+from deflow import cli, hosts, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
+from deflow.evaluation import SharedEvaluator
 from deflow.progress import working
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
@@ -102,6 +103,15 @@ class Offline(cli.DataOptions):
     batch_devices: Literal["all"] | int = 1
     """Devices among which each batch is divided, offline; for large batches."""
 
+    coordinator: str | None = None
+    """Several machines: address of the first of the processes that train together, HOST:PORT (found under Slurm)."""
+
+    processes: int | None = None
+    """How many they are (found under Slurm)."""
+
+    process: int | None = None
+    """Which of them this one is, from 0 (found under Slurm)."""
+
     success_timing: Literal["pre", "post"] = "pre"
     """When OGBench judges success: before the step (its default), or after it (as in the published numbers)."""
 
@@ -116,10 +126,7 @@ class Offline(cli.DataOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in (
-            *("steps", "field_steps", "batch_size"),
-            *("eval_every", "episodes", "log_every", "save_every", "keep"),
-        ):
+        for name in ["steps", "field_steps", "batch_size", "eval_every", "episodes", "log_every", "save_every", "keep"]:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         for name in ("proposals", "estimate_steps"):
@@ -151,6 +158,7 @@ QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
     *("on_nonfinite", "rollbacks"),
+    *("coordinator", "processes", "process"),
     *("seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
 """Options that may change when a run is continued."""
@@ -179,6 +187,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
         group = cli.open_runs(options, config, algorithm, task, start.learner, recipe="offline", **record)
         facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
         cli.print_facts("DeFlow, offline", facts)
+        cli.end_with(group.runs[0])
         with graceful_interrupts() as interrupt:
             if evaluator is not None:
                 with working("making the environment"):
@@ -211,7 +220,9 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
         return task
     where = {"data_dir": options.data_dir, "workers": options.workers}
     what = {"success_timing": options.success_timing, "rewards": options.rewards, "bounds": options.action_bounds}
-    return deflow.load_task(options.env, source or options.source, **what, **where, check=check)
+    return hosts.leader_first(
+        lambda: deflow.load_task(options.env, source or options.source, **what, **where, check=check)
+    )
 
 
 @working("making the networks")
@@ -240,12 +251,13 @@ def learn_behaviour(
     behaviours: cli.Behaviours,
     start: TrainingState,
     run: deflow.Run,
-    judge: deflow.Evaluator | deflow.estimation.Estimator | None,
+    judge: deflow.Evaluator | SharedEvaluator | deflow.estimation.Estimator | None,
     interrupt: Interrupt,
 ) -> TrainingState:
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
-        group = runs.RunGroup(behaviours.runs, keep=options.keep, loggers=options.log)
+        each = behaviours.runs
+        group = runs.runs_together(lambda: runs.RunGroup(each, keep=options.keep, loggers=options.log))
         own = cli.behaviour_options(options)
         own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])

@@ -113,7 +113,7 @@ def test_refuses(asked, message):
 
 
 def test_refuses_what_devices_do_not_divide(monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
     with pytest.raises(ValueError, match=r"^4 devices do not divide a batch of 30 transitions: give a multiple of 4,"):
         Devices(batch=4).layout(None, 30)
     with pytest.raises(ValueError, match=r"^Devices divide either seeds or batches, got 2 for the seeds and 4 for the"):
@@ -122,7 +122,7 @@ def test_refuses_what_devices_do_not_divide(monkeypatch):
 
 @pytest.mark.parametrize(("backend", "used"), [("cpu", (1, 1)), ("gpu", (4, 1))])
 def test_accelerators_are_used_unasked(monkeypatch, backend, used):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert Devices().used(8, 16) == used
     assert Devices(batch=2).used(8, 16) == (1, 2)
@@ -130,7 +130,7 @@ def test_accelerators_are_used_unasked(monkeypatch, backend, used):
 
 @pytest.mark.parametrize(("seeds", "used"), [(None, 1), (1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (8, 4), (9, 3)])
 def test_the_largest_number_of_devices_that_divides_the_seeds(monkeypatch, seeds, used):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
     asked = Devices(seeds="all")
     assert asked.used(seeds, 16) == (used, 1)
     idle = f"{seeds} seeds do not divide among 4 devices, so they use {used}." if used < min(4, seeds or 1) else ""

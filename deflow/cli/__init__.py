@@ -18,6 +18,7 @@ from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings, print_usage
+from .joining import end_with
 from .launching import launcher_of
 from .opening import open_run
 from .parsing import Command, Import, parse
@@ -61,6 +62,7 @@ __all__ = [
     "devices_of",
     "duration",
     "early_evaluator",
+    "end_with",
     "estimator",
     "fail",
     "field_docstrings",

@@ -9,7 +9,7 @@ from typing import Any
 from ..agent import AgentConfig, restore_agent
 from ..data import RECORDED_ENVIRONMENT, Columns, RewardScale, Task
 from ..errors import DataError, RunError, UsageError
-from ..runs import Run, RunGroup, find_data, load_learner
+from ..runs import HostsGroup, Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
 from ..training import Learner
 from .arguments import peek
@@ -130,7 +130,7 @@ def learned(options: Any, config: AgentConfig, task: Task, start: TrainingState)
     return TrainingState(Learner.stack(learners) if len(learners) > 1 else learners[0], start.key)
 
 
-def take_over_logs(options: Any, group: RunGroup) -> None:
+def take_over_logs(options: Any, group: RunGroup | HostsGroup) -> None:
     """The logs of the runs given by --from are the beginning of the new ones."""
     for old, new in zip(options.from_, group.runs, strict=True):
         for name in ("train.csv", "eval.csv"):

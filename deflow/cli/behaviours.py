@@ -11,13 +11,14 @@ from typing import Any
 
 import jax
 
+from .. import hosts
 from ..agent import Agent, AgentConfig, agent_config, restore_agent
 from ..behaviour import Proposals, States, behaviour_digest, draw_proposals, find_proposals, open_proposals
 from ..data import Task
 from ..errors import ProposalsInterrupted, RunError
 from ..keys import named_key
 from ..paths import absolute
-from ..runs import Run, RunGroup, load_learner, resume_command
+from ..runs import Run, RunGroup, load_learner, resume_command, runs_together
 from ..runs.loading import create_runs
 from ..session import Session, TrainingState
 from ..training import Learner
@@ -44,7 +45,7 @@ class Behaviours:
     @functools.cached_property
     def agents(self) -> list[Agent]:
         """The agents whose flows these are, of the newest checkpoints. Those of own runs must have been trained."""
-        return [load_learner(run)[0].agent for run in self.runs]
+        return hosts.leader_first(lambda: [load_learner(run)[0].agent for run in self.runs])
 
     def verify(self, task: Task, count: int) -> None:
         """Look at every byte of the proposals that are there already, before anything is made.
@@ -122,7 +123,7 @@ def open_behaviours(options: Any, config: AgentConfig, task: Task) -> Behaviours
         return given
     if options.proposals == 0:
         return None
-    return Behaviours(tuple(_new(options, config, task).runs), own=True)
+    return Behaviours(runs_together(lambda: _new(options, config, task)).runs, own=True)
 
 
 def behaviours_of(run: Run) -> Behaviours | None:
@@ -165,7 +166,9 @@ def propose(
     if behaviours is None or options.proposals == 0 or session.step >= last:
         return None
     try:
-        return behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt)
+        return hosts.leader_first(
+            lambda: behaviours.proposals(state.learner, task, options.proposals, interrupt=interrupt)
+        )
     except ProposalsInterrupted as interruption:
         say(f"{interruption} Go on with: {resume_command(session.group.runs[0])}")
         sys.exit(interrupt.code)

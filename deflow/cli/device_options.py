@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from .. import hosts
 from ..training import Devices
 
 
@@ -20,10 +21,11 @@ def devices_of(options: Any) -> Devices:
 def devices_in_words(options: Any) -> str:
     """Which devices there are, how many of them are used, and what is on each."""
     asked, seeds, batch_size = _asked(options), len(options.seeds), options.batch_size
-    first, there = jax.devices()[0], jax.local_device_count()
+    first, there = jax.devices()[0], jax.device_count()
     for_seeds, for_batch = asked.used(seeds, batch_size)
     number = "" if there == 1 else f"{max(for_seeds, for_batch)} of {there} x "
-    lines = [f"{number}{first.device_kind} ({first.platform}), {os.cpu_count()} cores"]
+    processes = f" in {hosts.count()} processes" if hosts.count() > 1 else ""
+    lines = [f"{number}{first.device_kind} ({first.platform}){processes}, {os.cpu_count()} cores"]
     if for_seeds > 1:
         lines.append(f"{seeds // for_seeds} of {seeds} seeds on each, with a copy of the data")
     if for_batch > 1:
@@ -35,7 +37,7 @@ def _asked(options: Any) -> Devices:
     """The devices asked for. A run that is continued may have begun where there were more: it takes those that are."""
 
     def at_hand(number: Any) -> Any:
-        most = jax.local_device_count()
+        most = jax.device_count()
         return min(number, most) if isinstance(number, int) and options.resume is not None else number
 
     return Devices(seeds=at_hand(options.seed_devices), batch=at_hand(options.batch_devices))

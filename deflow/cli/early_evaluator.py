@@ -1,18 +1,22 @@
 """What judges a recipe's policies: an evaluator, started before the task's data is read, because workers take seconds
 to be ready; or an estimator, where there is no environment."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from .. import hosts
 from ..data import Task, is_at_hand, task_environment
 from ..environments import Environment
 from ..estimation import Estimator
-from ..evaluation import Evaluator
+from ..evaluation import Evaluator, SharedEvaluator
 from ..runs import Run
 
 
-def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
-    """The evaluator of the recipe's environment, within `with`; None if there is no environment.
+@contextmanager
+def early_evaluator(options: Any) -> Iterator[Evaluator | SharedEvaluator | None]:
+    """The evaluator of the recipe's environment, within `with`; None if there is no environment. Processes that train
+    together share its episodes.
 
     Its workers start now, while the data is read. If that must be collected or downloaded first, they start when they
     are needed, since they would only take the memory that the collection's processes need.
@@ -27,8 +31,10 @@ def early_evaluator(options: Any) -> AbstractContextManager[Evaluator | None]:
         at_once = is_at_hand(options.env, options.source, data_dir=options.data_dir)
         environment = task_environment(options.env, options.source, success_timing=options.success_timing)
     if environment is None:
-        return nullcontext()
-    return Evaluator(environment, workers=options.workers, at_once=at_once)
+        yield None
+        return
+    with Evaluator(environment, workers=options.workers, at_once=at_once) as own:
+        yield own if hosts.count() == 1 else SharedEvaluator(own)
 
 
 def estimator(options: Any, task: Task) -> Estimator | None:

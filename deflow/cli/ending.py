@@ -1,5 +1,6 @@
 """The end of a training: its table, its pictures, and the next command."""
 
+from .. import hosts
 from ..commands import command
 from ..errors import ReportError
 from ..progress import working
@@ -8,7 +9,9 @@ from .screen import say, show
 
 
 def finish(session: Session, *, seconds: float) -> None:
-    """The table, the picture, and the next command."""
+    """The table, the picture, and the next command; said by the leading process alone."""
+    if not hosts.leads():
+        return
     with working("drawing"):
         from .. import report  # matplotlib, which takes a second to import and is needed at the end alone
 

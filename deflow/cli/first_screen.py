@@ -9,7 +9,7 @@ from ..data import Task
 from ..data.rewards import UNCHANGED
 from ..environments import Environment
 from ..estimation.estimate import MEMBERS
-from ..runs import RunGroup
+from ..runs import HostsGroup, RunGroup
 from ..runs.loggers.wandb import mode as wandb_mode
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
@@ -27,7 +27,7 @@ def first_screen(
     learner: Learner,
     config: AgentConfig,
     algorithm: str,
-    group: RunGroup,
+    group: RunGroup | HostsGroup,
     bound: str | None,
     behaviours: Behaviours | None,
 ) -> dict[str, str]:
@@ -65,7 +65,7 @@ def first_screen(
     }
 
 
-def watch(options: Any, group: RunGroup) -> str:
+def watch(options: Any, group: RunGroup | HostsGroup) -> str:
     """The commands that show the training from another terminal."""
     path = group.runs[0].path
     found = [command("watch", path)]

@@ -19,6 +19,7 @@ from ..commands import command
 from ..environments import import_file
 from ..errors import (
     EvaluationError,
+    HostsError,
     InteractionError,
     ProposalsError,
     ReportError,
@@ -33,6 +34,7 @@ from .compiled_programs import keep_compiled_programs
 from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
+from .joining import join
 from .parsing import parse
 from .values import is_positional, positional_of, spelled, types_of
 
@@ -66,6 +68,13 @@ def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
     raise SystemExit(code)
 
 
+def end_at_once(error: HostsError) -> NoReturn:
+    """Prints one sentence and ends this process, whose exit would wait for those that are gone."""
+    _say("error", "bold red", error)
+    sys.stdout.flush()
+    os._exit(1)
+
+
 def _say(what: str, style: str, message: object) -> None:
     with aside():
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
@@ -80,12 +89,14 @@ def run(
     """The program of a recipe with an agent: defaults, arguments, `main(options, agent, algorithm)`, short errors."""
     with one_sentence():
         arguments = with_recorded_environment(sys.argv[1:])
-        check_platform()
         keep_compiled_programs()
         options, agent, algorithm = defaults(arguments)
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
         parsed = parse(options, agent, arguments, program=_called(main), description=description or "")
+        if hasattr(parsed.options, "coordinator"):
+            join(parsed.options)
+        check_platform()
         main(parsed.options, parsed.agent, algorithm)
 
 
@@ -162,5 +173,7 @@ def one_sentence() -> Iterator[None]:
         fail(interruption if str(interruption) else "interrupted.", 130)
     except (ValueError, UnknownNameError, RunError, ProposalsError) as error:
         fail(error)
+    except HostsError as error:
+        end_at_once(error)
     except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
         fail(error, 1)

@@ -11,7 +11,7 @@ from ..commands import command
 from ..data import Task
 from ..errors import DataError, RunError
 from ..paths import absolute
-from ..runs import Run, RunGroup, recorded_task
+from ..runs import HostsGroup, Run, RunGroup, recorded_task, runs_together
 from ..runs.loading import create_runs
 from ..training import Learner
 from ..types import Spec
@@ -72,7 +72,7 @@ def open_runs(
     *,
     recipe: str,
     **more: object,
-) -> RunGroup:
+) -> RunGroup | HostsGroup:
     """A new run directory for each of `options.seeds`, or those of `options.resume`.
 
     Raises:
@@ -80,26 +80,28 @@ def open_runs(
         RunError: If a directory cannot be read or written.
     """
     if options.resume is not None:
-        group = RunGroup.open(options.resume, keep=options.keep, loggers=options.log)
+        group = runs_together(lambda: RunGroup.open(options.resume, keep=options.keep, loggers=options.log))
         check_data(group.runs[0], task)
         return group
-    return create_runs(
-        options.output_dir,
-        task,
-        config,
-        learner,
-        algorithm=algorithm,
-        seeds=options.seeds,
-        keep=options.keep,
-        loggers=options.log,
-        recipe=recipe,
-        options=describe_options(options),
-        evaluation={"episodes": options.episodes},
-        imports=[
-            {"path": str(absolute(path)), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in options.import_
-        ],
-        **more,
+    return runs_together(
+        lambda: create_runs(
+            options.output_dir,
+            task,
+            config,
+            learner,
+            algorithm=algorithm,
+            seeds=options.seeds,
+            keep=options.keep,
+            loggers=options.log,
+            recipe=recipe,
+            options=describe_options(options),
+            evaluation={"episodes": options.episodes},
+            imports=[
+                {"path": str(absolute(path)), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+                for path in options.import_
+            ],
+            **more,
+        )
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 
+from .. import hosts
 from ..agent import Agent
 from ..data import Task
 from .estimate import MEMBERS, STEPS, estimate
@@ -31,18 +32,21 @@ class Estimator:
         progress: bool = False,
         interrupt: threading.Event | None = None,
     ) -> ValueEstimate:
-        """The policy's value by `estimate`; `episodes` is ignored, since none are played.
+        """The policy's value by `estimate`; `episodes` is ignored, since none are played. Of several processes that
+        train together, the leading one estimates it.
 
         Raises:
             EstimationError: If the critics diverge.
             EvaluationInterrupted: If `interrupt` is set.
         """
-        return estimate(
-            agent,
-            self.task,
-            members=self.members,
-            steps=self.steps,
-            seed=seed,
-            progress=progress,
-            interrupt=interrupt,
+        return hosts.led(
+            lambda: estimate(
+                agent,
+                self.task,
+                members=self.members,
+                steps=self.steps,
+                seed=seed,
+                progress=progress,
+                interrupt=interrupt,
+            )
         )

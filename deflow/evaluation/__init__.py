@@ -5,6 +5,7 @@ from .film import Film
 from .outcome import Moment, Outcome
 from .recording import record
 from .result import Evaluation
+from .sharing import SharedEvaluator
 from .video import Video, check_video, write_video
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Film",
     "Moment",
     "Outcome",
+    "SharedEvaluator",
     "Video",
     "check_video",
     "evaluate",

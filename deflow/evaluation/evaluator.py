@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,14 +103,28 @@ class Evaluator:
             EvaluationInterrupted: If `interrupt` is set.
             ValueError: If `episodes` is less than 1 or `seed` is negative.
         """
+        return self.summary(self.outcomes(policy, range(episodes), seed=seed, progress=progress, interrupt=interrupt))
+
+    def outcomes(
+        self,
+        policy: "Callable[..., Any] | Policy",
+        numbers: Sequence[int],
+        *,
+        seed: int,
+        progress: bool = False,
+        interrupt: threading.Event | None = None,
+    ) -> list[Outcome]:
+        """The outcomes of these of an evaluation's episodes, counted from 0. Raises as calling the evaluator does."""
         interrupt = interrupt or threading.Event()
-        with self._playing(episodes, seed):
+        with self._playing(len(numbers), seed):
             sizes = self._ready(interrupt).sizes
-            with Bar(total=episodes, desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
-                outcomes: list[Outcome] = self._run(
-                    Worker.run, policy, sizes, episodes, seed, interrupt, ended=lambda _: bar.update()
-                )
-        return self._summary(outcomes)
+            with Bar(total=len(numbers), desc="evaluation", unit="episode", leave=False, disable=not progress) as bar:
+                return self._run(Worker.run, policy, sizes, numbers, seed, interrupt, ended=lambda _: bar.update())
+
+    def summary(self, outcomes: Sequence[Outcome]) -> Evaluation:
+        """The evaluation that has these outcomes."""
+        success, returns, lengths = zip(*outcomes, strict=True)
+        return Evaluation(np.array(success), np.array(returns), np.array(lengths), self._reference)
 
     def film(
         self,
@@ -147,7 +161,7 @@ class Evaluator:
             film = functools.partial(Worker.film, folder=str(folder), every=every)
             with FilmProgress(folder, look, episodes, every, shown=progress) as bar:
                 return self._run(
-                    film, policy, look.sizes, episodes, seed, interrupt, ended=bar.ended, meanwhile=bar.update
+                    film, policy, look.sizes, range(episodes), seed, interrupt, ended=bar.ended, meanwhile=bar.update
                 )
 
     def check(self, interrupt: threading.Event | None = None) -> None:
@@ -195,7 +209,7 @@ class Evaluator:
         method: Callable[..., Any],
         policy: "Callable[..., Any] | Policy",
         sizes: Sizes,
-        episodes: int,
+        episodes: Sequence[int],
         seed: int,
         interrupt: threading.Event,
         *,
@@ -205,7 +219,7 @@ class Evaluator:
         """What one of `Worker`'s methods gives for each episode, in order. `ended` gets each as it arrives."""
         pool = self._pool or self._start()
         job = self._exporter(in_unit_box(policy), sizes, seed)
-        asked = {pool.submit(method, job, i): f"Episode {i}" for i in range(episodes)}
+        asked = {pool.submit(method, job, i): f"Episode {i}" for i in episodes}
         given: dict[Any, Any] = {}
         try:
             for future, result in pool.results(
@@ -216,10 +230,6 @@ class Evaluator:
         finally:
             Path(job.weights).unlink()
         return [given[future] for future in asked]
-
-    def _summary(self, outcomes: list[Outcome]) -> Evaluation:
-        success, returns, lengths = zip(*outcomes, strict=True)
-        return Evaluation(np.array(success), np.array(returns), np.array(lengths), self._reference)
 
     def _ready(self, interrupt: threading.Event) -> Look:
         """What the environment is like, once a worker has made it; at once but for the first time."""

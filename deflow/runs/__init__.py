@@ -5,6 +5,7 @@ from .atomic_files import writable_directory
 from .checkpoints import Checkpoints
 from .grid import Cell, Grid
 from .group import RunGroup
+from .hosts_group import HostsGroup, runs_together
 from .loading import create_run, create_runs, load, load_learner
 from .loggers import check_loggers
 from .logs import Window
@@ -19,6 +20,7 @@ __all__ = [
     "Cell",
     "Checkpoints",
     "Grid",
+    "HostsGroup",
     "Look",
     "Run",
     "RunGroup",
@@ -35,6 +37,7 @@ __all__ = [
     "look",
     "recorded_task",
     "resume_command",
+    "runs_together",
     "sparkline",
     "writable_directory",
 ]

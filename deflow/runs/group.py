@@ -144,6 +144,11 @@ class RunGroup:
             waiting = sum(len(log.waiting) for log in self._logs)
             warn(f"{first_of(errors)}; training continues, and {waiting} rows wait in memory.", RunWarning)
 
+    def log_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log rows of an evaluation, but for the runs that have theirs: training was killed just after logging it."""
+        there = [step in run.read("eval")["step"] for run in self.runs]
+        self.log(step, [{} if known else row for known, row in zip(there, rows, strict=True)])
+
     def evaluated(self) -> set[int]:
         """The steps of which every run that goes on has a row in eval.csv."""
         going = [run for index, run in enumerate(self.runs) if index not in self.stopped]

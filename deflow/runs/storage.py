@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
@@ -103,14 +104,19 @@ def _orbax() -> Iterator[ocp.Checkpointer]:
     """A checkpointer whose log messages are suppressed. There is one at a time, across threads too."""
     # Weights hardly compress (8%), and trying costs more than writing. The handlers are named here rather than
     # looked up from what the files say.
-    arrays = ocp.PyTreeCheckpointHandler(use_compression=False)
-    handler = ocp.CompositeCheckpointHandler(state=arrays, notes=ocp.JsonCheckpointHandler())
+    # Of several processes that train together, one writes, which waits for no other.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"{me}")
+    arrays = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    notes = ocp.JsonCheckpointHandler(multiprocessing_options=alone)
+    together = ocp.CompositeOptions(multiprocessing_options=alone)
+    handler = ocp.CompositeCheckpointHandler(state=arrays, notes=notes, composite_options=together)
     log = logging.getLogger("absl")
     with _ONE_AT_A_TIME:
         level = log.level
         log.setLevel(logging.CRITICAL)
         try:
-            with contextlib.closing(ocp.Checkpointer(handler)) as checkpointer:
+            with contextlib.closing(ocp.Checkpointer(handler, multiprocessing_options=alone)) as checkpointer:
                 yield checkpointer
         finally:
             log.setLevel(level)

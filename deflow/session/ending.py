@@ -4,12 +4,12 @@ import contextlib
 
 from ..errors import ReportError
 from ..progress import working
-from ..runs import Run, RunGroup, resume_command
+from ..runs import HostsGroup, Run, RunGroup, resume_command
 
 
-def show_runs(group: RunGroup, step: int) -> None:
+def show_runs(group: RunGroup | HostsGroup, step: int) -> None:
     """Show the learning curve and the videos of each run, as of `step`, in the loggers that it has."""
-    for run in group.runs:
+    for run in group.runs:  # which has none where another process writes
         if not run.followers:
             continue
         from ..report import learning_curve  # matplotlib, which takes a second to import
@@ -20,7 +20,7 @@ def show_runs(group: RunGroup, step: int) -> None:
             run.video(video, step)
 
 
-def farewell(group: RunGroup, step: int, last: int, continued_by: Run | None) -> str:
+def farewell(group: RunGroup | HostsGroup, step: int, last: int, continued_by: Run | None) -> str:
     """What became of an interrupted training, which was to go on until step `last`, and how it goes on."""
     run, saved = group.runs[0], group.has_saved(step)
     what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"

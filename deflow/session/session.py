@@ -8,12 +8,13 @@ from typing import Any
 
 import jax
 
+from .. import hosts
 from ..agent import Agent
 from ..errors import EstimationError, EvaluationError, EvaluationInterrupted, InteractionError
 from ..estimation import Estimator
-from ..evaluation import Evaluator
+from ..evaluation import Evaluator, SharedEvaluator
 from ..keys import named_key
-from ..runs import Run, RunGroup, resume_command
+from ..runs import HostsGroup, Run, RunGroup, resume_command
 from ..runs.scores import scores_of
 from ..training.faults import Fault, first_faults, parameter_faults
 from .ending import farewell, show_runs
@@ -29,9 +30,9 @@ class Session:
 
     def __init__(
         self,
-        group: RunGroup,
+        group: RunGroup | HostsGroup,
         schedule: Schedule,
-        evaluator: Evaluator | Estimator | None,
+        evaluator: Evaluator | SharedEvaluator | Estimator | None,
         interrupt: threading.Event,
         *,
         held_out: Callable[[Agent], float] | None = None,
@@ -169,7 +170,7 @@ class Session:
         return state
 
     def _ends(self) -> bool:
-        self.interrupted = self.interrupted or self._interrupt.is_set()
+        self.interrupted = self.interrupted or hosts.any_of(self._interrupt.is_set())
         return self.interrupted
 
     # --- numbers that are not finite
@@ -242,8 +243,7 @@ class Session:
                 continue
             rows.append(result.metrics())
         _, scores = scores_of(rows)
-        there = [self.step in run.read("eval")["step"] for run in self.group.runs]  # killed just after logging it
-        self.group.log(self.step, [{} if known else row for known, row in zip(there, rows, strict=True)])
+        self.group.log_evaluation(self.step, rows)
         self._owes_evaluation = False
         self.group.save_best(self.step, scores, TrainingState(state.learner, state.key).split(), self._notes(()))
         bar.judged(rows)

@@ -14,11 +14,12 @@ from .layouts import AbstractLayout, BatchDivided, OneDevice, SeedsDivided
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """How many devices of this machine a training uses: for its seeds, or else for the rows of each batch."""
+    """How many devices a training uses: for its seeds, or else for the rows of each batch. They are those of this
+    machine, or of all processes that `jax.distributed` has joined, the same number of each."""
 
     seeds: int | Literal["auto", "all"] = "auto"
-    """Devices among which the seeds are divided; auto: all if they are accelerators, else 1. If that number does not
-    divide the number of seeds, the largest one below that does."""
+    """Devices among which the seeds are divided; auto: all if they are accelerators, else one of each process. If that
+    number does not divide the number of seeds, the largest one below that does."""
 
     batch: int | Literal["all"] = 1
     """Devices among which each batch is divided; seeds are then together on each."""
@@ -36,11 +37,12 @@ class Devices:
         Raises:
             ValueError: If there are not as many.
         """
-        there = jax.local_device_count()
+        there, processes = jax.device_count(), jax.process_count()
         batch = there if self.batch == "all" else self.batch
         seeds = self.seeds
         if seeds == "auto":
-            seeds = "all" if jax.default_backend() != "cpu" and batch == 1 else 1
+            least = 1 if batch > 1 else processes
+            seeds = "all" if jax.default_backend() != "cpu" and batch == 1 else least
         seeds = there if seeds == "all" else seeds
         for number in (seeds, batch):
             if number > there:
@@ -57,7 +59,12 @@ class Devices:
                 divided.
         """
         most, batch = self.asked()
-        used = _divisor(seeds or 1, most)
+        used, processes = _divisor(seeds or 1, most), jax.process_count()
+        if used % processes and batch % processes and (most, batch) != (1, 1):
+            raise ValueError(
+                f"The {processes} processes that train together need as many seeds, or a multiple, to divide among them, "
+                f"or batches divided among all devices; got {seeds or 1} seed(s), and batches on {batch} device(s)."
+            )
         if used > 1 and batch > 1:
             raise ValueError(
                 f"Devices divide either seeds or batches, got {used} for the seeds and {batch} for the batches: give 1 "
@@ -90,8 +97,13 @@ class Devices:
 
 def _divisor(seeds: int, most: int) -> int:
     """The largest number of devices, up to `most`, among which seeds can be divided."""
-    return max(count for count in range(1, most + 1) if seeds % count == 0)
+    counts = range(1, most + 1)
+    even = [count for count in counts if seeds % count == 0 and count % jax.process_count() == 0]
+    return max(even, default=1)
 
 
 def _mesh(axis: str, count: int) -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:count]), (axis,), axis_types=(AxisType.Auto,))
+    """The first devices of each process, as many of one as of another."""
+    each, processes = count // jax.process_count(), range(jax.process_count())
+    devices = [device for process in processes for device in jax.local_devices(process_index=process)[:each]]
+    return Mesh(np.array(devices), (axis,), axis_types=(AxisType.Auto,))

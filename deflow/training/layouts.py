@@ -1,17 +1,24 @@
-"""Where a learner, its data and its updates lie: on one device, or on several that divide its seeds or its batches."""
+"""Where a learner, its data and its updates lie: on one device, or on several that divide its seeds or its batches.
+
+The devices may be those of several processes. Then each has whole arrays of its own outside of the updates, the same as
+all others.
+"""
 
 import abc
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
+from .. import hosts
 from ..replay import AbstractSource
 from ..types import Batch
 
@@ -63,13 +70,14 @@ class SeedsDivided(AbstractLayout):
     mesh: Mesh
 
     def place(self, arrays: list[Array]) -> list[Array]:
-        return jax.device_put(arrays, self._along(0))
+        return _put(hosts.same(arrays), [self._along(0 if array.ndim else None) for array in arrays])
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return arrays
+        return _whole(arrays, self._along(None)) if self.mesh.is_multi_process else arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return jax.device_put(source, jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None))
+        lie = jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None)
+        return _put(source, lie)
 
     def divided(self, run: Run, axes: Any) -> Run:
         # Partitioned by XLA, the devices would ask each other in every loop of a solver whether all seeds are done.
@@ -94,13 +102,13 @@ class BatchDivided(AbstractLayout):
     mesh: Mesh
 
     def place(self, arrays: list[Array]) -> list[Array]:
-        return jax.device_put(arrays, self._everywhere)
+        return _put(hosts.same(arrays), self._everywhere)
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return [array.addressable_data(0) for array in arrays]
+        return _whole(arrays, self._everywhere) if self.mesh.is_multi_process else [_first(array) for array in arrays]
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return _RowsDivided(jax.device_put(source, self._everywhere), self.mesh)
+        return _RowsDivided(_put(source, self._everywhere), self.mesh)
 
     def divided(self, run: Run, axes: Any) -> Run:
         return lambda *arguments: jax.lax.with_sharding_constraint(run(*arguments), self._everywhere)
@@ -150,3 +158,36 @@ def _gathered(array: Array) -> Array:
     if isinstance(array, Tracer) or len(array.sharding.device_set) == 1:
         return array
     return jax.device_put(array, jax.local_devices()[0])
+
+
+# --- with the devices of other processes, too
+
+
+def _put(arrays: Any, lie: Any) -> Any:
+    """Whole arrays, the same in every process, where they shall lie: `lie` is a tree like theirs, or its beginning."""
+    if all(sharding.is_fully_addressable for sharding in jax.tree.leaves(lie)):
+        return jax.device_put(arrays, lie)
+    return jax.tree.map(lambda lies, part: jax.tree.map(lambda array: _spread(array, lies), part), lie, arrays)
+
+
+def _spread(array: Any, lies: NamedSharding) -> Array:
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        data = _spread(jax.random.key_data(array), lies)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, lies, lambda index: whole[index])
+
+
+def _whole(arrays: list[Array], everywhere: NamedSharding) -> list[Array]:
+    """The arrays on a device of this process, once they are there."""
+    with hosts.listening():
+        return jax.block_until_ready([_first(array) for array in _copied(arrays, everywhere)])
+
+
+@partial(jax.jit, static_argnums=1)
+def _copied(arrays: list[Array], everywhere: NamedSharding) -> list[Array]:
+    return jax.lax.with_sharding_constraint(arrays, everywhere)
+
+
+def _first(array: Array) -> Array:
+    return array.addressable_data(0)

@@ -86,7 +86,8 @@ def train_offline(
         warn_of_no_steps("updates", done, steps)
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
-        metrics = updates(sources(done, count), jnp.asarray(count), placed_key)
+        (placed_count,) = layout.place([jnp.asarray(count)])
+        metrics = updates(sources(done, count), placed_count, placed_key)
         done += count
         yield done, updates.learner, metrics
 

@@ -37,7 +37,7 @@ class FusedUpdates:
     ) -> dict[str, Float[Array, "*seeds"]]:
         """Makes `count` updates with batches from `source` and returns the metrics' means, without waiting for them."""
         self._arrays, metrics = self._program(self._arrays, source, count, key)
-        return metrics
+        return self._taken(metrics)
 
     def once(self, source: AbstractSource, key: Key[Array, "*seeds"]) -> dict[str, Float[Array, "*seeds"]]:
         """The same for a single update, without the loop: XLA makes a quicker program of it.
@@ -45,12 +45,15 @@ class FusedUpdates:
         Its numbers may differ from the loop's in the last bits, so a training keeps to one of the two.
         """
         self._arrays, metrics = self._single_program(self._arrays, source, key)
-        return metrics
+        return self._taken(metrics)
 
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
         return self._skeleton.fill(self._layout.taken(self._arrays))
+
+    def _taken(self, metrics: dict[str, Float[Array, "*seeds"]]) -> dict[str, Float[Array, "*seeds"]]:
+        return dict(zip(metrics, self._layout.taken([*metrics.values()]), strict=True))
 
     @functools.cached_property
     def _program(self) -> Callable[..., Any]:
