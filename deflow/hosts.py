@@ -98,8 +98,9 @@ def listening() -> Iterator[None]:
         raise
     except (ValueError, RuntimeError) as error:  # JAX's and the transport's
         raise HostsError(
-            f"Another of the {count()} processes that train together has ended or cannot be reached "
-            f"({first_line(error)[:200]}): see what it says, and start all of them again with the run to resume."
+            f"Another of the {count()} processes that train together has ended or cannot be reached, so this one "
+            f"(number {jax.process_index()}) ends, too: see what it says, and start all of them again. "
+            f"({first_line(error)[:200]})"
         ) from error
 
 

@@ -103,14 +103,8 @@ class Offline(cli.DataOptions):
     batch_devices: Literal["all"] | int = 1
     """Devices among which each batch is divided, offline; for large batches."""
 
-    coordinator: str | None = None
-    """Several machines: address of the first of the processes that train together, HOST:PORT (found under Slurm)."""
-
-    processes: int | None = None
-    """How many they are (found under Slurm)."""
-
-    process: int | None = None
-    """Which of them this one is, from 0 (found under Slurm)."""
+    join: str | None = None
+    """Several processes: 0/2@HOST:PORT in the first of two, whose address it is, and 1/2@HOST:PORT in the other."""
 
     success_timing: Literal["pre", "post"] = "pre"
     """When OGBench judges success: before the step (its default), or after it (as in the published numbers)."""
@@ -158,8 +152,7 @@ QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
     *("on_nonfinite", "rollbacks"),
-    *("coordinator", "processes", "process"),
-    *("seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir", "import_", "resume"),
+    *("join", "seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir", "import_", "resume"),
 }
 """Options that may change when a run is continued."""
 
@@ -218,11 +211,9 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
 
     if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
         return task
-    where = {"data_dir": options.data_dir, "workers": options.workers}
-    what = {"success_timing": options.success_timing, "rewards": options.rewards, "bounds": options.action_bounds}
-    return hosts.leader_first(
-        lambda: deflow.load_task(options.env, source or options.source, **what, **where, check=check)
-    )
+    made = {"data_dir": options.data_dir, "workers": options.workers, "rewards": options.rewards, "check": check}
+    made |= {"success_timing": options.success_timing, "bounds": options.action_bounds}
+    return hosts.leader_first(lambda: deflow.load_task(options.env, source or options.source, **made))
 
 
 @working("making the networks")
@@ -256,8 +247,7 @@ def learn_behaviour(
 ) -> TrainingState:
     """The start with the behaviour's flow, which is trained first unless it is given. `run` waits for it."""
     if behaviours.own:
-        each = behaviours.runs
-        group = runs.runs_together(lambda: runs.RunGroup(each, keep=options.keep, loggers=options.log))
+        group = runs.runs_together(lambda: runs.RunGroup(behaviours.runs, keep=options.keep, loggers=options.log))
         own = cli.behaviour_options(options)
         own = dataclasses.replace(own, seeds=tuple(each.seed for each in behaviours.runs))  # one, if seeds share it
         config = deflow.agent.restore_agent(group.runs[0].config["agent"])

@@ -1,6 +1,7 @@
 """Joining the other processes of a training, on this machine or on others, before JAX is used."""
 
 import os
+import re
 import sys
 import warnings
 from typing import Any
@@ -20,45 +21,34 @@ SILENCE = 100
 """Seconds of silence after which a process counts as gone."""
 
 
-def join(options: Any) -> None:
-    """Bring the processes of a training together: as `options` say, or as Slurm does. Alone, nothing happens.
+def join(given: str | None) -> None:
+    """Bring the processes of a training together: `0/2@HOST:PORT` is the first of two, whose address is behind it. By
+    default they are those that Slurm started; otherwise this one is alone, and nothing happens.
 
     All but the leading process are silent from then on, but for errors.
 
     Raises:
         HostsError: If they do not find each other.
-        UsageError: If an option is missing.
+        UsageError: If `given` is of another form.
     """
-    given = {"coordinator": options.coordinator, "processes": options.processes, "process": options.process}
-    missing = [name for name, value in given.items() if value is None]
-    if missing and len(missing) < len(given):
-        raise UsageError(
-            f"--{missing[0]} is missing: --coordinator, --processes and --process belong together. Give all three, or "
-            "none for a process that trains alone or under Slurm."
-        )
-    if missing and not _in_step_of_slurm():
+    if given is None and not _in_step_of_slurm():
         return
-    if not missing and not 0 <= options.process < options.processes:
-        raise UsageError(
-            f"--process counts from 0 to {options.processes - 1}, since --processes is {options.processes}, got "
-            f"{options.process}."
-        )
-    where = "Slurm's node of the first one" if missing else options.coordinator
+    told: dict[str, Any] = {}
+    if given is not None:
+        found = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", given)
+        if found is None or int(found[1]) >= int(found[2]):
+            raise UsageError(
+                f"--join {given}: give the number of this process, how many there are, and the address of number 0, as "
+                "in 0/2@10.0.0.1:1234 and 1/2@10.0.0.1:1234."
+            )
+        told = {"process_id": int(found[1]), "num_processes": int(found[2]), "coordinator_address": found[3]}
+        told["cluster_detection_method"] = "deactivate"
+    where = "those that Slurm started" if given is None else f"at {told['coordinator_address']}"
     failed = (
-        f"The processes that shall train together did not find each other at {where} within {PATIENCE} s: start all of "
+        f"The processes that shall train together ({where}) did not find each other within {PATIENCE} s: start all of "
         "them with the same address, which every machine must reach."
     )
     last_words.begin(failed)
-    told = (
-        {}
-        if missing
-        else {
-            "coordinator_address": options.coordinator,
-            "num_processes": options.processes,
-            "process_id": options.process,
-            "cluster_detection_method": "deactivate",
-        }
-    )
     try:
         jax.distributed.initialize(**told, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
     except (ValueError, RuntimeError) as error:
@@ -75,15 +65,13 @@ def join(options: Any) -> None:
 
 def end_with(run: Run) -> None:
     """Name the run with which all go on, should this process end because another one is gone."""
-    last_words.say(
-        f"{_gone()} Up to the last checkpoint all is kept: start all of them again with {resume_command(run)}"
-    )
+    last_words.say(f"{_gone()} Go on with: {resume_command(run)}")
 
 
 def _gone() -> str:
     return (
         f"Another of the {hosts.count()} processes that train together has ended or cannot be reached, so this one "
-        f"(number {jax.process_index()}) ends, too: see what it says."
+        f"(number {jax.process_index()}) ends, too: see what it says, and start all of them again."
     )
 
 

@@ -94,8 +94,8 @@ def run(
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
         parsed = parse(options, agent, arguments, program=_called(main), description=description or "")
-        if hasattr(parsed.options, "coordinator"):
-            join(parsed.options)
+        if hasattr(parsed.options, "join"):
+            join(parsed.options.join)
         check_platform()
         main(parsed.options, parsed.agent, algorithm)
 

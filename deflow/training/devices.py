@@ -62,8 +62,8 @@ class Devices:
         used, processes = _divisor(seeds or 1, most), jax.process_count()
         if used % processes and batch % processes and (most, batch) != (1, 1):
             raise ValueError(
-                f"The {processes} processes that train together need as many seeds, or a multiple, to divide among them, "
-                f"or batches divided among all devices; got {seeds or 1} seed(s), and batches on {batch} device(s)."
+                f"The {processes} processes that train together need as many seeds, or a multiple, or batches that "
+                f"are divided among all devices; got {seeds or 1} seed(s), and batches on {batch} device(s)."
             )
         if used > 1 and batch > 1:
             raise ValueError(
