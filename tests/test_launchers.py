@@ -329,6 +329,6 @@ def test_slurms_script_says_what_was_asked_for(tmp_path, monkeypatch):
 def test_a_missing_package_is_named(monkeypatch):
     for name in ("ray", "slurm"):
         cls = launchers.registry[name]
-        monkeypatch.setattr(cls, "package", "no_such_package")
+        monkeypatch.setattr(cls, "packages", ("no_such_package",))
         with pytest.raises(SweepError, match=rf"needs the package no_such_package: pip install 'deflow\[{name}\]'"):
             cls().check()

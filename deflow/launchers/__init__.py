@@ -1,6 +1,7 @@
 """Launchers: lists of runs, and what carries them out."""
 
-from .base import AbstractLauncher, register, registry
+from .asha import RayAsha
+from .base import AbstractLauncher, AbstractStoppingLauncher, register, registry
 from .carrying import carry_out, check_unchanged
 from .grid import axes_of, cells_of, seeds_of, with_seeds
 from .job import Job
@@ -12,9 +13,11 @@ from .sweep import Sweep
 
 __all__ = [
     "AbstractLauncher",
+    "AbstractStoppingLauncher",
     "Job",
     "Local",
     "Ray",
+    "RayAsha",
     "Record",
     "Slurm",
     "Sweep",
