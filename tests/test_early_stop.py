@@ -338,6 +338,9 @@ def test_the_report_has_the_step_at_which_it_was_stopped(swept):
     folder, _ = swept
     comparison = deflow.report.compare(deflow.report.read_runs(deflow.report.find_runs([folder / "s"])))
     assert {line.steps for line in comparison.lines} == {100, 400}
+    seen = recipe("watch", folder / "s", "--once").stdout
+    assert "stopped early" in seen
+    assert "Go on with" not in seen
 
 
 def test_the_same_command_leaves_it_alone(swept, sweep_command):
