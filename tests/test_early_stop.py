@@ -1,5 +1,6 @@
 """Poor runs are stopped early by Ray Tune's ASHA: which, and when, by the published rule; and a sweep on a real Ray."""
 
+import logging
 import math
 import re
 import textwrap
@@ -246,7 +247,7 @@ def ray():
     """One Ray for all, in which one job runs at a time."""
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield ray
     ray.shutdown()
 
