@@ -227,7 +227,7 @@ class Meet(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while self.poor and Path({hold!r}).exists() and time.monotonic() < end:
             time.sleep(0.05)
         return np.zeros(2, np.float32), {{}}
@@ -284,7 +284,7 @@ def interrupted(folder):
     sweep, interrupt = Sweep.open(folder), threading.Event()
 
     def press():
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not ((runs := sweep.runs(GOOD)) and len(deflow.Run.open(runs[0]).read("eval")["step"])):
             assert time.monotonic() < end
             time.sleep(0.05)
