@@ -3,6 +3,7 @@
     python recipes/sweep.py --over env=cube-single-play-singletask-task1-v0,cube-single-play-singletask-task2-v0 \\
         algorithm=deflow,fql --seeds 0:4 -- --budget quickstart
     python recipes/sweep.py --over trust-region.bound=0.001,0.003 --launcher slurm --launch partition=gpu -- --steps 1e5
+    python recipes/sweep.py --over trust-region.bound=0.001,0.003,0.01 --launcher ray --early-stop -- --steps 1e5
     python recipes/sweep.py --output-dir runs/sweep
 
 What follows -- is given to every run, as to offline.py. The list of runs is written first, into sweep.txt, which may be
@@ -36,8 +37,11 @@ RECIPES = {
 }
 """The recipes that a sweep runs."""
 
-NOT_THE_GRID = frozenset({"output_dir", "launcher", "launch", "list_only", "import_"})
+NOT_THE_GRID = frozenset({"output_dir", "launcher", "launch", "early_stop", "list_only", "import_"})
 """Options that say nothing of which runs there are."""
+
+HOW = frozenset({"launcher", "launch", "early_stop", "import_"})
+"""Options that say how they are carried out."""
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the runs, for the bar."""
@@ -71,6 +75,9 @@ class Sweep:
     launch: tuple[str, ...] = ()
     """The launcher's settings, as NAME=VALUE; a wrong name lists them."""
 
+    early_stop: bool = False
+    """Stop runs early that are poor compared with others of their task, if the launcher can: ray."""
+
     list_only: bool = False
     """Write the list, show it, and end."""
 
@@ -86,20 +93,25 @@ def main(options: Sweep, common: Sequence[str]) -> None:
     """Plan, write the list, carry it out, say what has become of it."""
     jax.config.update("jax_platforms", "cpu")  # accelerators, and their memory, are left to the runs
     cli.import_files(options.import_)
-    launcher = cli.launcher_of(options.launcher, options.launch)
+    launcher = cli.launcher_of(options.launcher, options.launch, early_stop=options.early_stop)
     launcher.check()
     with launchers.Sweep.open(options.output_dir) as sweep:
         plan(sweep, options, common)
-        jobs = [job for job in sweep.jobs if not launchers.check_unchanged(sweep, job).over]
-        cli.print_facts("DeFlow, a sweep", screen(sweep, options, jobs))
+        jobs = [job for job in sweep.jobs if not settled(launchers.check_unchanged(sweep, job), launcher)]
+        cli.print_facts("DeFlow, a sweep", screen(sweep, options, launcher, jobs))
         if options.list_only:
             cli.say(*map(str, sweep.jobs))
             return
         with graceful_interrupts() as interrupt, progress(sweep, len(jobs)) as bar:
             for job, record in launcher.launch(sweep, jobs, interrupt):
                 bar.ended(job, record)
-        failed = summary(sweep, options)
+        failed = summary(sweep, options, launcher)
     sys.exit(interrupt.code or failed)
+
+
+def settled(record: Record, launcher: launchers.AbstractLauncher) -> bool:
+    """Whether a job is left alone: it is finished, or was stopped early and this launcher stops jobs early."""
+    return record.over or (record.state == "stopped early" and isinstance(launcher, launchers.AbstractStoppingLauncher))
 
 
 # --- the list
@@ -167,11 +179,14 @@ def grid(options: Sweep, common: Sequence[str], existing: Sequence[Job]) -> list
 # --- what is said
 
 
-def screen(sweep: launchers.Sweep, options: Sweep, left: Sequence[Job]) -> dict[str, str]:
+def screen(
+    sweep: launchers.Sweep, options: Sweep, launcher: launchers.AbstractLauncher, left: Sequence[Job]
+) -> dict[str, str]:
     """The first screen."""
     records = [sweep.record(job) for job in sweep.jobs]
-    finished, begun = len(sweep.jobs) - len(left), sum(sweep.record(job).tries > 0 for job in left)
-    states = [f"{number} {state}" for number, state in ((finished, "finished"), (begun, "begun")) if number]
+    finished, begun = sum(record.over for record in records), sum(sweep.record(job).tries > 0 for job in left)
+    counts = {"finished": finished, "stopped early": len(sweep.jobs) - len(left) - finished, "begun": begun}
+    states = [f"{number} {state}" for state, number in counts.items() if number]
     shared = {need for job in sweep.jobs for need in job.needs}
     took = [record.seconds for record in records if record.state == "finished"]
     expected = (
@@ -181,6 +196,7 @@ def screen(sweep: launchers.Sweep, options: Sweep, left: Sequence[Job]) -> dict[
         "runs": cli.counted(len(sweep.jobs), "run") + (f" ({', '.join(states)})" if states else ""),
         **({"behaviours": f"{cli.counted(len(shared), 'flow')} learned first, and shared"} if shared else {}),
         "launcher": " ".join([options.launcher, *options.launch]),
+        **({"early stop": launcher.rule} if isinstance(launcher, launchers.AbstractStoppingLauncher) else {}),
         "expected": expected if left else "nothing is left to do",
         "list": str(sweep.list_file),
         "files": str(sweep.folder),
@@ -194,14 +210,17 @@ class Progress:
     def __init__(self, sweep: launchers.Sweep, bar: Bar):
         self._sweep, self._bar = sweep, bar
         self._over: set[str] = set()
-        self._failed = 0
+        self._failed = self._stopped = 0
 
     def ended(self, job: Job, record: Record) -> None:
         """Count a job, and say it if it failed."""
         if record.state in ("failed", "killed"):
             self._failed += 1
             cli.say(f"{job.name}: {record.state}: {record.said}")
-        if record.over or record.state in ("failed", "killed"):
+        if record.state == "stopped early":
+            self._stopped += 1
+            cli.say(f"{job.name}: {record.state}: {record.said}")
+        if record.over or record.state in ("failed", "killed", "stopped early"):
             self._over.add(job.name)
         self.refresh()
 
@@ -212,6 +231,7 @@ class Progress:
         ]
         self._bar.n = min(len(self._over) + sum(map(self._done, running)), self._bar.total or 0)
         words = [f"{len(self._over)} of {cli.counted(self._bar.total or 0, 'run')}", f"{len(running)} running"]
+        words += [f"{self._stopped} stopped early"] * bool(self._stopped)
         self._bar.set_description_str(", ".join(words + [f"{self._failed} failed"] * bool(self._failed)))
 
     def _done(self, job: Job) -> float:
@@ -244,27 +264,33 @@ def progress(sweep: launchers.Sweep, jobs: int) -> Iterator[Progress]:
             thread.join()
 
 
-def summary(sweep: launchers.Sweep, options: Sweep) -> int:
+def summary(sweep: launchers.Sweep, options: Sweep, launcher: launchers.AbstractLauncher) -> int:
     """What has become of the jobs, and the next command; returns the exit code."""
     records = {job.name: sweep.record(job) for job in sweep.jobs}
-    finished = sum(record.over for record in records.values())
+    finished, stopped = (
+        sum(record.state == state for record in records.values()) for state in ("finished", "stopped early")
+    )
+    left = sum(not settled(record, launcher) for record in records.values())
     lost = [
         f"{name}: {record.state}: {record.said}" for name, record in records.items() if record.said and not record.over
     ]
     waiting = [name for name, record in records.items() if record.state == "to do"]
     elsewhere = [name for name, record in records.items() if record.state in ("submitted", "running")]
-    cli.say(f"{finished} of {cli.counted(len(records), 'run')} finished.", *lost)
+    early = f", {stopped} stopped early" if stopped else ""
+    cli.say(f"{finished} of {cli.counted(len(records), 'run')} finished{early}.", *lost)
     if elsewhere:
         cli.say(f"Still carried out, by a queue or another process: {', '.join(elsewhere)}")
     if waiting:
         cli.say(f"Not begun: {', '.join(waiting)}")
-    if finished < len(records):
-        grid = frozenset(field.name for field in dataclasses.fields(Sweep)) - {"launcher", "launch", "import_"}
+    if left:
+        grid = frozenset(field.name for field in dataclasses.fields(Sweep)) - HOW
         how = cli.spelled_options(options, Sweep(), leave=grid)
         cli.say(f"Go on with: {cli.command('sweep', *how, '--output-dir', sweep.folder)}")
-    if finished:
+    elif stopped:
+        cli.say("Without --early-stop, those that were stopped early go on from where they are.")
+    if finished or stopped:
         cli.say(f"Next: {cli.command('report', sweep.folder, '--output', sweep.folder)}")
-    return 0 if finished == len(records) else 1
+    return 1 if left else 0
 
 
 if __name__ == "__main__":

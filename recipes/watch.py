@@ -23,6 +23,8 @@ from rich.table import Table
 
 import deflow
 from deflow import cli, report
+from deflow.errors import SweepError
+from deflow.launchers import Record
 from deflow.runs import Look, look, resume_command, sparkline
 
 VALUES = ("training/value", "training/critic_value", "training/flow_loss", "training/critic_loss")
@@ -58,7 +60,7 @@ def main(options: Watch) -> None:
                 time.sleep(options.every)
                 looks = look_at(options)
                 screen.update(table(looks), refresh=True)
-    ended = [deflow.Run.open(each.path) for each in looks if each.state == "not running"]
+    ended = [deflow.Run.open(each.path) for each in looks if each.state == "not running" and not stopped_early(each)]
     cli.say(*(f"Go on with: {resume_command(run)}" for run in ended))
 
 
@@ -104,8 +106,18 @@ def state(each: Look) -> str:
     """What becomes of a run, in words."""
     words = {"waiting": "waits for its behaviour", "unknown": "perhaps running", "stopped": f"stopped: {each.note}"}
     said = words.get(each.state, each.state)
+    if stopped_early(each):
+        return "stopped early"
     silent = each.state not in ("finished", "stopped", "waiting") and each.silent > 60
     return f"{said}, no row for {each.silent / 60:.0f} min" if silent else said
+
+
+def stopped_early(each: Look) -> bool:
+    """Whether a sweep has stopped it, by the record of its job."""
+    try:
+        return each.state == "not running" and Record.read(each.path.parents[2]).state == "stopped early"
+    except (SweepError, IndexError):
+        return False
 
 
 if __name__ == "__main__":

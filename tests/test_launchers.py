@@ -327,8 +327,8 @@ def test_slurms_script_says_what_was_asked_for(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    for name in ("ray", "slurm"):
+    for name, extra in (("ray", "ray"), ("ray-asha", "ray"), ("slurm", "slurm")):
         cls = launchers.registry[name]
-        monkeypatch.setattr(cls, "package", "no_such_package")
-        with pytest.raises(SweepError, match=rf"needs the package no_such_package: pip install 'deflow\[{name}\]'"):
+        monkeypatch.setattr(cls, "packages", ("numpy", "no_such_package"))
+        with pytest.raises(SweepError, match=rf"needs the package no_such_package: pip install 'deflow\[{extra}\]'"):
             cls().check()

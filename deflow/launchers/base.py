@@ -28,11 +28,11 @@ from .sweep import Sweep
 class AbstractLauncher(abc.ABC):
     """Carries out jobs. Its fields are its settings, and have defaults."""
 
-    package: ClassVar[str | None] = None
-    """The optional package that it imports, looked for before any work."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """The optional packages that it imports, looked for before any work."""
 
     extra: ClassVar[str | None] = None
-    """The extra of deflow that installs the package."""
+    """The extra of deflow that installs the packages."""
 
     def check(self) -> None:
         """Looks whether it can be used, before any work.
@@ -40,16 +40,31 @@ class AbstractLauncher(abc.ABC):
         Raises:
             SweepError: If not: what is missing, and what to do.
         """
-        if missing := missing_package(f"The launcher {registry.name_of(self)}", self.package, self.extra):
-            raise SweepError(missing)
+        for package in self.packages:
+            if missing := missing_package(f"The launcher {registry.name_of(self)}", package, self.extra):
+                raise SweepError(missing)
 
     @abc.abstractmethod
     def launch(self, sweep: Sweep, jobs: Sequence[Job], interrupt: threading.Event) -> Iterator[tuple[Job, Record]]:
         """Carry out these jobs, each after those that it needs, and give each with its record when it ends, until none
-        is left. A job whose needs are not met by then is not given.
+        is left. A job whose needs are not met by then is not given. One that was stopped early goes on.
 
         When `interrupt` is set, no further job begins; those that run are asked to end, or are left to their queue.
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractStoppingLauncher(AbstractLauncher):
+    """Carries out jobs, and stops those early that are poor compared with others: it takes another's place when a sweep
+    is asked to."""
+
+    instead_of: ClassVar[str]
+    """The name of the launcher whose place it takes."""
+
+    @property
+    @abc.abstractmethod
+    def rule(self) -> str:
+        """Which jobs go on, in words."""
 
 
 registry: Registry[AbstractLauncher] = Registry("launcher", "launchers", (AbstractLauncher,))

@@ -1,15 +1,17 @@
 """On a Ray cluster: a task for each job, on whatever node has its cores and GPUs."""
 
+import abc
 import concurrent.futures
 import dataclasses
 import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..errors import SweepError
+from ..runs import Run
 from ..workers.spawning import threads
 from .base import AbstractLauncher, register
 from .carrying import carry_out
@@ -21,16 +23,19 @@ PATIENCE = 1.0
 """Seconds between two looks at the cluster."""
 
 
-@register("ray")
+Judge = Callable[[Sequence[Job]], Mapping[Job, str]]
+"""Says which of the jobs that run shall be stopped early, and why."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Ray(AbstractLauncher):
+class AbstractRay(AbstractLauncher):
     """Tasks of Ray. One whose node or worker goes is begun again elsewhere, and goes on from its checkpoint.
 
     The sweep's folder must be one that all nodes see. Without an address, a cluster of this machine alone is started,
     and ends with the sweep.
     """
 
-    package: ClassVar[str | None] = "ray"
+    packages: ClassVar[tuple[str, ...]] = ("ray",)
     extra: ClassVar[str | None] = "ray"
 
     address: str = ""
@@ -48,12 +53,21 @@ class Ray(AbstractLauncher):
     retries: int = 3
     """How often a job is begun again whose worker or node went."""
 
-    def __post_init__(self):
+    def check_resources(self) -> None:
+        """Looks at these settings.
+
+        Raises:
+            SweepError: If one makes no sense.
+        """
         if not (self.cpus > 0 and self.memory > 0) or min(self.gpus, self.retries) < 0:
             raise SweepError(
                 f"cpus and memory must be positive, gpus and retries not negative, got {self.cpus}, {self.memory}, "
                 f"{self.gpus} and {self.retries}."
             )
+
+    @abc.abstractmethod
+    def judge(self, sweep: Sweep) -> Judge:
+        """What is asked again and again, while jobs run, which of them shall be stopped early."""
 
     def launch(self, sweep: Sweep, jobs: Sequence[Job], interrupt: threading.Event) -> Iterator[tuple[Job, Record]]:
         import ray
@@ -84,7 +98,8 @@ class Ray(AbstractLauncher):
         task = ray.remote(_carry_out).options(
             num_cpus=self.cpus, num_gpus=self.gpus, memory=int(self.memory * 1e9), max_retries=self.retries
         )
-        left, running, asked = list(jobs), dict[Any, Job](), False
+        judge = self.judge(sweep)
+        left, running, asked, poor = list(jobs), dict[Any, Job](), False, dict[Job, str]()
         while left or running:
             for job in [] if interrupt.is_set() else [job for job in left if sweep.ready(job)]:
                 left.remove(job)
@@ -94,12 +109,32 @@ class Ray(AbstractLauncher):
                 return
             if interrupt.is_set() and not asked:
                 asked = True
-                for reference in running:
+                for reference in [each for each, job in running.items() if job not in poor]:  # once: Ray repeats it
                     ray.cancel(reference)
+            if not interrupt.is_set():
+                found = judge([job for job in running.values() if job not in poor])
+                for reference in [each for each, job in running.items() if job in found]:
+                    ray.cancel(reference)
+                poor |= found
             done, _ = ray.wait(list(running), timeout=PATIENCE)
             for reference in done:
                 job = running.pop(reference)
-                yield job, _ended(ray, sweep, job, reference)
+                record = _ended(ray, sweep, job, reference)
+                if job in poor and record.state == "interrupted":
+                    record = _stopped_early(sweep, job, poor[job])
+                yield job, record
+
+
+@register("ray")
+@dataclasses.dataclass(frozen=True)
+class Ray(AbstractRay):
+    """Tasks of Ray, each to its end."""
+
+    def __post_init__(self):
+        self.check_resources()
+
+    def judge(self, sweep: Sweep) -> Judge:
+        return lambda running: {}
 
 
 def _carry_out(folder: str, job: Job, cores: int) -> str:
@@ -119,10 +154,20 @@ def _ended(ray: Any, sweep: Sweep, job: Job, reference: Any) -> Record:
     """A job's record, after its task is done."""
     try:
         ray.get(reference)
-    except Exception as error:  # its worker or node went too often, or it was cancelled
+    except ray.exceptions.TaskCancelledError:  # its record says whether it had begun
+        return sweep.record(job)
+    except Exception as error:  # its worker or node went too often
         record = sweep.record(job)
         if record.over or record.state == "interrupted":
             return record
         said = str(error).strip().splitlines()[-1]
         return dataclasses.replace(record, state="killed", said=said, process=None).write(sweep.place(job))
     return sweep.record(job)
+
+
+def _stopped_early(sweep: Sweep, job: Job, why: str) -> Record:
+    """The record of a job that has saved and ended since it was asked to."""
+    saved = [step for path in sweep.runs(job) for step in Run.open(path).checkpoints.steps()[-1:]]
+    where = f"At step {min(saved):,}: " if saved else ""
+    said = f"{where}{why}"
+    return dataclasses.replace(sweep.record(job), state="stopped early", said=said).write(sweep.place(job))

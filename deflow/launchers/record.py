@@ -23,7 +23,7 @@ class Record:
 
     state: State = "to do"
     """submitted: a queue has it; interrupted: it was asked to end, and goes on when the sweep does; killed: by
-    another's signal."""
+    another's signal; stopped early: it saved and ended, since others were better."""
 
     command: str | None = None
     """The command that was run."""
@@ -79,8 +79,8 @@ class Record:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state in ("finished", "stopped early")
+        """Whether nothing is left to do. (What was stopped early can go on.)"""
+        return self.state == "finished"
 
     def alive(self) -> psutil.Process | None:
         """The process that runs it on this machine, which may have outlived the one that started it."""

@@ -33,7 +33,7 @@ class Slurm(AbstractLauncher):
     all nodes see. Ctrl-C leaves the queue's jobs where they are; the same command finds them again.
     """
 
-    package: ClassVar[str | None] = "submitit"
+    packages: ClassVar[tuple[str, ...]] = ("submitit",)
     extra: ClassVar[str | None] = "slurm"
 
     partition: str = ""

@@ -81,15 +81,11 @@ def look(run: Run) -> Look:
     Raises:
         RunError: If its files are damaged.
     """
-    train, evaluations = run.read("train"), run.read("eval")
+    train = run.read("train")
     steps = train["step"]
     step = int(steps[-1]) if len(steps) else 0
     row = {name: float(column[-1]) for name, column in train.items() if name != "step" and len(steps)}
-    rows = [
-        {name: float(column[index]) for name, column in evaluations.items()}
-        for index in range(len(evaluations["step"]))
-    ]
-    score, scores = scores_of(rows)
+    score, scores = evaluations_of(run)
     changed = [_time_of(run.path / name) for name in ("train.csv", "eval.csv", "config.json")]
     silent, last, stopped = time.time() - max(changed), last_step(run), Stopped.read(run.path)
     return Look(
@@ -101,9 +97,21 @@ def look(run: Run) -> Look:
         silent=max(silent, 0.0),
         row={name: value for name, value in row.items() if not math.isnan(value)},
         score=score,
-        scores=tuple(zip(map(int, evaluations["step"]), scores, strict=True)),
+        scores=scores,
         note=stopped.reason if stopped else "",
     )
+
+
+def evaluations_of(run: Run, score: str = "") -> tuple[str, tuple[tuple[int, float], ...]]:
+    """The name of what tells how good a run is, unless it is given, and the steps and scores of its evaluations.
+
+    Raises:
+        RunError: If its eval.csv is damaged.
+    """
+    columns = run.read("eval")
+    rows = [{name: float(column[index]) for name, column in columns.items()} for index in range(len(columns["step"]))]
+    score, scores = scores_of(rows, score)
+    return score, tuple(zip(map(int, columns["step"]), scores, strict=True))
 
 
 def last_step(run: Run) -> int | None:
