@@ -1,6 +1,6 @@
 """One of the processes that train together in `test_hosts.py`.
 
-python tests/several_processes.py FOLDER PORT PROCESS
+python tests/several_processes.py FOLDER PROCESS
 """
 
 import sys
@@ -18,10 +18,10 @@ def pushes(observation, *, key):
     return observation[2:] / 8
 
 
-def main(folder, port, process):
+def main(folder, process):
     from deflow.cli.joining import join
 
-    join(f"{process}/2@127.0.0.1:{port}")
+    join(None)  # as in a step of Slurm
 
     import several_devices  # which uses JAX
 
@@ -50,4 +50,4 @@ def main(folder, port, process):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
