@@ -10,6 +10,7 @@ from . import errors as errors
 from . import estimation as estimation
 from . import evaluation as evaluation
 from . import fields as fields
+from . import hosts as hosts
 from . import interaction as interaction
 from . import keys as keys
 from . import launchers as launchers

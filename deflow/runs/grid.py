@@ -10,6 +10,7 @@ from ..errors import RunError
 from ..paths import absolute
 from .atomic_files import read_json, write_json
 from .group import RunGroup
+from .hosts_group import HostsGroup
 from .locking import FolderLock
 from .run import Run
 
@@ -94,7 +95,7 @@ class Grid:
         """
         self.write(dataclasses.replace(each, seconds=seconds) if each == cell else each for each in self.cells)
 
-    def relative(self, group: RunGroup) -> tuple[str, ...]:
+    def relative(self, group: RunGroup | HostsGroup) -> tuple[str, ...]:
         """The directories of a group's runs, as a cell names them."""
         return tuple(run.path.relative_to(self.folder).as_posix() for run in group.runs)
 
