@@ -1,5 +1,7 @@
 """The end of a training: its table, its pictures, and the next command."""
 
+import sys
+
 from .. import hosts
 from ..commands import command
 from ..errors import ReportError
@@ -11,6 +13,8 @@ from .screen import say, show
 def finish(session: Session, *, seconds: float) -> None:
     """The table, the picture, and the next command; said by the leading process alone."""
     if not hosts.leads():
+        if session.interrupted:
+            print(f"Interrupted at step {session.step:,}; process 0 saves.", file=sys.stderr)
         return
     with working("drawing"):
         from .. import report  # matplotlib, which takes a second to import and is needed at the end alone
