@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from ..replay import AbstractSource
+from ..replay.divided import ExchangedRows, PartitionedRows, apart, divided_arrays
 from ..types import Batch
 
 Run = Callable[..., Any]
@@ -35,8 +36,23 @@ class AbstractLayout(abc.ABC):
         """A source on the host where the updates need it, so that no device holds more than it reads."""
 
     @abc.abstractmethod
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        """Rows of arrays on the host, divided among the devices, for a source. `own`: those of each seed, along a first
+        axis."""
+
+    @abc.abstractmethod
     def divided(self, run: Run, axes: Any) -> Run:
         """Updates that are to be compiled, divided among the devices. `axes` are the source's."""
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> int:
+        """Number of devices."""
+
+    @property
+    @abc.abstractmethod
+    def divides_seeds(self) -> bool:
+        """Whether what belongs to a seed lies on one device."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +68,25 @@ class OneDevice(AbstractLayout):
     def source(self, source: AbstractSource) -> AbstractSource:
         return jax.tree.map(jnp.asarray, source)
 
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        return rows
+
     def divided(self, run: Run, axes: Any) -> Run:
         return run
+
+    @property
+    def devices(self) -> int:
+        return 1
+
+    @property
+    def divides_seeds(self) -> bool:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedsDivided(AbstractLayout):
-    """Each device trains some of the seeds, with a copy of the data: a program of its own, which waits for no other."""
+    """Each device trains some of the seeds: a program of its own, which waits for no other, unless the rows of the data
+    are divided. Then they exchange rows once an update."""
 
     mesh: Mesh
 
@@ -69,7 +97,14 @@ class SeedsDivided(AbstractLayout):
         return arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return jax.device_put(source, jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None))
+        shares, others = apart(source)
+        where = jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None)
+        return eqx.combine(shares, jax.device_put(others, where))
+
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        if own:  # each lies with its seed
+            return rows
+        return ExchangedRows(divided_arrays(rows, self.mesh), len(jax.tree.leaves(rows)[0]), "seeds")
 
     def divided(self, run: Run, axes: Any) -> Run:
         # Partitioned by XLA, the devices would ask each other in every loop of a solver whether all seeds are done.
@@ -77,11 +112,22 @@ class SeedsDivided(AbstractLayout):
         sources = jax.tree.map(lambda axis: all_ if axis is None else own, axes, is_leaf=lambda axis: axis is None)
 
         def program(arrays: list[Array], source: AbstractSource, *arguments: Any) -> Any:
-            specs = (own, sources, *[all_] * (len(arguments) - 1), own)
-            each = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=own, check_vma=False)
-            return each(arrays, source, *arguments)
+            def joined(arrays: list[Array], shares: Any, others: Any, *arguments: Any) -> Any:
+                return run(arrays, eqx.combine(shares, others), *arguments)
+
+            specs = (own, own, sources, *[all_] * (len(arguments) - 1), own)
+            each = jax.shard_map(joined, mesh=self.mesh, in_specs=specs, out_specs=own, check_vma=False)
+            return each(arrays, *apart(source), *arguments)
 
         return program
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def divides_seeds(self) -> bool:
+        return True
 
     def _along(self, axis: int | None) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec() if axis is None else PartitionSpec("seeds"))
@@ -89,7 +135,8 @@ class SeedsDivided(AbstractLayout):
 
 @dataclasses.dataclass(frozen=True)
 class BatchDivided(AbstractLayout):
-    """Each device computes with some rows of every batch, and has a copy of everything else; gradients are summed."""
+    """Each device computes with some rows of every batch, and has a copy of all else, of the data unless its rows are
+    divided. Gradients are summed."""
 
     mesh: Mesh
 
@@ -100,10 +147,23 @@ class BatchDivided(AbstractLayout):
         return [array.addressable_data(0) for array in arrays]
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return _RowsDivided(jax.device_put(source, self._everywhere), self.mesh)
+        shares, others = apart(source)
+        return _RowsDivided(eqx.combine(shares, jax.device_put(others, self._everywhere)), self.mesh)
+
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        count = jax.tree.leaves(rows)[0].shape[int(own)]
+        return PartitionedRows(divided_arrays(rows, self.mesh, axis=int(own)), count)
 
     def divided(self, run: Run, axes: Any) -> Run:
         return lambda *arguments: jax.lax.with_sharding_constraint(run(*arguments), self._everywhere)
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def divides_seeds(self) -> bool:
+        return False
 
     @property
     def _everywhere(self) -> NamedSharding:
