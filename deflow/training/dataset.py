@@ -11,8 +11,7 @@ from ..agent import Agent
 from ..behaviour import Proposals, States, proposal_source
 from ..behaviour.replay import proposals_bytes
 from ..behaviour.source import Sources
-from ..replay import Dataset, chunk_bytes, replay_bytes
-from ..replay.placement import Location, where_it_fits
+from ..replay import Dataset, Location, chunk_bytes, replay_bytes, where_it_fits
 from ..replay.sampling import drawn_on_host
 from ..types import Batch
 from .layouts import AbstractLayout
