@@ -13,6 +13,7 @@ import dataclasses
 import resource
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ class BenchmarkScale:
     """Actions for each state, of the program that trains from proposals."""
 
     episodes: int = 50
-    """Episodes of an evaluation whose CPU time is measured."""
+    """Episodes of an evaluation whose CPU time is measured; 0 does without."""
 
     collected: int = 20_000
-    """Transitions of a collection whose CPU time is measured."""
+    """Transitions of a collection whose CPU time is measured; 0 does without."""
 
     output: Path | None = None
     """File for the JSON, which is also printed."""
@@ -68,17 +69,18 @@ class BenchmarkScale:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
         for name, least in (("episodes", 2), ("collected", 2_000)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}.")
+            if 0 != getattr(self, name) < least:
+                raise ValueError(f"--{name} must be 0 or at least {least}, got {getattr(self, name)}.")
         if not self.seeds or min(self.seeds) < 1 or list(self.seeds) != sorted(set(self.seeds)):
             raise ValueError(f"--seeds must be ascending numbers from 1 up, got {' '.join(map(str, self.seeds))}.")
 
 
 def main(options: BenchmarkScale) -> None:
     """Measure, and print what was measured."""
-    data, begun = random_data(options.rows), peak()
-    learner = fresh_learner(options, 1)
-    process, programs = {"before": begun}, {"joint": {}, "from proposals": {}}
+    data, learner = random_data(options.rows), fresh_learner(options, 1)
+    process, programs = {"before": peak()}, {"joint": {}, "from proposals": {}}
+    # The first of all: on Linux, a new process counts what the one that starts it takes.
+    evaluated = evaluation(options, learner.seed(0).agent) if options.episodes else {}
     for count in options.seeds:
         programs["joint"][str(count)] = program(options, count, Dataset(data.on_device()))
         process[str(count)] = peak()
@@ -97,8 +99,8 @@ def main(options: BenchmarkScale) -> None:
             },
             "programs": programs,
             "process_bytes": process,
-            "evaluation": evaluation(options, learner.seed(0).agent),
-            "collection": collection(options),
+            "evaluation": evaluated,
+            "collection": collection(options) if options.collected else {},
         },
         options.output,
     )
@@ -140,29 +142,41 @@ def program(options: BenchmarkScale, seeds: int, source: AbstractSource, *, froz
 
 
 def evaluation(options: BenchmarkScale, agent: deflow.Agent) -> dict[str, float]:
-    """The highest memory of a worker process, and CPU time per environment step with an action of the policy. What
-    starting takes is left out, by the difference between a long evaluation and a short one."""
-    spent, steps = [], []
-    for episodes in (1, options.episodes):
-        before = children_seconds()
+    """The highest memory of a worker process, and CPU time per environment step with an action of the policy."""
+    largest = []
+
+    def evaluate(episodes: int) -> int:
         with deflow.Evaluator(deflow.Environment(TASK), workers=1) as evaluator:
-            steps.append(int(evaluator(agent, episodes=episodes, seed=0).lengths.sum()))
-        spent.append(children_seconds() - before)
-    per_step = (spent[1] - spent[0]) / (steps[1] - steps[0])
-    return {"worker_bytes": peak(resource.RUSAGE_CHILDREN), "cpu_milliseconds_per_step": round(1e3 * per_step, 3)}
+            steps = int(evaluator(agent, episodes=episodes, seed=0).lengths.sum())
+        largest.append(peak(resource.RUSAGE_CHILDREN))
+        return steps
+
+    spent = milliseconds_of_one(evaluate, options.episodes, 1)
+    return {"worker_bytes": largest[0], "cpu_milliseconds_per_step": spent}
 
 
 def collection(options: BenchmarkScale) -> dict[str, float]:
-    """CPU time per transition that OGBench's oracle plays, likewise."""
-    spent, sizes = [], (1_000, options.collected)
-    for rows in sizes:
-        before = children_seconds()
+    """CPU time per transition that OGBench's oracle plays."""
+
+    def play(rows: int) -> int:
         with tempfile.TemporaryDirectory() as folder:
             settings = deflow.Collected(rows=rows, validation_rows=1_000)
             collect(TASK, settings, data_dir=folder, workers=1, progress=False)
-        spent.append(children_seconds() - before)
-    per_row = (spent[1] - spent[0]) / (sizes[1] - sizes[0])
-    return {"cpu_milliseconds_per_transition": round(1e3 * per_row, 3)}
+        return rows
+
+    return {"cpu_milliseconds_per_transition": milliseconds_of_one(play, options.collected, 1_000)}
+
+
+def milliseconds_of_one(work: Callable[[int], int], long: int, short: int) -> float:
+    """CPU time that processes spend on one of what `work` returns the number of. The difference between a long and a
+    short one leaves out what it takes to start."""
+    spent, done = [], []
+    for size in (long, short):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done.append(work(size))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return round(1e3 * (spent[0] - spent[1]) / (done[0] - done[1]), 3)
 
 
 def array_bytes(tree: Any) -> int:
@@ -176,12 +190,6 @@ def peak(whose: int = resource.RUSAGE_SELF) -> int:
     ended."""
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(whose).ru_maxrss
-
-
-def children_seconds() -> float:
-    """CPU time of the processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
