@@ -18,8 +18,8 @@ from .layouts import AbstractLayout
 from .updates import batch_keys
 
 DatasetPlacement = Literal["auto", "device", "divided", "host"]
-"""device: on the device, of several a copy on each; divided: each of several has a share of the rows; auto: the first
-of device, divided and host where it fits."""
+"""device: on the device, of several a copy on each; divided: each of several has a share of the rows (one has all of
+them); auto: the first of device, divided and host where it fits."""
 
 
 @dataclasses.dataclass(frozen=True)
