@@ -25,6 +25,7 @@ RECIPES = (
     "action_variance",
     "benchmark",
     "benchmark_online",
+    "benchmark_scale",
 )
 """Their names, in the order of the help and of recipes/README.md."""
 

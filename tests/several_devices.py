@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -15,16 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from deflow import Devices, Learner, Spec, agent_config, draw_proposals, solvers, train_offline
-from deflow.replay import Dataset
+from deflow.cli.device_options import dataset_facts
+from deflow.replay import Dataset, placement
 from deflow.runs import RunGroup
 from deflow.session import Schedule, Session, TrainingState
 from deflow.testing import example_data
+from deflow.training.dataset import locate, offline_sources
 from deflow.training.updates import FusedUpdates
 
 SPEC = Spec(observation_shape=(3,), action_size=2)
 DATA = example_data(SPEC, 30)
 EIGHT = jnp.stack([jax.random.key(seed) for seed in range(8)])
 SEEDS = EIGHT[:4]
+FIFTY = example_data(SPEC, 50)  # a number that is no other size
+BUDGETS = {"device": 10_000, "divided": 1_500, "host": 500}
+"""Free bytes on a device: the fifty transitions take 2,000, and may take 0.6 of what is free."""
 STEPS = 20
 SIZE = 16
 
@@ -34,12 +40,15 @@ def learner(key, solver=solvers.Euler(steps=2)):
     return Learner.create(config, SPEC, DATA, learning_rate=1e-3, key=key)
 
 
-def trained(key, devices, *, placement=None):
-    """The learner after all steps; with a `placement`, from each seed's own proposals."""
-    start, given = learner(key), {}
-    if placement:
-        drawn = [draw_proposals(agent, DATA, 3, key=jax.random.key(7), progress=False) for agent in start.agents]
-        given = {"proposals": drawn, "placement": placement}
+def trained(key, devices, *, proposals=None, placement="auto"):
+    """The learner after all steps, perhaps from each seed's own proposals, or from those of a flow that all share."""
+    start, given = learner(key), {"placement": placement}
+    if proposals:
+        if proposals == "shared":
+            start = start.with_behaviour(start.seed(0).agent)
+        agents = start.agents[:1] if proposals == "shared" else start.agents
+        drawn = [draw_proposals(agent, DATA, 3, key=jax.random.key(7), progress=False) for agent in agents]
+        given |= {"proposals": drawn}
     *_, (_, after, metrics) = train_offline(
         start, DATA, steps=STEPS, key=key, batch_size=SIZE, updates_per_dispatch=10, devices=devices, **given
     )
@@ -47,13 +56,20 @@ def trained(key, devices, *, placement=None):
     return after
 
 
+OWN, SHARED, DIVIDED = {"proposals": "own"}, {"proposals": "shared"}, {"placement": "divided"}
 CASES = {
     "seeds": (SEEDS, Devices(seeds="all"), {}),
     "batch": (SEEDS[0], Devices(batch="all"), {}),
     "seeds-with-divided-batches": (SEEDS, Devices(batch="all"), {}),
-    "seeds-from-proposals": (SEEDS, Devices(seeds="all"), {"placement": "device"}),
-    "seeds-from-proposals-on-the-host": (SEEDS, Devices(seeds="all"), {"placement": "host"}),
-    "batch-from-proposals": (SEEDS[0], Devices(batch="all"), {"placement": "device"}),
+    "seeds-from-proposals": (SEEDS, Devices(seeds="all"), OWN),
+    "seeds-from-proposals-on-the-host": (SEEDS, Devices(seeds="all"), {**OWN, "placement": "host"}),
+    "batch-from-proposals": (SEEDS[0], Devices(batch="all"), OWN),
+    "seeds-data-on-the-host": (SEEDS, Devices(seeds="all"), {"placement": "host"}),
+    "seeds-divided-data": (SEEDS, Devices(seeds="all"), DIVIDED),
+    "batch-divided-data": (SEEDS[0], Devices(batch="all"), DIVIDED),
+    "seeds-from-proposals-divided-data": (SEEDS, Devices(seeds="all"), {**OWN, **DIVIDED}),
+    "two-seeds-a-device-from-shared-proposals-divided": (SEEDS, Devices(seeds=2), {**SHARED, **DIVIDED}),
+    "batch-from-proposals-divided": (SEEDS, Devices(batch="all"), {**OWN, **DIVIDED}),
 }
 """Name -> the keys, the devices, and further arguments of `trained`."""
 
@@ -85,18 +101,64 @@ def continued(folder, steps, devices):
     return begun, end.learner
 
 
-def compiled(key, devices, *solver):
+def compiled(key, devices, *solver, divided=False):
     """The program of ten updates, as XLA made it."""
     start, layout = learner(key, *solver), devices.layout(len(key) if key.ndim else None, SIZE)
     updates = FusedUpdates(start, batch_size=SIZE, precision="float32", layout=layout)
-    source, (key,) = layout.source(Dataset(DATA.columns)), layout.place([key])
-    return updates._program.lower(updates._arrays, source, jnp.asarray(10), key).compile()
+    data = layout.divide(FIFTY.columns) if divided else DATA.columns
+    source, (key,) = layout.source(Dataset(data)), layout.place([key])
+    return updates.lowered(source, jnp.asarray(10), key).compile()
+
+
+NAMES = r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast)"
 
 
 def collectives(program):
     """The names of the operations by which devices communicate."""
-    names = r"\b(all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast)\b"
-    return sorted(set(re.findall(names, program.as_text())))
+    return sorted(set(re.findall(rf"\b{NAMES}\b", program.as_text())))
+
+
+def exchanges(program):
+    """(name, sizes of its results, how many loops it is inside of) of each operation by which devices communicate; and
+    how many loops are inside of each other."""
+    bodies, entry = {}, None
+    for line in program.as_text().splitlines():
+        if begun := re.match(r"(ENTRY )?%?([\w.-]+) \(.*\{$", line):
+            name = begun[2]
+            bodies[name], entry = [], name if begun[1] else entry
+        elif bodies:
+            bodies[name].append(line)
+
+    found, deepest = [], 0
+
+    def look(name, depth):
+        nonlocal deepest
+        deepest = max(deepest, depth)
+        for line in bodies[name]:
+            if operation := re.search(rf" = (.*?) {NAMES}(-start)?\(", line):
+                sizes = [int(size) for shape in re.findall(r"\[([\d,]+)\]", operation[1]) for size in shape.split(",")]
+                found.append((operation[2], sizes, depth))
+            for called in re.findall(r"(?:body|condition)=%?([\w.-]+)", line):
+                look(called, depth + 1)
+            for called in re.findall(r"(?:calls|to_apply)=%?([\w.-]+)", line):
+                look(called, depth)
+
+    look(entry, 0)
+    return found, deepest
+
+
+def lying(budget):
+    """Where the data of a training lie if so many bytes are free on each device, and how many of theirs each holds."""
+    placement.free_memory = lambda: budget
+    agent, layout = learner(SEEDS).agent, Devices(seeds="all").layout(4, SIZE)
+    sources = offline_sources(agent, FIFTY, None, layout=layout, placement="auto", batch_size=SIZE, key=SEEDS)
+    held = dict.fromkeys(range(4), 0)
+    for array in jax.tree.leaves(sources(0, 2)):
+        for shard in array.addressable_shards:
+            held[shard.device.id] += shard.data.nbytes
+    options = SimpleNamespace(seeds=range(4), batch_size=SIZE, seed_devices="all", batch_devices=1, resume=None)
+    said = dataset_facts(options, agent, SimpleNamespace(train=FIFTY), states=0, tables=0)["dataset"]
+    return {"said": said, "size": locate(layout, agent, FIFTY).size, "held": list(held.values())}
 
 
 def main(folder, names):
@@ -117,6 +179,11 @@ def main(folder, names):
             SEEDS, Devices(seeds="all"), solvers.Dopri5()
         )  # whose loop ends when all of a program's seeds do
         said["collectives"] = {"seeds": collectives(seeds), "batch": collectives(batch)}
+        said["exchanges"] = {
+            "seeds": exchanges(compiled(SEEDS, Devices(seeds="all"), solvers.Dopri5(), divided=True)),
+            "batch": exchanges(compiled(SEEDS[0], Devices(batch="all"), divided=True)),
+        }
+        said["lying"] = {name: lying(budget) for name, budget in BUDGETS.items()}
         onwards = FusedUpdates(after, batch_size=SIZE, precision="float32").learner
         said["gathered"] = len(onwards.step.sharding.device_set)
         said["work"] = batch.cost_analysis()["flops"]

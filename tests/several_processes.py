@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-CASES = ("seeds", "batch", "seeds-from-proposals", "seeds-from-proposals-on-the-host", "batch-from-proposals")
+CASES = (
+    "seeds",
+    "batch",
+    "seeds-from-proposals-on-the-host",
+    "two-seeds-a-device-from-shared-proposals-divided",
+    "batch-divided-data",
+)
 
 
 def pushes(observation, *, key):

@@ -15,6 +15,8 @@ from several_devices import CASES, SEEDS, STEPS, continued, numbers, trained
 
 from deflow import Devices
 from deflow.errors import DeflowWarning
+from deflow.replay import placement
+from deflow.training.layouts import OneDevice
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,9 +45,9 @@ def on_one():
 
     def of(name):
         key, _, given = CASES[name]
-        kind = key.shape, bool(given)  # where proposals lie changes nothing
+        kind = key.shape, given.get("proposals")  # where data and proposals lie changes nothing
         if kind not in known:
-            known[kind] = numbers(trained(key, Devices(), **given))
+            known[kind] = numbers(trained(key, Devices(), proposals=kind[1]))
         return known[kind]
 
     return of
@@ -62,7 +64,8 @@ def close(file, expected):
 def test_on_four_devices_as_on_one(four, on_one, name):
     folder, said = four
     close(folder / f"{name}.npz", on_one(name))
-    assert said[name] == (1 if CASES[name][1].batch == "all" else 4)  # one with divided batches is handed out on one
+    _, devices, _ = CASES[name]  # one with divided batches is handed out on one
+    assert said[name] == (1 if devices.batch == "all" else 4 if devices.seeds == "all" else devices.seeds)
 
 
 def test_seeds_do_not_communicate_and_a_batch_is_divided(four):
@@ -71,6 +74,36 @@ def test_seeds_do_not_communicate_and_a_batch_is_divided(four):
     assert "all-reduce" in said["collectives"]["batch"]
     assert said["work"] < 0.5 * several_devices.compiled(SEEDS[0], Devices()).cost_analysis()["flops"]
     assert said["gathered"] == 1  # as online training needs them
+
+
+def test_seeds_exchange_rows_once_an_update_and_no_data_set_is_gathered(four):
+    found, loops = four[1]["exchanges"]["seeds"]
+    assert [(name, depth) for name, _, depth in found] == [("all-gather", 1), ("reduce-scatter", 1)]
+    assert loops > 1  # the solver's loop is inside that over updates
+    found, _ = four[1]["exchanges"]["batch"]
+    assert {depth for _, _, depth in found} == {1}
+    assert not [sizes for _, sizes, _ in found if {50, 52} & set(sizes)]
+
+
+def test_a_data_set_lies_where_it_fits_and_a_share_on_each_device(four):
+    said, row = four[1]["lying"], 4 * (3 + 2 + 1 + 1 + 3)
+    little, batches = "less than 0.1 MB", 2 * 16 * row  # those of two updates, for one seed
+    too_large = f"on the host, {little}, since it does not fit on the devices"
+    assert said == {
+        "device": {"said": f"a copy on each of 4 devices, {little}", "size": 50 * row, "held": [50 * row] * 4},
+        "divided": {"said": f"divided among 4 devices, {little} on each", "size": 500, "held": [13 * row] * 4},
+        "host": {"said": too_large, "size": 50 * row, "held": [batches] * 4},
+    }
+
+
+def test_data_that_does_not_fit_on_the_one_device_stays_on_the_host(monkeypatch, on_one):
+    expected, sent, place = on_one("batch"), [], OneDevice.source
+    monkeypatch.setattr(placement, "free_memory", lambda: 1_500)  # the thirty transitions take 1,200
+    monkeypatch.setattr(OneDevice, "source", lambda self, source: (sent.append(source), place(self, source))[1])
+    after = trained(SEEDS[0], Devices())
+    assert [source.batches.reward.shape for source in sent] == [(10, 16), (10, 16)]
+    for left, right in zip(numbers(after), expected, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
 
 
 def test_a_checkpoint_goes_on_anywhere(four, on_one):

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pkgutil
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -155,6 +156,20 @@ def test_the_complete_members_in_the_docstrings_of_the_bases_run(surroundings, t
             assert (ROOT / "deflow" / registry.plural / file).exists()
     printed = run(["-c", EXAMPLES], tmp_path, surroundings, json.dumps(examples))
     assert printed.split() == [name for _, name, _ in examples]
+
+
+def test_the_tables_of_how_far_are_those_of_the_files_that_were_measured(surroundings, tmp_path):
+    printed = run([ROOT / "docs/benchmarks/how_far.py"], tmp_path, surroundings)
+    lines = (ROOT / "docs/how-far.md").read_text().splitlines()
+    assert not [line for line in printed.splitlines() if line not in lines]
+    assert printed.count("|---") > 5
+
+
+def test_the_sizes_of_tasks_in_how_far():
+    families = runpy.run_path(str(ROOT / "docs/benchmarks/how_far.py"))["FAMILIES"]
+    for family, environment in (("cube-single", "cube-single-play"), ("antmaze-large", "antmaze-large-navigate")):
+        spec = deflow.Environment(f"{environment}-singletask-task1-v0").spec()
+        assert (spec.observation_size, spec.action_size, spec.horizon) == families[family]
 
 
 # --- commands

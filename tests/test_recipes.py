@@ -335,6 +335,27 @@ def test_collect_says_what_it_collected(trained, data_dir):
     assert "Next: python recipes/offline.py" in outcome.stdout
 
 
+def test_benchmark_scale_counts_real_arrays(tmp_path):
+    file = tmp_path / "scale.json"
+    sizes = ["--width", 8, "--depth", 1, "--batch-size", 4, "--rows", 50, "--proposals", 2, "--seeds", 3]
+    outcome = recipe("benchmark_scale", *sizes, "--episodes", 0, "--collected", 0, "--output", file)
+    assert outcome.returncode == 0, outcome.stderr
+    measured = json.loads(outcome.stdout)
+    assert measured == json.loads(file.read_text())
+    learner = measured["learner"]
+    assert learner["bytes"] == sum(learner["agent"].values()) + learner["optimizer"] + 4  # and the number of updates
+    assert learner["optimizer"] > 2 * 4 * learner["parameters"]  # Adam's two averages
+    assert measured["data"] == {"bytes_of_a_transition": 252, "bytes_of_a_states_proposals": 40}
+    for found in measured["programs"].values():
+        assert found["3"]["learner"] == 3 * learner["bytes"]
+        assert found["3"]["results"] > 3 * learner["bytes"]
+        assert found["3"]["temporary"] > 0
+    sources = {name: found["3"]["source"] for name, found in measured["programs"].items()}
+    assert sources["joint"] == sources["from proposals"] - 51 * 40 - 2 * 4 * 50 - 8 == 50 * 252
+    process = measured["process_bytes"]
+    assert 0 < process["before"] <= process["3"]
+
+
 def test_benchmark_prints_json(tmp_path):
     file = tmp_path / "benchmark.json"
     sizes = ["--rounds", 2, "--seconds", 0.05, "--width", 8, "--depth", 1, "--batch-size", 4, "--rows", 50]

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
-from ..replay import AbstractSource, Placement
-from ..replay.placement import SHARE, free_memory
-from ..replay.sampling import AbstractMixture, Drawn, choose
+from ..replay import AbstractSource
+from ..replay.divided import AbstractDividedRows
+from ..replay.placement import Location
+from ..replay.sampling import AbstractMixture, Drawn, choose, dataset_rows, drawn_rows
 from ..types import Batch, BatchProposals
 from .proposals import Proposals
 from .states import States
@@ -25,6 +26,9 @@ Keys = Callable[[int, int], Key[Array, " updates *seeds"]]
 Place = Callable[[AbstractSource], AbstractSource]
 """Puts a source that lies on the host where training needs it."""
 
+Divide = Callable[..., Any]
+"""Divides rows on the host among devices; `own`: their first axis is for seeds, each of which has its own."""
+
 Sources = Callable[[int, int], AbstractSource]
 """The source of these updates."""
 
@@ -32,16 +36,20 @@ Sources = Callable[[int, int], AbstractSource]
 class ProposedDataset(AbstractSource):
     """N transitions, drawn uniformly with replacement, and the proposals of all M states."""
 
-    data: Batch
+    data: Batch | AbstractDividedRows
     here: Int[Array | np.ndarray, " transitions"]
     following: Int[Array | np.ndarray, " transitions"]
-    actions: Float[Array | np.ndarray, "*seeds states proposals action"]
+    actions: Float[Array | np.ndarray, "*seeds states proposals action"] | AbstractDividedRows
     key: Key[Array, "*seeds"]
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
-        rows = jax.random.randint(key, (size,), 0, len(self.data))
+        rows = dataset_rows(size, len(self.data), key=key)
         here, following = self.here[rows], self.following[rows]
-        proposals = BatchProposals(self.actions, self.key, here, here, following, following)
+        actions, place, next_place = self.actions, here, following
+        if isinstance(actions, AbstractDividedRows):  # a table of those that the batch needs
+            actions = actions[jnp.concatenate([here, following])]
+            place, next_place = jnp.arange(size), size + jnp.arange(size)
+        proposals = BatchProposals(actions, self.key, place, here, next_place, following)
         return dataclasses.replace(self.data[rows], proposals=proposals)
 
     @property
@@ -91,34 +99,29 @@ def proposal_source(
     *,
     batch_size: int,
     keys: Keys,
-    placement: Placement = "auto",
+    placement: Location = "device",
     place: Place = _on_device,
+    divide: Divide = lambda rows, *, own: rows,
 ) -> Sources:
     """What trains `agent` on the states' data from these proposals, one for each seed, or one that all share.
 
-    They lie on the device if they fit there with the data, or as `placement` says; on the host the same ones are drawn,
-    and each dispatch is sent what its batches need. `place` puts either there.
+    They lie with the data where `placement` says. On the host the same ones are drawn, and each dispatch is sent what
+    its batches need. `place` puts a source where training needs it; if rows are divided, `divide` says how.
     """
     data = states.data
     first, last = agent.rows(data)
     here, following = states.here[first], states.following[last]
     transitions = agent.with_returns(data)
-    if placement == "auto":
-        placement = proposal_placement(data, proposals)
     if placement == "host":
         drawn = partial(_drawn_on_host, transitions, here, following, tuple(proposals), batch_size)
         return lambda *updates: place(Drawn(drawn(keys(*updates))))
+    columns = transitions.columns
     tables, noises = [proposed.actions for proposed in proposals], [proposed.key for proposed in proposals]
     actions, key = (tables[0], noises[0]) if len(proposals) == 1 else (np.stack(tables), jnp.stack(noises))
-    source = place(ProposedDataset(transitions.columns, here, following, actions, key))
+    if placement == "divided":
+        columns, actions = divide(columns, own=False), divide(actions, own=len(proposals) > 1)
+    source = place(ProposedDataset(columns, here, following, actions, key))
     return lambda *_: source
-
-
-def proposal_placement(data: Batch, proposals: Sequence[Proposals]) -> Placement:
-    """Where the proposals fit: on the device, or else on the host."""
-    arrays = [*(proposed.actions for proposed in proposals), data.observation, data.next_observation, data.action]
-    needed, free = sum(array.size * array.itemsize for array in arrays), free_memory()
-    return "device" if free is None or needed < SHARE * free else "host"
 
 
 def _drawn_on_host(
@@ -130,7 +133,7 @@ def _drawn_on_host(
     keys: Key[Array, " updates *seeds"],
 ) -> Batch:
     """The batches of updates, with leading axes (updates, size), or (seeds, updates, size)."""
-    rows = np.asarray(_rows(size, len(data), keys))
+    rows = np.asarray(drawn_rows(size, len(data), keys))
     if keys.ndim == 1:
         return _gathered(data, here, following, proposals[0], rows)
     seeds = [
@@ -162,10 +165,3 @@ def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: P
 def stacked(*leaves: Any) -> Any:
     """Arrays with a first axis for seeds, on the device where they were."""
     return jnp.stack(leaves) if eqx.is_array(leaves[0]) and isinstance(leaves[0], jax.Array) else np.stack(leaves)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _rows(size: int, count: int, keys: Key[Array, " updates *seeds"]) -> Int[Array, "updates *seeds size"]:
-    """The transitions that updates draw, as `ProposedDataset` does."""
-    one = lambda key: jax.random.randint(key, (size,), 0, count)  # noqa: E731
-    return (jax.vmap(jax.vmap(one)) if keys.ndim == 2 else jax.vmap(one))(keys)

@@ -182,8 +182,10 @@ def behaviour_options(options: Any) -> Any:
     return dataclasses.replace(options, **rate, **length, proposals=0, behaviour=(), resume=None)
 
 
-def behaviour_facts(options: Any, config: AgentConfig, task: Task, behaviours: Behaviours) -> dict[str, str]:
-    """Lines of the first screen: where the flow comes from, and its proposals."""
+def behaviour_facts(
+    options: Any, config: AgentConfig, task: Task, behaviours: Behaviours, *, states: int
+) -> dict[str, str]:
+    """Lines of the first screen: where the flow comes from, and its proposals for the data's `states`."""
     many = len(behaviours.runs) > 1
     if behaviours.own:
         rate = f"learning rate {options.field_learning_rate:g} falling to 0"
@@ -194,7 +196,6 @@ def behaviour_facts(options: Any, config: AgentConfig, task: Task, behaviours: B
         )
     facts = {"behaviour": "\n".join([learned, *(str(run.path) for run in behaviours.runs)])}
     if options.proposals:
-        states = len(States.of(task.train))
         numbers = options.proposals * config.chunk * task.spec.action_size
         size = 4 * states * numbers * len(behaviours.runs) / 1e6
         where = "\n".join(str(run.path / FOLDER) for run in behaviours.runs)

@@ -6,7 +6,10 @@ from typing import Any
 import jax
 
 from .. import hosts
+from ..agent import Agent
+from ..data import Task
 from ..training import Devices
+from ..training.dataset import locate
 
 
 def devices_of(options: Any) -> Devices:
@@ -27,10 +30,22 @@ def devices_in_words(options: Any) -> str:
     processes = f" in {hosts.count()} processes" if hosts.count() > 1 else ""
     lines = [f"{number}{first.device_kind} ({first.platform}){processes}, {os.cpu_count()} cores"]
     if for_seeds > 1:
-        lines.append(f"{seeds // for_seeds} of {seeds} seeds on each, with a copy of the data")
+        lines.append(f"{seeds // for_seeds} of {seeds} seeds on each")
     if for_batch > 1:
-        lines.append(f"{batch_size // for_batch} of a batch's {batch_size} transitions on each, a copy of all else")
+        lines.append(f"{batch_size // for_batch} of a batch's {batch_size} transitions on each, a copy of the networks")
     return "\n".join(filter(None, [*lines, asked.remainder(seeds)]))
+
+
+def dataset_facts(options: Any, agent: Agent, task: Task, *, states: int, tables: int) -> dict[str, str]:
+    """The line that says where the dataset lies, unless it is simply on the one device. `states` and `tables` are those
+    of its proposals, if there are any."""
+    layout = devices_of(options).layout(len(options.seeds), options.batch_size)
+    proposals = {"proposals": options.proposals, "states": states, "tables": tables} if states else {}
+    found = locate(layout, agent, task.train, **proposals)
+    if found.devices == 1 and found.location == "device":
+        return {}
+    missing = f", since it does not fit on the device{'s' * (found.devices > 1)}" if found.location == "host" else ""
+    return {"dataset": f"{found}{missing}"}
 
 
 def _asked(options: Any) -> Devices:

@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from ..agent import KINDS, Agent, AgentConfig, TaskSettings, task_settings
+from ..behaviour import States
 from ..commands import command
 from ..data import Task
 from ..data.rewards import UNCHANGED
@@ -14,7 +15,7 @@ from ..runs.loggers.wandb import mode as wandb_mode
 from ..training import Learner
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
-from .device_options import devices_in_words
+from .device_options import dataset_facts, devices_in_words
 from .screen import counted, parts_in_words
 
 BOUNDS = {"given": "as given", "source": "as the data says", "data": "the range of the data's actions"}
@@ -37,6 +38,8 @@ def first_screen(
     family = settings.borrowed_from
     limited = task.environment is None or task.environment.limited
     limit = "" if limited else " (cut off there: the environment has no time limit)"
+    states = len(States.of(task.train)) if behaviours and options.proposals else 0
+    tables = len(behaviours.runs) if behaviours else 0
     borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",
@@ -54,7 +57,8 @@ def first_screen(
         "parts": parts_in_words(config, **encoder_note(config, settings)),
         **({"trust region": bound} if bound else {}),
         "device": devices_in_words(options),
-        **(behaviour_facts(options, config, task, behaviours) if behaviours else {}),
+        **dataset_facts(options, learner.agent, task, states=states, tables=tables),
+        **(behaviour_facts(options, config, task, behaviours, states=states) if behaviours else {}),
         "training": f"{options.steps:,} updates of {options.batch_size} transitions, "
         f"seed{'s' * (len(group.runs) > 1)} {' '.join(str(run.seed) for run in group.runs)}",
         "evaluation": evaluation(options, task),

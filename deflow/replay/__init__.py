@@ -4,6 +4,7 @@ from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
 from .placement import (
+    Location,
     Placement,
     check_capacity,
     choose_placement,
@@ -12,6 +13,7 @@ from .placement import (
     free_memory,
     make_replay,
     replay_bytes,
+    where_it_fits,
 )
 from .sampling import AbstractSource, Dataset, Sampling
 from .windows import Chunks
@@ -23,6 +25,7 @@ __all__ = [
     "Dataset",
     "DeviceReplay",
     "HostReplay",
+    "Location",
     "Placement",
     "Sampling",
     "check_capacity",
@@ -32,4 +35,5 @@ __all__ = [
     "free_memory",
     "make_replay",
     "replay_bytes",
+    "where_it_fits",
 ]

@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+from pathlib import Path
 from typing import Literal
 
 import jax
@@ -17,6 +19,9 @@ from .windows import Chunks
 
 Placement = Literal["auto", "device", "host"]
 """auto: on the device if they fit."""
+
+Location = Literal["device", "divided", "host"]
+"""Where transitions lie: on the device, of several a copy on each; divided among several; or on the host."""
 
 SHARE = 0.6
 """Fraction of a device's free memory that transitions may take; the rest is for training."""
@@ -100,15 +105,38 @@ def chunk_bytes(rows: int, spec: Spec, length: int) -> int:
 
 def choose_placement(rows: int, spec: Spec, online: int, *, further: int = 0) -> Literal["device", "host"]:
     """Where a dataset of this many rows, this many online transitions, and this many `further` bytes fit."""
+    return "device" if _fits(replay_bytes(spec, rows + online) + further) else "host"
+
+
+def where_it_fits(copied: int, divided: int) -> Location:
+    """Where data fit that take so many bytes on each device: if each has a copy, or if they are divided."""
+    return "device" if _fits(copied) else "divided" if divided < copied and _fits(divided) else "host"
+
+
+def _fits(needed: int) -> bool:
     free = free_memory()
-    return "device" if free is None or replay_bytes(spec, rows + online) + further < SHARE * free else "host"
+    return free is None or needed < SHARE * free
 
 
 def free_memory() -> int | None:
-    """Free bytes on JAX's default device, if that is known."""
+    """Free bytes on a device of this process, if that is known."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    if jax.default_backend() == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
+    if jax.default_backend() != "cpu":
+        return None
+    free = _available_memory()
+    return None if free is None else free // jax.local_device_count()  # which share it
+
+
+def _available_memory() -> int | None:
+    """Bytes of the host's memory that are free or would be made so, if that is known."""
+    try:
+        found = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
+    except OSError:
+        found = None
+    if found:
+        return 1024 * int(found[1])
+    if "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from jaxtyping import Array, Bool, Int, Key
 
 from ..data.chunks import windows_of
 from ..types import Batch
+from .divided import AbstractDividedRows
 from .windows import Chunks, window_slots
 
 Sampling = Literal["uniform", "balanced"]
@@ -35,15 +37,20 @@ class AbstractSource(eqx.Module):
 class Dataset(AbstractSource):
     """N transitions, drawn uniformly with replacement."""
 
-    data: Batch
+    data: Batch | AbstractDividedRows
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
-        return self.data[jax.random.randint(key, (size,), 0, len(self.data))]
+        return self.data[dataset_rows(size, len(self.data), key=key)]
 
     @property
     def axes(self) -> None:
         """All seeds share the data."""
         return None
+
+
+def dataset_rows(size: int, count: int, *, key: Key[Array, ""]) -> Int[Array, " size"]:
+    """The rows of `count` that a batch of the dataset is made of."""
+    return jax.random.randint(key, (size,), 0, count)
 
 
 class Drawable(eqx.Module):
@@ -181,6 +188,19 @@ class Drawn(AbstractSource):
     def axes(self) -> int:
         """Each seed has its own batches."""
         return 0
+
+
+def drawn_on_host(data: Batch, size: int, keys: Key[Array, " updates *seeds"]) -> Drawn:
+    """The batches that updates with these keys draw from a dataset on the host, as they would on the device."""
+    rows = np.asarray(drawn_rows(size, len(data), keys))
+    return Drawn(data[rows if keys.ndim == 1 else rows.swapaxes(0, 1)])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def drawn_rows(size: int, count: int, keys: Key[Array, " updates *seeds"]) -> Int[Array, "updates *seeds {size}"]:
+    """The rows of the dataset that updates with these keys draw, see `dataset_rows`."""
+    one = lambda key: dataset_rows(size, count, key=key)  # noqa: E731
+    return (jax.vmap(jax.vmap(one)) if keys.ndim == 2 else jax.vmap(one))(keys)
 
 
 def choose(first: Bool[Array, " size"], one: Array, other: Array) -> Array:

@@ -20,6 +20,7 @@ from jaxtyping import Array, Int, Key
 
 from .. import hosts
 from ..replay import AbstractSource
+from ..replay.divided import ExchangedRows, PartitionedRows, apart, divided_arrays
 from ..types import Batch
 
 Run = Callable[..., Any]
@@ -42,8 +43,28 @@ class AbstractLayout(abc.ABC):
         """A source on the host where the updates need it, so that no device holds more than it reads."""
 
     @abc.abstractmethod
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        """Rows of arrays on the host, divided among the devices, for a source. `own`: those of each seed, along a first
+        axis."""
+
+    @abc.abstractmethod
     def divided(self, run: Run, axes: Any) -> Run:
         """Updates that are to be compiled, divided among the devices. `axes` are the source's."""
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> int:
+        """Number of devices."""
+
+    @property
+    @abc.abstractmethod
+    def divides_seeds(self) -> bool:
+        """Whether what belongs to a seed lies on one device."""
+
+    @property
+    @abc.abstractmethod
+    def of_several_processes(self) -> bool:
+        """Whether there are devices of other processes, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +80,29 @@ class OneDevice(AbstractLayout):
     def source(self, source: AbstractSource) -> AbstractSource:
         return jax.tree.map(jnp.asarray, source)
 
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        return rows
+
     def divided(self, run: Run, axes: Any) -> Run:
         return run
+
+    @property
+    def devices(self) -> int:
+        return 1
+
+    @property
+    def divides_seeds(self) -> bool:
+        return False
+
+    @property
+    def of_several_processes(self) -> bool:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedsDivided(AbstractLayout):
-    """Each device trains some of the seeds, with a copy of the data: a program of its own, which waits for no other."""
+    """Each device trains some of the seeds: a program of its own, which waits for no other, unless the rows of the data
+    are divided. Then they exchange rows once an update."""
 
     mesh: Mesh
 
@@ -73,11 +110,17 @@ class SeedsDivided(AbstractLayout):
         return _put(hosts.same(arrays), [self._along(0 if array.ndim else None) for array in arrays])
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return _whole(arrays, self._along(None)) if self.mesh.is_multi_process else arrays
+        return _whole(arrays, self._along(None)) if self.of_several_processes else arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
+        shares, others = apart(source)
         lie = jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None)
-        return _put(source, lie)
+        return eqx.combine(shares, _put(others, lie))
+
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        if own:  # each lies with its seed
+            return rows
+        return ExchangedRows(divided_arrays(rows, self.mesh), len(jax.tree.leaves(rows)[0]), "seeds")
 
     def divided(self, run: Run, axes: Any) -> Run:
         # Partitioned by XLA, the devices would ask each other in every loop of a solver whether all seeds are done.
@@ -85,11 +128,26 @@ class SeedsDivided(AbstractLayout):
         sources = jax.tree.map(lambda axis: all_ if axis is None else own, axes, is_leaf=lambda axis: axis is None)
 
         def program(arrays: list[Array], source: AbstractSource, *arguments: Any) -> Any:
-            specs = (own, sources, *[all_] * (len(arguments) - 1), own)
-            each = jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=own, check_vma=False)
-            return each(arrays, source, *arguments)
+            def joined(arrays: list[Array], shares: Any, others: Any, *arguments: Any) -> Any:
+                return run(arrays, eqx.combine(shares, others), *arguments)
+
+            specs = (own, own, sources, *[all_] * (len(arguments) - 1), own)
+            each = jax.shard_map(joined, mesh=self.mesh, in_specs=specs, out_specs=own, check_vma=False)
+            return each(arrays, *apart(source), *arguments)
 
         return program
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def divides_seeds(self) -> bool:
+        return True
+
+    @property
+    def of_several_processes(self) -> bool:
+        return self.mesh.is_multi_process
 
     def _along(self, axis: int | None) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec() if axis is None else PartitionSpec("seeds"))
@@ -97,7 +155,8 @@ class SeedsDivided(AbstractLayout):
 
 @dataclasses.dataclass(frozen=True)
 class BatchDivided(AbstractLayout):
-    """Each device computes with some rows of every batch, and has a copy of everything else; gradients are summed."""
+    """Each device computes with some rows of every batch, and has a copy of all else, of the data unless its rows are
+    divided. Gradients are summed."""
 
     mesh: Mesh
 
@@ -105,13 +164,30 @@ class BatchDivided(AbstractLayout):
         return _put(hosts.same(arrays), self._everywhere)
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return _whole(arrays, self._everywhere) if self.mesh.is_multi_process else [_first(array) for array in arrays]
+        return _whole(arrays, self._everywhere) if self.of_several_processes else [_first(array) for array in arrays]
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return _RowsDivided(_put(source, self._everywhere), self.mesh)
+        shares, others = apart(source)
+        return _RowsDivided(eqx.combine(shares, _put(others, self._everywhere)), self.mesh)
+
+    def divide(self, rows: Any, *, own: bool = False) -> Any:
+        count = jax.tree.leaves(rows)[0].shape[int(own)]
+        return PartitionedRows(divided_arrays(rows, self.mesh, axis=int(own)), count)
 
     def divided(self, run: Run, axes: Any) -> Run:
         return lambda *arguments: jax.lax.with_sharding_constraint(run(*arguments), self._everywhere)
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def divides_seeds(self) -> bool:
+        return False
+
+    @property
+    def of_several_processes(self) -> bool:
+        return self.mesh.is_multi_process
 
     @property
     def _everywhere(self) -> NamedSharding:

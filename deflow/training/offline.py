@@ -6,17 +6,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ..agent import Metrics
-from ..behaviour import Proposals, States, proposal_source
+from ..behaviour import Proposals, States
 from ..behaviour.proposals import for_seeds
-from ..behaviour.source import Sources
 from ..errors import DeflowWarning, warn
 from ..keys import check_key
-from ..replay import Dataset, Placement
 from ..types import Batch, check_number
+from .dataset import DatasetPlacement, offline_sources
 from .devices import Devices
 from .learner import Learner, refusal
 from .precision import Precision
-from .updates import FusedUpdates, batch_keys
+from .updates import FusedUpdates
 
 
 def train_offline(
@@ -29,21 +28,21 @@ def train_offline(
     updates_per_dispatch: int = 100,
     precision: Precision = "float32",
     proposals: Proposals | Sequence[Proposals] | None = None,
-    placement: Placement = "auto",
+    placement: DatasetPlacement = "auto",
     devices: Devices = Devices(),
 ) -> Iterator[tuple[int, Learner, Metrics]]:
     """Trains until the learner has made `steps` updates. Yields (updates made, learner, metrics) once per dispatch.
 
-    `data` has N transitions as its first axis and is moved to the device once. The metrics are means over the
-    dispatch's updates; they and the learner are still being computed when they are yielded. Update i depends only
-    on `key` and i, so the result does not depend on `updates_per_dispatch`. For a learner of S seeds, `key`
-    is a vector of S keys, and each metric has shape (S,).
+    `data` has N transitions as its first axis and is moved to the device once if it fits there, or as `placement` says;
+    the result is the same. The metrics are means over the dispatch's updates; they and the learner are still being
+    computed when they are yielded. Update i depends only on `key` and i, so the result does not depend on
+    `updates_per_dispatch`. For a learner of S seeds, `key` is a vector of S keys, and each metric has shape (S,).
 
     With `proposals` of the learner's own flow (one, or one for each seed) no ODE is solved, and the flow is frozen: see
-    `deflow.draw_proposals` and `Learner.with_behaviour`. They lie on the device if they fit there, or as `placement`
-    says; the result is the same.
+    `deflow.draw_proposals` and `Learner.with_behaviour`. They lie where the data does.
 
-    `devices` says how many of this machine's devices are used, and for what; the result is the same to rounding.
+    `devices` says how many of this machine's devices are used, and for what; the result is the same to rounding. Where
+    the data does not fit on one of them, but on all together, its rows are divided among them.
 
     Raises:
         ValueError: If a size is below 1, the data's shapes are not the agent's, the keys do not match, or the proposals
@@ -55,7 +54,7 @@ def train_offline(
             raise TypeError(refusal("train_offline", name, given))
     for name, value in (("steps", steps), ("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         check_number("train_offline", name, value, int)
-    check_number("train_offline", "placement", placement, Placement)
+    check_number("train_offline", "placement", placement, DatasetPlacement)
     for name, value in (("batch_size", batch_size), ("updates_per_dispatch", updates_per_dispatch)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
@@ -63,22 +62,13 @@ def train_offline(
         raise ValueError(f"A learner of shape {learner.step.shape} needs keys of that shape, got {key.shape}.")
     check_batch(learner, data)
     layout = devices.layout(learner.seeds, batch_size)
-    if proposals is None:
-        source = layout.source(Dataset(learner.agent.with_returns(data).columns))
-        sources: Sources = lambda *_: source  # noqa: E731
-    else:
+    given = None
+    if proposals is not None:
         learner = learner.freeze_field()
         states = States.of(data)
-        given = checked_proposals(learner, states, proposals)
-        sources = proposal_source(
-            learner.agent,
-            states,
-            given,
-            batch_size=batch_size,
-            keys=lambda made, count: batch_keys(key, jnp.arange(made, made + count)),
-            placement=placement,
-            place=layout.source,
-        )
+        given = states, checked_proposals(learner, states, proposals)
+    where = {"layout": layout, "placement": placement}
+    sources = offline_sources(learner.agent, data, given, **where, batch_size=batch_size, key=key)
     updates = FusedUpdates(learner, batch_size=batch_size, precision=precision, layout=layout)
     (placed_key,) = layout.place([key])
     done = int(jnp.max(learner.step))

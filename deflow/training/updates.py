@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.stages import Lowered, Wrapped
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Metrics
@@ -47,6 +48,10 @@ class FusedUpdates:
         self._arrays, metrics = self._single_program(self._arrays, source, key)
         return self._taken(metrics)
 
+    def lowered(self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]) -> Lowered:
+        """The program of such a call before XLA compiles it, for a look at what it needs."""
+        return self._program.lower(self._arrays, source, count, key)
+
     @property
     def learner(self) -> Learner:
         """The learner after everything that was dispatched."""
@@ -56,11 +61,11 @@ class FusedUpdates:
         return dict(zip(metrics, self._layout.taken([*metrics.values()]), strict=True))
 
     @functools.cached_property
-    def _program(self) -> Callable[..., Any]:
+    def _program(self) -> Wrapped:
         return _program(_updates, *self._kind)
 
     @functools.cached_property
-    def _single_program(self) -> Callable[..., Any]:
+    def _single_program(self) -> Wrapped:
         return _program(_first_update, *self._kind)
 
 
@@ -72,7 +77,7 @@ def _program(
     batch_size: int,
     precision: Precision,
     layout: AbstractLayout,
-) -> Callable[..., Any]:
+) -> Wrapped:
     """The program of all learners with the same structure, compiled once per process."""
 
     def updates(arrays, source, *arguments):  # the number of updates, if there is one, and the key
