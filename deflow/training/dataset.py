@@ -70,8 +70,9 @@ def locate(
     }
     if placement == "auto":
         fits = where_it_fits(each["device"], each["divided"])
-        every = hosts.gathered(fits) if layout.of_several_processes else [fits]  # of which another may have less memory
-        found: Location = max(every, key=get_args(Location).index)
+        # Of several processes, another may have less memory.
+        every: list[Location] = hosts.gathered(fits) if layout.of_several_processes else [fits]
+        found: Location = max(every, key=lambda each: get_args(Location).index(each))
     else:
         found = placement
     if layout.devices == 1 and found == "divided":
