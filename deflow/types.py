@@ -149,7 +149,8 @@ class Context:
     """The dataset (NumPy arrays), or None. `dataset` refuses None; for a checkpoint, the data is a placeholder."""
 
     encoder: Any
-    """The encoder's configuration. Every network that reads observations builds its own encoder."""
+    """The encoder's configuration. Each part that reads observations builds its own (`deflow.networks.build_encoder`);
+    networks of one part share it."""
 
     solver: Any
     """The ODE solver, for parts that integrate something themselves."""

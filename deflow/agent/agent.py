@@ -98,9 +98,11 @@ class Agent(eqx.Module):
         self, observation: Observation, noises: Float[Array, "candidates noise"]
     ) -> Float[Array, "*steps action"]:
         """The action that `act` chooses when these are its noises, standard normal numbers."""
-        features = self.field.encode(observation)
-        propose = each(lambda noise: self.propose(features, noise))
-        action, _ = self._choose(observation, noises, propose(noises) if self.acting_solves else None)
+        proposals = None
+        if self.acting_solves:
+            features = self.field.encode(observation)
+            proposals = each(lambda noise: self.propose(features, noise))(noises)
+        action, _ = self._choose(observation, noises, proposals)
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 
     @property

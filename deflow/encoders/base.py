@@ -15,7 +15,10 @@ from ..types import AbstractConfig, AbstractPart, Features, Observation
 
 
 class AbstractEncoder(AbstractPart):
-    """Turns one observation into features. Each network has its own encoder, trained by that network's loss."""
+    """Turns one observation into features.
+
+    The field, the refiner and the critic have one each, trained by their own losses. A critic's members share theirs.
+    """
 
     @abc.abstractmethod
     def __call__(self, observation: Observation) -> Features:
