@@ -206,7 +206,6 @@ def test_behaviours_proposals_and_online(chunk):
 
 PUBLISHED = [
     "cube-triple-play-singletask-v0",
-    "visual-scene-play-singletask-v0",
     "antmaze-large-play-v2",
     "pen-human-v1",
 ]

@@ -25,7 +25,7 @@ AlgorithmName = Literal[
 ]
 """The names in `ALGORITHMS`."""
 
-EncoderName = Literal["identity", "standardize"]
+EncoderName = Literal["identity", "standardize", "impala-small", "impala"]
 FieldName = Literal["mlp"]
 SolverName = Literal["euler", "midpoint", "heun", "ralston", "bosh3", "dopri5", "tsit5"]
 RefinerName = Literal["residual", "one-step", "through-solver", "value-gradient", "iterated", "none"]

@@ -1,7 +1,7 @@
 """Testing parts: the laws of each kind as functions, one update with a part in it, and a small example problem."""
 
 from ..errors import LawError
-from .example import SPEC, example_context, example_data
+from .example import IMAGES, SPEC, example_context, example_data
 from .laws import (
     check_constraint,
     check_critic,
@@ -15,6 +15,7 @@ from .laws import (
 from .trial import one_update
 
 __all__ = [
+    "IMAGES",
     "SPEC",
     "LawError",
     "check_constraint",
