@@ -17,6 +17,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
+from ..augmentations.base import AbstractAugmentation
+from ..augmentations.none import NoAugmentation
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
 from ..critics.base import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic
 from ..data.chunks import chunk_rows, chunked
@@ -66,6 +68,8 @@ class Agent(eqx.Module):
     """Actions that are chosen together, h. Below, an action is h * A numbers: those of h consecutive steps."""
     execute: int = 1
     """How many of them are executed before the next are chosen."""
+    augmentation: AbstractAugmentation = NoAugmentation()
+    """What the loss does to a batch's observations."""
 
     def __call__(self, observation: Any, *, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
         """The action to execute, in [-1, 1], or one for each observation of a batch, with keys split from `key`.
@@ -129,10 +133,12 @@ class Agent(eqx.Module):
         """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
         (arXiv 2601.10471, section 4).
 
-        `batch` has a leading axis B. Proposals are those that it carries, drawn beforehand, or else solved for. The
-        metrics are the batch means of the terms, of the displacement's size, and of whatever the critic reports.
+        `batch` has a leading axis B; its observations are augmented first. Proposals are those that it carries, drawn
+        beforehand, or else solved for. The metrics are the batch means of the terms, of the displacement's size, and of
+        whatever the critic reports.
         """
         drawn, batch = batch.proposals, dataclasses.replace(batch, proposals=None)
+        batch = self.augmentation.of_batch(batch, key=named_key(key, "augmentation"))
         proposed = solved(self, batch, key=key) if drawn is None else chosen(self, drawn, key=key)
         critic_loss, critic_metrics = self._critic_loss(batch, proposed, key=named_key(key, "critic"))
         total, terms = critic_loss, {"critic_loss": critic_loss}

@@ -5,7 +5,7 @@ import fnmatch
 from typing import Any
 
 from ..critics.aggregation import Aggregation
-from .choices import EncoderName
+from .choices import AugmentationName, EncoderName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,9 @@ class TaskSettings:
     belongs to no published family, such as an environment of one's own, has standardised states, since nobody chose
     its units for a network."""
 
+    augmentation: AugmentationName = "none"
+    """What is done to the observations of a batch: the published visual agents see images moved by a few pixels."""
+
     borrowed_from: str | None = None
     """The nearest published family, if the task itself has no published settings."""
 
@@ -62,7 +65,7 @@ _HUMANOID: dict[str, Any] = {"fql_weight": 30.0, **_FAN_NAVIGATION}
 _CUBE: dict[str, Any] = {"flow_depth": 2}
 _CUBE_DOUBLE: dict[str, Any] = {"reward_min": -2.0, "fan_penalty": 0.0, **_CUBE}
 _PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
-_VISUAL: dict[str, Any] = {"encoder": "impala-small"}
+_VISUAL: dict[str, Any] = {"encoder": "impala-small", "augmentation": "random-crop"}
 
 _PUBLISHED = {
     "antmaze-large-navigate": TaskSettings(0.99, "min", 0.01, 1_000_000, **_ANT),

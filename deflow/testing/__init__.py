@@ -1,6 +1,7 @@
 """Testing parts: the laws of each kind as functions, one update with a part in it, and a small example problem."""
 
 from ..errors import LawError
+from .augmentations import check_augmentation
 from .example import IMAGES, SPEC, example_context, example_data
 from .laws import (
     check_constraint,
@@ -18,6 +19,7 @@ __all__ = [
     "IMAGES",
     "SPEC",
     "LawError",
+    "check_augmentation",
     "check_constraint",
     "check_critic",
     "check_encoder",
