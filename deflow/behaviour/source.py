@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
+from ..frames import to_device
 from ..replay import AbstractSource, Placement
 from ..replay.placement import SHARE, free_memory
 from ..replay.sampling import AbstractMixture, Drawn, choose
@@ -42,7 +43,7 @@ class ProposedDataset(AbstractSource):
         rows = jax.random.randint(key, (size,), 0, len(self.data))
         here, following = self.here[rows], self.following[rows]
         proposals = BatchProposals(self.actions, self.key, here, here, following, following)
-        return dataclasses.replace(self.data[rows], proposals=proposals)
+        return dataclasses.replace(self.data[rows].stacked(), proposals=proposals)
 
     @property
     def axes(self) -> "ProposedDataset":
@@ -81,7 +82,7 @@ class ProposedMixture(AbstractSource):
 
 
 def _on_device(source: AbstractSource) -> AbstractSource:
-    return jax.tree.map(jnp.asarray, source)
+    return to_device(source)
 
 
 def proposal_source(
@@ -145,7 +146,7 @@ def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: P
     numbers = np.concatenate([here[rows], following[rows]], axis=1)  # (updates, 2 size)
     places = np.broadcast_to(np.arange(2 * size, dtype=np.int32), numbers.shape)
     key = jnp.broadcast_to(proposals.key, (updates,))
-    columns = Batch(data.observation, data.action, data.reward, data.mask, data.next_observation)[rows]
+    columns = Batch(data.observation, data.action, data.reward, data.mask, data.next_observation)[rows].stacked()
     return dataclasses.replace(
         columns,
         proposals=BatchProposals(

@@ -38,7 +38,7 @@ class Dataset(AbstractSource):
     data: Batch
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
-        return self.data[jax.random.randint(key, (size,), 0, len(self.data))]
+        return self.data[jax.random.randint(key, (size,), 0, len(self.data))].stacked()
 
     @property
     def axes(self) -> None:
@@ -120,7 +120,7 @@ class Mixture(AbstractMixture):
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, slot, _ = self.places(numbers)
         new = dataclasses.replace(self.online, extras={})[slot]
-        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:
         rows = len(self.dataset)
@@ -151,7 +151,7 @@ class WindowMixture(AbstractMixture):
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, first, _ = self.places(numbers)
         new = windows_of(self.online, self._slots(first), discount=self.chunks.discount)
-        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:
         rows = len(self.dataset)

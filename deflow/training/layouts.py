@@ -7,11 +7,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
+from ..frames import to_device
 from ..replay import AbstractSource
 from ..types import Batch
 
@@ -50,7 +50,7 @@ class OneDevice(AbstractLayout):
         return arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return jax.tree.map(jnp.asarray, source)
+        return to_device(source)
 
     def divided(self, run: Run, axes: Any) -> Run:
         return run
