@@ -12,7 +12,7 @@ Agents: `agent_config`, `task_settings`, `ALGORITHMS`; `Agent`, `AgentConfig`.
 Training: `Learner`, `train_offline` on `Devices`, `train_online` with `Actors` and `make_replay`.
 Results: `evaluate`, `Evaluator`, `Evaluation`; `create_run`, `load`, `load_learner`, `Run`; `Policy`, `export`.
 Parts, each kind with its `registry` and its abstract class: `encoders`, `fields`, `solvers`, `refiners`,
-`trust_regions`, `constraints`, `critics`; `testing` checks a part of your own.
+`trust_regions`, `constraints`, `critics`, `augmentations`; `testing` checks a part of your own.
 Errors: `DeflowError`, and all others in `errors`.
 """
 

@@ -1,4 +1,5 @@
 from . import agent as agent
+from . import augmentations as augmentations
 from . import behaviour as behaviour
 from . import constraints as constraints
 from . import critics as critics

@@ -6,16 +6,23 @@ import functools
 import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num
 
+from .frames import Frames, to_device
+
 Observation = Num[Array | np.ndarray, " *observation"]
 """One observation, as the environment gives it: a state of shape (O,), or pixels (height, width, channels)."""
+
+if TYPE_CHECKING:  # frames are indexed and measured as arrays are
+    Observations = Num[Array | np.ndarray, "..."]
+else:
+    Observations = Num[Array | np.ndarray, "..."] | Frames
+"""Observations of shape (B, *observation), in an array or as frames of which each is stored once."""
 
 Features = Float[Array, " features"]
 """One observation after its encoder."""
@@ -70,7 +77,7 @@ class Batch(eqx.Module):
     truncations it is 1. In OGBench's data a termination is a solved task.
     """
 
-    observation: Num[Array | np.ndarray, "..."]
+    observation: Observations
     """Observations s, shape (B, *observation)."""
 
     action: Float[Array | np.ndarray, "*batch action"]
@@ -82,7 +89,7 @@ class Batch(eqx.Module):
     mask: Float[Array | np.ndarray, "*batch"]
     """0 at terminations, where no state follows; 1 elsewhere, where the next state's value counts; shape (B,)."""
 
-    next_observation: Num[Array | np.ndarray, "..."]
+    next_observation: Observations
     """Observations s' that followed, shape (B, *observation)."""
 
     extras: dict[str, Array | np.ndarray] = eqx.field(default_factory=dict)
@@ -101,11 +108,19 @@ class Batch(eqx.Module):
 
     def on_device(self) -> "Batch":
         """The columns that losses read, on JAX's default device."""
-        return jax.tree.map(jnp.asarray, self.columns)
+        return to_device(self.columns)
 
     def __getitem__(self, rows: Any) -> "Batch":
-        """The given rows of every column."""
-        return jax.tree.map(lambda column: column[rows], self)
+        """The given rows of every column. Of frames, no stack is made: see `stacked`."""
+        return jax.tree.map(lambda column: column[rows], self, is_leaf=lambda column: isinstance(column, Frames))
+
+    def stacked(self) -> "Batch":
+        """The same with the stacks of what are `Frames`, as losses expect it."""
+        if not isinstance(self.observation, Frames) or not isinstance(self.next_observation, Frames):
+            return self
+        return dataclasses.replace(
+            self, observation=self.observation.stacked(), next_observation=self.next_observation.stacked()
+        )
 
 
 class BatchProposals(eqx.Module):
@@ -149,7 +164,8 @@ class Context:
     """The dataset (NumPy arrays), or None. `dataset` refuses None; for a checkpoint, the data is a placeholder."""
 
     encoder: Any
-    """The encoder's configuration. Every network that reads observations builds its own encoder."""
+    """The encoder's configuration. Each part that reads observations builds its own (`deflow.networks.build_encoder`);
+    networks of one part share it."""
 
     solver: Any
     """The ODE solver, for parts that integrate something themselves."""

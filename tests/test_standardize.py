@@ -15,7 +15,7 @@ from small import SPEC
 import deflow
 from deflow import Learner, agent_config, cli, task_settings
 from deflow.cli.first_screen import encoder_note
-from deflow.critics.members import Member, follow, target_of
+from deflow.critics.members import Members, follow, target_of
 from deflow.encoders import Identity, Standardize, StandardizeConfig, standardize
 from deflow.networks import MLP
 from deflow.testing import check_encoder, example_context, example_data
@@ -152,7 +152,7 @@ def test_a_target_does_not_follow_what_is_fixed():
     for own, new in ((encoder, other), (zero, zero)):
         network = MLP(3, 1, width=2, depth=1, key=KEY)
         grown = jax.tree.map(lambda leaf: leaf + 1, network)
-        moved = follow(target_of(Member(own, network)), Member(new, grown), 0.25).value
+        moved = follow(target_of(Members(own, network)), Members(new, grown), 0.25).value
         assert encoders_of(moved) == encoders_of(own)
         np.testing.assert_array_equal(moved.network.layers[0].bias, np.full(2, 0.25))
 
@@ -206,7 +206,6 @@ def test_behaviours_proposals_and_online(chunk):
 
 PUBLISHED = [
     "cube-triple-play-singletask-v0",
-    "visual-scene-play-singletask-v0",
     "antmaze-large-play-v2",
     "pen-human-v1",
 ]

@@ -17,6 +17,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
+from ..augmentations.base import AbstractAugmentation
+from ..augmentations.none import NoAugmentation
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
 from ..critics.base import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic
 from ..data.chunks import chunk_rows, chunked
@@ -66,6 +68,8 @@ class Agent(eqx.Module):
     """Actions that are chosen together, h. Below, an action is h * A numbers: those of h consecutive steps."""
     execute: int = 1
     """How many of them are executed before the next are chosen."""
+    augmentation: AbstractAugmentation = NoAugmentation()
+    """What the loss does to a batch's observations."""
 
     def __call__(self, observation: Any, *, key: Key[Array, ""]) -> Float[Array, "*batch action"]:
         """The action to execute, in [-1, 1], or one for each observation of a batch, with keys split from `key`.
@@ -98,9 +102,11 @@ class Agent(eqx.Module):
         self, observation: Observation, noises: Float[Array, "candidates noise"]
     ) -> Float[Array, "*steps action"]:
         """The action that `act` chooses when these are its noises, standard normal numbers."""
-        features = self.field.encode(observation)
-        propose = each(lambda noise: self.propose(features, noise))
-        action, _ = self._choose(observation, noises, propose(noises) if self.acting_solves else None)
+        proposals = None
+        if self.acting_solves:
+            features = self.field.encode(observation)
+            proposals = each(lambda noise: self.propose(features, noise))(noises)
+        action, _ = self._choose(observation, noises, proposals)
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 
     @property
@@ -127,10 +133,12 @@ class Agent(eqx.Module):
         """The sum of all losses: the critic's, flow matching, the refiner's and the multiplier's
         (arXiv 2601.10471, section 4).
 
-        `batch` has a leading axis B. Proposals are those that it carries, drawn beforehand, or else solved for. The
-        metrics are the batch means of the terms, of the displacement's size, and of whatever the critic reports.
+        `batch` has a leading axis B; its observations are augmented first. Proposals are those that it carries, drawn
+        beforehand, or else solved for. The metrics are the batch means of the terms, of the displacement's size, and of
+        whatever the critic reports.
         """
         drawn, batch = batch.proposals, dataclasses.replace(batch, proposals=None)
+        batch = self.augmentation.of_batch(batch, key=named_key(key, "augmentation"))
         proposed = solved(self, batch, key=key) if drawn is None else chosen(self, drawn, key=key)
         critic_loss, critic_metrics = self._critic_loss(batch, proposed, key=named_key(key, "critic"))
         total, terms = critic_loss, {"critic_loss": critic_loss}

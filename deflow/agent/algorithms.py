@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack, cast
 
-from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
+from .. import augmentations, constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..errors import UnknownNameError
 from ..registry import Registry, suggestion
 from ..types import check_number
@@ -23,6 +23,7 @@ def deflow(settings: TaskSettings) -> AgentConfig:
         trust_region=trust_regions.MeanSquare(settings.bound),
         constraint=constraints.DualConstraintConfig(),
         critic=critics.EnsembleCriticConfig(aggregation=settings.aggregation),
+        augmentation=augmentations.registry.member(settings.augmentation),
         discount=settings.discount,
     )
 

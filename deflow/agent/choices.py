@@ -5,7 +5,7 @@ The names are those that deflow registers itself. Give your own part as an objec
 
 from typing import Literal, TypedDict
 
-from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
+from .. import augmentations, constraints, critics, encoders, fields, refiners, solvers, trust_regions
 
 AlgorithmName = Literal[
     "deflow",
@@ -25,13 +25,14 @@ AlgorithmName = Literal[
 ]
 """The names in `ALGORITHMS`."""
 
-EncoderName = Literal["identity", "standardize"]
+EncoderName = Literal["identity", "standardize", "impala-small", "impala"]
 FieldName = Literal["mlp"]
 SolverName = Literal["euler", "midpoint", "heun", "ralston", "bosh3", "dopri5", "tsit5"]
 RefinerName = Literal["residual", "one-step", "through-solver", "value-gradient", "iterated", "none"]
 TrustRegionName = Literal["mean-square", "ball", "box", "ellipsoid", "per-state", "anchored", "none"]
 ConstraintName = Literal["dual", "pid", "penalty", "projection", "none"]
 CriticName = Literal["ensemble", "categorical", "expectile", "flow", "noise-conditioned", "none"]
+AugmentationName = Literal["none", "random-crop"]
 
 
 Encoder = encoders.AbstractEncoder | encoders.AbstractEncoderConfig
@@ -53,6 +54,7 @@ class AgentParts(TypedDict, total=False):
     trust_region: TrustRegionName | TrustRegion | type[TrustRegion]
     constraint: ConstraintName | Constraint | type[Constraint]
     critic: CriticName | Critic | type[Critic]
+    augmentation: AugmentationName | augmentations.AbstractAugmentation | type[augmentations.AbstractAugmentation]
     discount: float
     n_step: int
     chunk: int

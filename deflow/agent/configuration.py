@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
-from .. import constraints, critics, encoders, fields, refiners, solvers, trust_regions
+from .. import augmentations, constraints, critics, encoders, fields, refiners, solvers, trust_regions
 from ..data.chunks import chunked
 from ..keys import named_key
 from ..registry import Registry
@@ -24,6 +24,7 @@ KINDS: dict[str, Registry[Any]] = {
     "trust_region": trust_regions.registry,
     "constraint": constraints.registry,
     "critic": critics.registry,
+    "augmentation": augmentations.registry,
 }
 """The fields of `AgentConfig` that are parts, and the registry of each."""
 
@@ -53,6 +54,9 @@ class AgentConfig(eqx.Module):
 
     critic: critics.AbstractCritic | critics.AbstractCriticConfig
     """The value of an action, and its loss."""
+
+    augmentation: augmentations.AbstractAugmentation = augmentations.NoAugmentation()
+    """What is done to the observations of a batch that is trained on."""
 
     discount: float = 0.99
     """Discount factor per step."""
@@ -131,6 +135,7 @@ class AgentConfig(eqx.Module):
             trust_region=part("trust_region"),
             constraint=part("constraint"),
             critic=part("critic"),
+            augmentation=self.augmentation,
             spec=spec,
             discount=self.discount,
             n_step=self.n_step,

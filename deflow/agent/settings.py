@@ -5,7 +5,7 @@ import fnmatch
 from typing import Any
 
 from ..critics.aggregation import Aggregation
-from .choices import EncoderName
+from .choices import AugmentationName, EncoderName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,12 @@ class TaskSettings:
     cube-double's."""
 
     encoder: EncoderName = "identity"
-    """The encoder: the published agents see states as they are. A task that belongs to no published family, such as an
-    environment of one's own, has standardised ones, since nobody chose its units for a network."""
+    """The encoder: the published agents see states as they are, and images with a small residual network. A task that
+    belongs to no published family, such as an environment of one's own, has standardised states, since nobody chose
+    its units for a network."""
+
+    augmentation: AugmentationName = "none"
+    """What is done to the observations of a batch: the published visual agents see images moved by a few pixels."""
 
     borrowed_from: str | None = None
     """The nearest published family, if the task itself has no published settings."""
@@ -61,6 +65,7 @@ _HUMANOID: dict[str, Any] = {"fql_weight": 30.0, **_FAN_NAVIGATION}
 _CUBE: dict[str, Any] = {"flow_depth": 2}
 _CUBE_DOUBLE: dict[str, Any] = {"reward_min": -2.0, "fan_penalty": 0.0, **_CUBE}
 _PUZZLE: dict[str, Any] = {"fql_weight": 1000.0}
+_VISUAL: dict[str, Any] = {"encoder": "impala-small", "augmentation": "random-crop"}
 
 _PUBLISHED = {
     "antmaze-large-navigate": TaskSettings(0.99, "min", 0.01, 1_000_000, **_ANT),
@@ -75,11 +80,11 @@ _PUBLISHED = {
     "scene-play": TaskSettings(0.99, "mean", 0.001, 1_000_000, reward_min=-5.0),
     "puzzle-3x3-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-9.0),
     "puzzle-4x4-play": TaskSettings(0.99, "mean", 0.005, 1_000_000, **_PUZZLE, reward_min=-16.0),
-    "visual-cube-single-play": TaskSettings(0.99, "mean", 0.001, 500_000, **_CUBE),
-    "visual-cube-double-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, **_CUBE_DOUBLE),
-    "visual-scene-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -5.0),
-    "visual-puzzle-3x3-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -9.0),
-    "visual-puzzle-4x4-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -16.0),
+    "visual-cube-single-play": TaskSettings(0.99, "mean", 0.001, 500_000, **_CUBE, **_VISUAL),
+    "visual-cube-double-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, **_CUBE_DOUBLE, **_VISUAL),
+    "visual-scene-play": TaskSettings(0.99, "mean", 0.001, 500_000, 100.0, -5.0, **_VISUAL),
+    "visual-puzzle-3x3-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -9.0, **_VISUAL),
+    "visual-puzzle-4x4-play": TaskSettings(0.99, "mean", 0.0005, 500_000, 300.0, -16.0, **_VISUAL),
 }
 """OGBench tasks, by the part of their name before `-singletask`."""
 
@@ -133,5 +138,7 @@ def task_settings(name: str) -> TaskSettings:
                 return dataclasses.replace(settings, borrowed_from=f"D4RL's {pattern.partition('-*')[0]}")
     beginnings = [beginning for beginning in _NEAREST if name.startswith(beginning)]
     nearest = _NEAREST[max(beginnings, key=len)] if beginnings else _DEFAULT
-    encoder = "identity" if beginnings else "standardize"
-    return dataclasses.replace(_PUBLISHED[nearest], encoder=encoder, borrowed_from=nearest)
+    own: dict[str, Any] = {} if beginnings else {"encoder": "standardize"}
+    if name.startswith("visual-"):  # the nearest family may be one that sees states
+        own = _VISUAL
+    return dataclasses.replace(_PUBLISHED[nearest], **own, borrowed_from=nearest)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
+from ..frames import to_device
 from ..replay import AbstractSource
 from ..replay.divided import AbstractDividedRows
 from ..replay.placement import Location
@@ -50,7 +51,7 @@ class ProposedDataset(AbstractSource):
             actions = actions[jnp.concatenate([here, following])]
             place, next_place = jnp.arange(size), size + jnp.arange(size)
         proposals = BatchProposals(actions, self.key, place, here, next_place, following)
-        return dataclasses.replace(self.data[rows], proposals=proposals)
+        return dataclasses.replace(self.data[rows].stacked(), proposals=proposals)
 
     @property
     def axes(self) -> "ProposedDataset":
@@ -89,7 +90,7 @@ class ProposedMixture(AbstractSource):
 
 
 def _on_device(source: AbstractSource) -> AbstractSource:
-    return jax.tree.map(jnp.asarray, source)
+    return to_device(source)
 
 
 def proposal_source(
@@ -148,7 +149,7 @@ def _gathered(data: Batch, here: np.ndarray, following: np.ndarray, proposals: P
     numbers = np.concatenate([here[rows], following[rows]], axis=1)  # (updates, 2 size)
     places = np.broadcast_to(np.arange(2 * size, dtype=np.int32), numbers.shape)
     key = jnp.broadcast_to(proposals.key, (updates,))
-    columns = Batch(data.observation, data.action, data.reward, data.mask, data.next_observation)[rows]
+    columns = Batch(data.observation, data.action, data.reward, data.mask, data.next_observation)[rows].stacked()
     return dataclasses.replace(
         columns,
         proposals=BatchProposals(

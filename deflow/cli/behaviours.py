@@ -214,6 +214,7 @@ def _new(options: Any, config: AgentConfig, task: Task) -> RunGroup:
         encoder=config.encoder,
         field=config.field,
         solver=config.solver,
+        augmentation=config.augmentation,
         chunk=config.chunk,
         execute=config.execute,
     )

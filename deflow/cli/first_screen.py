@@ -102,9 +102,8 @@ def environment_facts(environment: Environment | None) -> dict[str, str]:
 
 
 def encoder_note(config: AgentConfig, settings: TaskSettings) -> dict[str, str]:
-    """Why the encoder is not the published agents', where that is the task's default."""
-    name = KINDS["encoder"].name_of(config.encoder)
-    departs = name == settings.encoder != TaskSettings.encoder
+    """Why states are standardised, where that is the task's default: no published agent's are."""
+    departs = KINDS["encoder"].name_of(config.encoder) == settings.encoder == "standardize"
     return {"encoder": "the default where no settings are published"} if departs else {}
 
 

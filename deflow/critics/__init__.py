@@ -14,6 +14,7 @@ from .categorical import CategoricalCritic, CategoricalCriticConfig
 from .ensemble import EnsembleCritic, EnsembleCriticConfig
 from .expectile import ExpectileCritic, ExpectileCriticConfig
 from .flow import FlowCritic, FlowCriticConfig
+from .members import Members, build_members, each, follow, target_of
 from .noise_conditioned import NoiseConditionedCritic, NoiseConditionedCriticConfig
 from .none import NoCritic
 
@@ -31,12 +32,17 @@ __all__ = [
     "ExpectileCriticConfig",
     "FlowCritic",
     "FlowCriticConfig",
+    "Members",
     "NoCritic",
     "NoiseConditionedCritic",
     "NoiseConditionedCriticConfig",
     "Origin",
     "aggregate",
+    "build_members",
     "check_aggregation",
+    "each",
+    "follow",
     "register",
     "registry",
+    "target_of",
 ]

@@ -11,7 +11,7 @@ from ..types import Action, Batch, Context, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
 from .histogram import histogram
-from .members import AbstractMembersCritic, Member, build_members, each, follow, target_of
+from .members import AbstractMembersCritic, Members, build_members, each, follow, target_of
 from .returns import AbstractReturnsConfig, return_range
 
 _MARGIN = 3.0  # standard deviations beyond the range of returns: a target at its end keeps (nearly) all its mass
@@ -25,7 +25,7 @@ class CategoricalCritic(AbstractMembersCritic):
     tails does not move a target's mean.
     """
 
-    members: Member
+    members: Members
     target: Fixed
     rewards: Fixed
     bins: int
@@ -68,7 +68,7 @@ class CategoricalCritic(AbstractMembersCritic):
     def advance(self) -> Self:
         return eqx.tree_at(lambda critic: critic.target, self, follow(self.target, self.members, self.target_rate))
 
-    def _values(self, members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
+    def _values(self, members: Members, observation: Observation, action: Action) -> Float[Array, " members"]:
         return jax.nn.softmax(each(members, observation, action)) @ _centres(self.edges())
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from ..types import Action, Batch, Context, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
-from .members import AbstractMembersConfig, AbstractMembersCritic, Member, build_members, each_value, follow, target_of
+from .members import AbstractMembersConfig, AbstractMembersCritic, Members, build_members, each_value, follow, target_of
 
 
 class EnsembleCritic(AbstractMembersCritic):
@@ -20,7 +20,7 @@ class EnsembleCritic(AbstractMembersCritic):
     mean over members, and the aggregation ranks candidates.
     """
 
-    members: Member
+    members: Members
     target: Fixed
     discount: float
     aggregation: Aggregation

@@ -16,6 +16,7 @@ from .members import (
     AbstractMembersConfig,
     AbstractMembersCritic,
     Member,
+    Members,
     build_member,
     build_members,
     each_value,
@@ -33,7 +34,7 @@ class ExpectileCritic(AbstractMembersCritic):
     members, and the aggregation ranks candidates.
     """
 
-    members: Member
+    members: Members
     target: Fixed
     state_value: Member
     discount: float

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ..keys import named_key
-from ..types import Action, Batch, Context, Fixed, Observation, Scalar
+from ..networks import MLP
+from ..types import Action, Batch, Context, Features, Fixed, Observation, Scalar
 from .aggregation import Aggregation
 from .base import register
 from .histogram import histogram
-from .members import AbstractMembersCritic, Member, build_members, each, each_value, follow, target_of
+from .members import AbstractMembersCritic, Members, build_members, each_value, follow, target_of
 from .returns import AbstractReturnsConfig, return_range
 
 _MARGIN = 0.01  # rewards beyond either end of the range that the histogram of x covers
@@ -34,9 +35,9 @@ class FlowCritic(AbstractMembersCritic):
     cos(pi i t) (arXiv 2509.06863, sections 4 and 5).
     """
 
-    velocities: Member
+    velocities: Members
     target: Fixed
-    members: Member
+    members: Members
     rewards: Fixed
     solver: Any
     noises: int
@@ -64,21 +65,25 @@ class FlowCritic(AbstractMembersCritic):
         starts, next_starts = (self._starts(named_key(key, name)) for name in ("start", "next start"))
         times = jax.random.uniform(named_key(key, "time"), (self.noises,))
 
+        ahead: Members = self.target.value
+        next_features = ahead.encoder(transition.next_observation)
+
         def following(next_action: Action, next_start: Scalar) -> Scalar:
-            ends = self._ends(self.target.value, transition.next_observation, next_action, next_start)
-            return self.aggregate(ends)
+            return self.aggregate(self._ends(ahead, next_features, next_action, next_start))
 
         bootstrap = jnp.mean(jax.vmap(following)(next_actions, next_starts))
         target = jax.lax.stop_gradient(reward + self.discount * mask * bootstrap)
 
+        features = self.velocities.encoder(observation)
+
         def error(start: Scalar, time: Scalar) -> Scalar:
             inputs = self._inputs((1.0 - time) * start + time * target, time)
-            return jnp.mean(jnp.square(each(self.velocities, observation, action, *inputs) - (target - start)))
+            return jnp.mean(jnp.square(self.velocities.of_features(features, action, *inputs) - (target - start)))
 
         velocity_loss = jnp.sum(jax.vmap(error)(starts, times))
         held = jax.lax.stop_gradient(eqx.filter(self.velocities, eqx.is_array))
-        held = eqx.combine(held, self.velocities)
-        current = jnp.mean(jax.vmap(lambda start: self._ends(held, observation, action, start))(starts))
+        held, known = eqx.combine(held, self.velocities), jax.lax.stop_gradient(features)
+        current = jnp.mean(jax.vmap(lambda start: self._ends(held, known, action, start))(starts))
         values = each_value(self.members, observation, action)
         distillation_loss = jnp.mean(jnp.square(values - current))
         return velocity_loss + distillation_loss, {
@@ -97,18 +102,16 @@ class FlowCritic(AbstractMembersCritic):
         lowest, highest = self.start * return_range(self.rewards, self.discount)
         return lowest + (highest - lowest) * jax.random.uniform(key, (self.noises,))
 
-    def _ends(
-        self, velocities: Member, observation: Observation, action: Action, start: Scalar
-    ) -> Float[Array, " members"]:
-        """Where each member's flow carries the start."""
+    def _ends(self, velocities: Members, features: Features, action: Action, start: Scalar) -> Float[Array, " members"]:
+        """Where each member's flow carries the start, for an observation that their encoder has seen."""
 
-        def end(member: Member) -> Scalar:
+        def end(network: MLP) -> Scalar:
             def velocity(time: Scalar, point: Float[Array, "1"]) -> Float[Array, "1"]:
-                return member(observation, action, *self._inputs(point[0], time))
+                return network(jnp.concatenate([features, action, *self._inputs(point[0], time)]))
 
             return self.solver(velocity, start[None])[0]
 
-        return eqx.filter_vmap(end)(velocities)
+        return eqx.filter_vmap(end)(velocities.network)
 
     def _inputs(self, point: Scalar, time: Scalar) -> tuple[Float[Array, " bins"], Float[Array, " time_features"]]:
         """The encodings of x and t for the velocity."""

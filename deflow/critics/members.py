@@ -1,4 +1,5 @@
-"""What critics with several networks share: stacked members, the combination of their values, and a moving target."""
+"""What critics with several networks share: members after one encoder, the combination of their values, and a moving
+target."""
 
 import abc
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ..networks import MLP, build_encoder, check_network
-from ..types import Action, Context, Encoder, Fixed, Observation, Scalar, trainable
+from ..types import Action, Context, Encoder, Features, Fixed, Observation, Scalar, trainable
 from .aggregation import Aggregation, aggregate, check_aggregation
 from .base import AbstractCritic, AbstractCriticConfig
 
@@ -18,7 +19,7 @@ _AGGREGATION: Aggregation = "mean"
 
 
 class Member(eqx.Module):
-    """One network with its own encoder."""
+    """One network after an encoder that is its own."""
 
     encoder: Encoder
     network: MLP
@@ -28,8 +29,20 @@ class Member(eqx.Module):
         return self.network(jnp.concatenate([self.encoder(observation), *inputs]))
 
 
+class Members(eqx.Module):
+    """Several networks after one encoder, which all of their losses train: an observation is encoded once for all."""
+
+    encoder: Encoder
+    network: MLP
+    """The networks: their arrays are stacked along a first axis."""
+
+    def of_features(self, features: Features, *inputs: Float[Array, " _"]) -> Float[Array, "members outputs"]:
+        """Every network's outputs for the same features and further inputs, such as an action."""
+        return eqx.filter_vmap(lambda network: network(jnp.concatenate([features, *inputs])))(self.network)
+
+
 def build_member(context: Context, *, inputs: int, outputs: int, width: int, depth: int, key: Key[Array, ""]) -> Member:
-    """One member with GELU and LayerNorm, for `inputs` numbers in addition to the observation's features."""
+    """One network with GELU and LayerNorm, for `inputs` numbers in addition to the observation's features."""
     encoder, features = build_encoder(context, key=key)
     network = MLP(features + inputs, outputs, width=width, depth=depth, normalize=True, key=key)
     return Member(encoder=encoder, network=network)
@@ -37,31 +50,32 @@ def build_member(context: Context, *, inputs: int, outputs: int, width: int, dep
 
 def build_members(
     context: Context, members: int, *, inputs: int, outputs: int, width: int, depth: int, key: Key[Array, ""]
-) -> Member:
-    """Independent members: their arrays are stacked along a first axis."""
+) -> Members:
+    """Independent networks of the same kind, after an encoder that they share."""
+    encoder, features = build_encoder(context, key=key)
 
-    def one(key: Key[Array, ""]) -> Member:
-        return build_member(context, inputs=inputs, outputs=outputs, width=width, depth=depth, key=key)
+    def one(key: Key[Array, ""]) -> MLP:
+        return MLP(features + inputs, outputs, width=width, depth=depth, normalize=True, key=key)
 
-    return eqx.filter_vmap(one)(jax.random.split(key, members))
+    return Members(encoder=encoder, network=eqx.filter_vmap(one)(jax.random.split(key, members)))
 
 
-def each(members: Member, observation: Observation, *inputs: Float[Array, " _"]) -> Float[Array, "members outputs"]:
+def each(members: Members, observation: Observation, *inputs: Float[Array, " _"]) -> Float[Array, "members outputs"]:
     """Every member's outputs for the same inputs."""
-    return eqx.filter_vmap(lambda member: member(observation, *inputs))(members)
+    return members.of_features(members.encoder(observation), *inputs)
 
 
-def each_value(members: Member, observation: Observation, action: Action) -> Float[Array, " members"]:
+def each_value(members: Members, observation: Observation, action: Action) -> Float[Array, " members"]:
     """The values of an action, for members with one output."""
     return each(members, observation, action)[:, 0]
 
 
-def target_of(members: Member) -> Fixed:
+def target_of(members: Members) -> Fixed:
     """A copy that the optimizer does not train."""
     return Fixed(jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, members))
 
 
-def follow(target: Fixed, members: Member, rate: float) -> Fixed:
+def follow(target: Fixed, members: Members, rate: float) -> Fixed:
     """The target after it has moved a fraction `rate` (Polyak's tau) of the way toward the members. What is `Fixed` in
     these, such as an encoder's statistics, stays bit for bit."""
     moved = jax.tree.map(

@@ -16,7 +16,7 @@ from .base import AbstractInquiringCritic, AbstractStochasticCritic, Origin, reg
 from .members import (
     AbstractMembersConfig,
     AbstractMembersCritic,
-    Member,
+    Members,
     build_members,
     each,
     each_value,
@@ -38,10 +38,10 @@ class NoiseConditionedCritic(AbstractMembersCritic, AbstractInquiringCritic, Abs
     be random (`value`, and `score`, which aggregates over e), n is 0.
     """
 
-    members: Member
+    members: Members
     """Q_e(o, a, n)."""
     target: Fixed
-    upper: Member
+    upper: Members
     """Z_e(o, a), which has no target."""
     discount: float
     expectile: float

@@ -2,6 +2,7 @@ from . import readers as readers
 from .chunks import chunked as chunked
 from .collection import Collected as Collected
 from .collection import collect as collect
+from .frames import stack_frames as stack_frames
 from .n_step import n_step_returns as n_step_returns
 from .provenance import Provenance as Provenance
 from .readers import Columns as Columns

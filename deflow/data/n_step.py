@@ -1,7 +1,10 @@
 """n-step returns: the sum of several rewards from the data before the critic's value."""
 
+from typing import Any
+
 import numpy as np
 
+from ..frames import Frames
 from ..types import Batch
 
 RETURNS = "n_step"
@@ -44,7 +47,7 @@ def n_step_returns(data: Batch, steps: int, *, discount: float) -> Batch:
         action=data.action,
         reward=total.astype(np.float32),
         mask=(factor * mask[last]).astype(np.float32),
-        next_observation=np.asarray(data.next_observation)[last],
+        next_observation=_column(data.next_observation)[last],
         extras={**data.extras, RETURNS: np.full(len(data), steps, np.float32)},
     )
 
@@ -86,6 +89,11 @@ def trajectory_ends(data: Batch, what: str, remedy: str) -> np.ndarray:
     ends = np.asarray(data.extras["trajectory_end"]) != 0
     ends[-1:] = True
     return ends
+
+
+def _column(observations: Any) -> Any:
+    """Frames as they are, so that no stack is made, and anything else as a NumPy array."""
+    return observations if isinstance(observations, Frames) else np.asarray(observations)
 
 
 def _ends(data: Batch, steps: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from ..agent import Agent, AgentConfig
 from ..behaviour import Proposals, States, behaviour_digest
 from ..constraints import NoConstraint
 from ..critics import AbstractCritic, AbstractCriticConfig, EnsembleCriticConfig, registry
-from ..encoders import Identity, StandardizeConfig
+from ..encoders import AbstractEncoder, AbstractEncoderConfig, Identity, ImpalaSmallConfig, StandardizeConfig
 from ..errors import EstimationError, EvaluationInterrupted
 from ..fields import MLPFieldConfig
 from ..keys import named_key
@@ -128,7 +128,7 @@ def judge_config(agent: Agent, critic: AbstractCritic | AbstractCriticConfig) ->
         ValueError: If the critic does not look at a policy's next actions, and so cannot judge one.
     """
     config = AgentConfig(
-        encoder=Identity() if agent.spec.observation_dtype == "uint8" else StandardizeConfig(),
+        encoder=_encoder(agent.spec),
         field=MLPFieldConfig(width=1, depth=1),
         solver=Euler(steps=1),
         refiner=NoRefiner(),
@@ -142,6 +142,13 @@ def judge_config(agent: Agent, critic: AbstractCritic | AbstractCriticConfig) ->
         name = registry.name_of(critic)
         raise ValueError(f"{name} does not look at a policy's next actions, so it cannot judge one: choose 'ensemble'.")
     return config
+
+
+def _encoder(spec: Spec) -> AbstractEncoder | AbstractEncoderConfig:
+    """What suits such observations."""
+    if len(spec.observation_shape) == 3:
+        return ImpalaSmallConfig()
+    return Identity() if spec.observation_dtype == "uint8" else StandardizeConfig()
 
 
 def next_actions(config: AgentConfig, spec: Spec) -> int:

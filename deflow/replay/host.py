@@ -43,7 +43,7 @@ class HostReplay(AbstractReplay):
 
     def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
         is_online = numbers >= self.rows
-        batch = self._dataset[np.where(is_online, 0, numbers)]
+        batch = self._dataset[np.where(is_online, 0, numbers)].stacked()
         if is_online.any():
             slots = self.slots(seed, numbers[is_online] - self.rows)
             own = jax.tree.map(lambda column: column[seed], self.ring.rows)

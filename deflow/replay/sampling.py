@@ -40,7 +40,7 @@ class Dataset(AbstractSource):
     data: Batch | AbstractDividedRows
 
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
-        return self.data[dataset_rows(size, len(self.data), key=key)]
+        return self.data[dataset_rows(size, len(self.data), key=key)].stacked()
 
     @property
     def axes(self) -> None:
@@ -127,7 +127,7 @@ class Mixture(AbstractMixture):
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, slot, _ = self.places(numbers)
         new = dataclasses.replace(self.online, extras={})[slot]
-        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:
         rows = len(self.dataset)
@@ -158,7 +158,7 @@ class WindowMixture(AbstractMixture):
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, first, _ = self.places(numbers)
         new = windows_of(self.online, self._slots(first), discount=self.chunks.discount)
-        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row], new)
+        return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:
         rows = len(self.dataset)
@@ -193,7 +193,7 @@ class Drawn(AbstractSource):
 def drawn_on_host(data: Batch, size: int, keys: Key[Array, " updates *seeds"]) -> Drawn:
     """The batches that updates with these keys draw from a dataset on the host, as they would on the device."""
     rows = np.asarray(drawn_rows(size, len(data), keys))
-    return Drawn(data[rows if keys.ndim == 1 else rows.swapaxes(0, 1)])
+    return Drawn(data[rows if keys.ndim == 1 else rows.swapaxes(0, 1)].stacked())
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -105,6 +105,19 @@ def compare(wanted: Mapping[str, Any], found: Mapping[str, Leaf]) -> tuple[str, 
     return tuple(lines)
 
 
+def copied(wanted: Mapping[str, Any], found: Mapping[str, Leaf]) -> list[str]:
+    """The arrays of which a checkpoint has a copy for each member of a critic. Members share an encoder now; before,
+    each had its own."""
+    return [
+        name
+        for name, leaf in found.items()
+        if name in wanted
+        and ".encoder." in name
+        and leaf.shape[1:] == tuple(wanted[name].shape) != leaf.shape
+        and _same_type(wanted[name], leaf)
+    ]
+
+
 def fill(like: PyTree, arrays: Mapping[str, Any], part: str = "") -> PyTree:
     """`like` with its arrays replaced by those of the same names (see `flatten`). Other leaves are kept."""
     holes, rest = eqx.partition(like, _is_array)

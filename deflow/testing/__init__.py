@@ -1,7 +1,8 @@
 """Testing parts: the laws of each kind as functions, one update with a part in it, and a small example problem."""
 
 from ..errors import LawError
-from .example import SPEC, example_context, example_data
+from .augmentations import check_augmentation
+from .example import IMAGES, SPEC, example_context, example_data
 from .laws import (
     check_constraint,
     check_critic,
@@ -15,8 +16,10 @@ from .laws import (
 from .trial import one_update
 
 __all__ = [
+    "IMAGES",
     "SPEC",
     "LawError",
+    "check_augmentation",
     "check_constraint",
     "check_critic",
     "check_encoder",

@@ -9,6 +9,9 @@ from ..types import Batch, Context, Spec
 SPEC = Spec(observation_shape=(3,), action_size=2)
 """The default sizes at which parts are tested."""
 
+IMAGES = Spec(observation_shape=(16, 16, 3), action_size=2, observation_dtype="uint8")
+"""Those at which parts for images are tested."""
+
 
 def example_data(spec: Spec = SPEC, size: int = 16) -> Batch:
     """Random transitions (NumPy arrays), a fifth of them terminations."""

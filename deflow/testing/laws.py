@@ -17,18 +17,21 @@ import numpy as np
 
 from ..constraints import AbstractHardConstraint
 from ..critics import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic, Origin
+from ..encoders import AbstractImageEncoderConfig
 from ..fields import AbstractField
 from ..refiners import AbstractDirectRefiner, AbstractLearnedRefiner, AbstractRefiner, Inquiry
 from ..solvers import AbstractSolver, AbstractStochasticSolver
 from ..trust_regions import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Spec, trainable
 from .checks import built, check, check_array, check_batched, check_close, check_gradients, has_nonzero, layout
-from .example import SPEC, example_data
+from .example import IMAGES, SPEC, example_data
 from .flow_regions import check_flow_region
 
 
-def check_encoder(encoder: Any, *, spec: Spec = SPEC) -> None:
-    """An observation becomes a finite float32 vector, the same alone and in a batch."""
+def check_encoder(encoder: Any, *, spec: Spec | None = None) -> None:
+    """An observation becomes a finite float32 vector, the same alone and in a batch. Of the configuration of an encoder
+    for images, an image of bytes does."""
+    spec = spec or (IMAGES if isinstance(encoder, AbstractImageEncoderConfig) else SPEC)
     part, data = built(encoder, spec), example_data(spec)
     features = part(jnp.asarray(data.observation[0]))
     check_array(part, "features", features, (features.size,))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
@@ -12,6 +13,7 @@ from ..agent import Agent
 from ..behaviour import Proposals, States, proposal_source
 from ..behaviour.replay import proposals_bytes
 from ..behaviour.source import Sources
+from ..frames import Frames
 from ..replay import Dataset, Location, chunk_bytes, replay_bytes, where_it_fits
 from ..replay.sampling import drawn_on_host
 from ..types import Batch
@@ -59,7 +61,11 @@ def locate(
     """Where a dataset lies with K = `proposals` for each of M = `states`: one table of them that all seeds share, or as
     many as there are seeds."""
     rows = len(agent.rows(data)[0])
-    shared = replay_bytes(agent.spec, rows) + chunk_bytes(rows, agent.spec, agent.chunk)
+    is_stored_once = isinstance(data.observation, Frames)  # and rows are numbers of frames, which are read as a whole
+    if is_stored_once:
+        shared = sum(leaf.nbytes for leaf in jax.tree.leaves((data.observation, data.action, data.reward, data.mask)))
+    else:
+        shared = replay_bytes(agent.spec, rows) + chunk_bytes(rows, agent.spec, agent.chunk)
     table = proposals_bytes(proposals, agent.action_size, states=states, online=0)
     own = tables * table if tables > 1 else 0
     shared += 0 if tables > 1 else table
@@ -69,7 +75,7 @@ def locate(
         "host": shared + own,
     }
     if placement == "auto":
-        fits = where_it_fits(each["device"], each["divided"])
+        fits = where_it_fits(each["device"], each["device"] if is_stored_once else each["divided"])
         # Of several processes, another may have less memory.
         every: list[Location] = hosts.gathered(fits) if layout.of_several_processes else [fits]
         found: Location = max(every, key=lambda each: get_args(Location).index(each))
@@ -77,6 +83,8 @@ def locate(
         found = placement
     if layout.devices == 1 and found == "divided":
         found = "device"
+    if found == "divided" and is_stored_once:
+        raise ValueError("Frames that are stored once are not divided among devices: choose another placement.")
     return Located(found, layout.devices, each[found])
 
 

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from .. import hosts
+from ..frames import to_device
 from ..replay import AbstractSource
 from ..replay.divided import ExchangedRows, PartitionedRows, apart, divided_arrays
 from ..types import Batch
@@ -78,7 +79,7 @@ class OneDevice(AbstractLayout):
         return arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
-        return jax.tree.map(jnp.asarray, source)
+        return to_device(source)
 
     def divide(self, rows: Any, *, own: bool = False) -> Any:
         return rows
@@ -115,7 +116,7 @@ class SeedsDivided(AbstractLayout):
     def source(self, source: AbstractSource) -> AbstractSource:
         shares, others = apart(source)
         lie = jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None)
-        return eqx.combine(shares, _put(others, lie))
+        return eqx.combine(shares, _put_once(others, lie))
 
     def divide(self, rows: Any, *, own: bool = False) -> Any:
         if own:  # each lies with its seed
@@ -168,7 +169,7 @@ class BatchDivided(AbstractLayout):
 
     def source(self, source: AbstractSource) -> AbstractSource:
         shares, others = apart(source)
-        return _RowsDivided(eqx.combine(shares, _put(others, self._everywhere)), self.mesh)
+        return _RowsDivided(eqx.combine(shares, _put_once(others, self._everywhere)), self.mesh)
 
     def divide(self, rows: Any, *, own: bool = False) -> Any:
         count = jax.tree.leaves(rows)[0].shape[int(own)]
@@ -244,6 +245,18 @@ def _put(arrays: Any, lie: Any) -> Any:
     if all(sharding.is_fully_addressable for sharding in jax.tree.leaves(lie)):
         return jax.device_put(arrays, lie)
     return jax.tree.map(lambda lies, part: jax.tree.map(lambda array: _spread(array, lies), part), lie, arrays)
+
+
+def _put_once(arrays: Any, lie: Any) -> Any:
+    """The same, but what is one array at two places stays one."""
+    known: dict[int, Array] = {}
+
+    def put(array: Any, lies: NamedSharding) -> Array:
+        if id(array) not in known:
+            known[id(array)] = _put(array, lies)
+        return known[id(array)]
+
+    return jax.tree.map(lambda lies, part: jax.tree.map(lambda array: put(array, lies), part), lie, arrays)
 
 
 def _spread(array: Any, lies: NamedSharding) -> Array:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Metrics
 from ..agent.skeleton import Skeleton, shared
+from ..encoders import AbstractImageEncoder
 from ..keys import named_key
 from ..replay import AbstractSource
 from .layouts import AbstractLayout, OneDevice
@@ -31,14 +32,28 @@ class FusedUpdates:
     ):
         self._skeleton, arrays = Skeleton.of(learner)
         self._arrays, self._layout = layout.place(arrays), layout
+        self._apart = jax.default_backend() == "cpu" and _sees_images(learner)
         self._kind = (self._skeleton, learner.seeds is not None, batch_size, precision, layout)
 
     def __call__(
         self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
     ) -> dict[str, Float[Array, "*seeds"]]:
         """Makes `count` updates with batches from `source` and returns the metrics' means, without waiting for them."""
+        if self._apart:
+            return self._one_by_one(source, int(count), key)
         self._arrays, metrics = self._program(self._arrays, source, count, key)
         return self._taken(metrics)
+
+    def _one_by_one(
+        self, source: AbstractSource, count: int, key: Key[Array, "*seeds"]
+    ) -> dict[str, Float[Array, "*seeds"]]:
+        """The same without a loop inside the program."""
+        rows = []
+        for index in range(count):
+            (placed,) = self._layout.place([jnp.asarray(index)])
+            self._arrays, metrics = self._indexed_program(self._arrays, source, placed, key)
+            rows.append(self._taken(metrics))
+        return jax.tree.map(lambda *each: jnp.mean(jnp.stack(each), axis=0), *rows)
 
     def once(self, source: AbstractSource, key: Key[Array, "*seeds"]) -> dict[str, Float[Array, "*seeds"]]:
         """The same for a single update, without the loop: XLA makes a quicker program of it.
@@ -65,8 +80,17 @@ class FusedUpdates:
         return _program(_updates, *self._kind)
 
     @functools.cached_property
+    def _indexed_program(self) -> Wrapped:
+        return _program(_update, *self._kind)
+
+    @functools.cached_property
     def _single_program(self) -> Wrapped:
         return _program(_first_update, *self._kind)
+
+
+def _sees_images(learner: Learner) -> bool:
+    nodes = jax.tree.leaves(learner.agent, is_leaf=lambda node: isinstance(node, AbstractImageEncoder))
+    return any(isinstance(node, AbstractImageEncoder) for node in nodes)
 
 
 @shared
