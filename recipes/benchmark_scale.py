@@ -1,9 +1,8 @@
-"""Measure what limits many trainings at once: the memory of each seed, of its data, of an update and of an evaluation's
-worker process, and the CPU time of evaluation and collection. Prints JSON.
+"""Measure what limits many trainings at once: the memory of each, and the CPU time of evaluation and collection.
 
     python recipes/benchmark_scale.py --output docs/benchmarks/scale-cpu.json
 
-Sizes are those of real arrays, and of buffers in the compiled programs. What a process takes is its highest resident
+It prints JSON. Sizes are those of real arrays, and of buffers in the compiled programs. What a process takes is its highest resident
 memory so far. docs/how-far.md says what follows from these numbers.
 """
 
