@@ -2,8 +2,8 @@
 
     python recipes/benchmark_scale.py --output docs/benchmarks/scale-cpu.json
 
-It prints JSON. Sizes are those of real arrays, and of buffers in the compiled programs. What a process takes is its highest resident
-memory so far. docs/how-far.md says what follows from these numbers.
+It prints JSON. Sizes are those of real arrays, and of buffers in the compiled programs. What a process takes is its
+highest resident memory so far. docs/how-far.md says what follows from these numbers.
 """
 
 import deflow.workers.early_interrupt  # isort: split
