@@ -1,5 +1,6 @@
 """Stacked frames of which each is stored once: a column of observations that is index arithmetic over frames."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -62,13 +63,18 @@ class Frames(eqx.Module):
         return np.asarray(self.stacked(), dtype)
 
 
-def to_device(tree: Any) -> Any:
-    """The arrays of a tree on JAX's default device. What is the same array at two places stays one there."""
+def moved(tree: Any, move: Callable[[Any], Array]) -> Any:
+    """A tree whose arrays were moved. What is the same array at two places stays one."""
     known: dict[int, Array] = {}
 
-    def moved(leaf: Any) -> Array:
+    def once(leaf: Any) -> Array:
         if id(leaf) not in known:
-            known[id(leaf)] = jnp.asarray(leaf)
+            known[id(leaf)] = move(leaf)
         return known[id(leaf)]
 
-    return jax.tree.map(moved, tree)
+    return jax.tree.map(once, tree)
+
+
+def to_device(tree: Any) -> Any:
+    """The arrays of a tree on JAX's default device, each once."""
+    return moved(tree, jnp.asarray)

@@ -18,7 +18,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from benchmark import publish
 from plain.turns import SPEC, lever_config, proposed, random_data
 
@@ -126,7 +125,7 @@ def learner_bytes(learner: deflow.Learner) -> dict[str, Any]:
 def program(options: BenchmarkScale, seeds: int, source: AbstractSource, *, frozen: bool = False) -> dict[str, Any]:
     """The buffers of the program of many updates in bytes, as XLA planned them, after it has run once; on devices that
     say so, also the most that was allocated so far."""
-    learner, count = fresh_learner(options, seeds), jnp.asarray(2)
+    learner, count = fresh_learner(options, seeds), 2
     updates = FusedUpdates(
         learner.freeze_field() if frozen else learner, batch_size=options.batch_size, precision="float32"
     )

@@ -107,7 +107,7 @@ def compiled(key, devices, *solver, divided=False):
     updates = FusedUpdates(start, batch_size=SIZE, precision="float32", layout=layout)
     data = layout.divide(FIFTY.columns) if divided else DATA.columns
     source, (key,) = layout.source(Dataset(data)), layout.place([key])
-    return updates.lowered(source, jnp.asarray(10), key).compile()
+    return updates.lowered(source, 10, key).compile()
 
 
 NAMES = r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast)"

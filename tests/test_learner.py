@@ -104,7 +104,7 @@ def test_a_single_update_without_a_loop_is_the_same_to_rounding(keys):
     looped, single = (FusedUpdates(learner(keys), batch_size=8, precision="float32") for _ in range(2))
     source = Dataset(DATA.on_device())
     for _ in range(3):
-        expected, got = looped(source, jnp.asarray(1), keys), single.once(source, keys)
+        expected, got = looped(source, 1, keys), single.once(source, keys)
     ends = (
         eqx.filter((updates.learner, metrics), eqx.is_array) for updates, metrics in ((single, got), (looped, expected))
     )

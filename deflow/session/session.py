@@ -109,7 +109,7 @@ class Session:
     @property
     def code(self) -> int:
         """Exit code: 1 if something could not be saved, or a seed or another process stopped early, else 0."""
-        return int(bool(self.failures or self.group.stopped or self.interrupted > self._interrupt.is_set()))
+        return int(bool(self.failures or self.group.stopped or (self.interrupted and not self._interrupt.is_set())))
 
     def __enter__(self) -> "Session":
         self.group.lock()

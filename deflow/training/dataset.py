@@ -70,7 +70,7 @@ def locate(
     own = tables * table if tables > 1 else 0
     shared += 0 if tables > 1 else table
     each = {
-        "device": shared + (own // layout.devices if layout.divides_seeds else own),
+        "device": shared + layout.own_bytes(own),
         "divided": -(-(shared + own) // layout.devices),
         "host": shared + own,
     }

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from .. import hosts
-from ..frames import to_device
+from ..frames import moved, to_device
 from ..replay import AbstractSource
 from ..replay.divided import ExchangedRows, PartitionedRows, apart, divided_arrays
 from ..types import Batch
@@ -57,10 +57,9 @@ class AbstractLayout(abc.ABC):
     def devices(self) -> int:
         """Number of devices."""
 
-    @property
     @abc.abstractmethod
-    def divides_seeds(self) -> bool:
-        """Whether what belongs to a seed lies on one device."""
+    def own_bytes(self, total: int) -> int:
+        """Bytes on each device of what belongs to single seeds, of `total` for all of them."""
 
     @property
     @abc.abstractmethod
@@ -91,9 +90,8 @@ class OneDevice(AbstractLayout):
     def devices(self) -> int:
         return 1
 
-    @property
-    def divides_seeds(self) -> bool:
-        return False
+    def own_bytes(self, total: int) -> int:
+        return total
 
     @property
     def of_several_processes(self) -> bool:
@@ -101,22 +99,40 @@ class OneDevice(AbstractLayout):
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedsDivided(AbstractLayout):
-    """Each device trains some of the seeds: a program of its own, which waits for no other, unless the rows of the data
-    are divided. Then they exchange rows once an update."""
+class AbstractDivided(AbstractLayout):
+    """Work that the devices of a mesh divide."""
 
     mesh: Mesh
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def of_several_processes(self) -> bool:
+        return self.mesh.is_multi_process
+
+    @property
+    def everywhere(self) -> NamedSharding:
+        """A copy on each device."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedsDivided(AbstractDivided):
+    """Each device trains some of the seeds: a program of its own, which waits for no other, unless the rows of the data
+    are divided. Then they exchange rows once an update."""
 
     def place(self, arrays: list[Array]) -> list[Array]:
         return _put(hosts.same(arrays), [self._along(0 if array.ndim else None) for array in arrays])
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return _whole(arrays, self._along(None)) if self.of_several_processes else arrays
+        return _whole(arrays, self.everywhere) if self.of_several_processes else arrays
 
     def source(self, source: AbstractSource) -> AbstractSource:
         shares, others = apart(source)
         lie = jax.tree.map(self._along, source.axes, is_leaf=lambda axis: axis is None)
-        return eqx.combine(shares, _put_once(others, lie))
+        return eqx.combine(shares, _put(others, lie))
 
     def divide(self, rows: Any, *, own: bool = False) -> Any:
         if own:  # each lies with its seed
@@ -138,61 +154,37 @@ class SeedsDivided(AbstractLayout):
 
         return program
 
-    @property
-    def devices(self) -> int:
-        return self.mesh.size
-
-    @property
-    def divides_seeds(self) -> bool:
-        return True
-
-    @property
-    def of_several_processes(self) -> bool:
-        return self.mesh.is_multi_process
+    def own_bytes(self, total: int) -> int:
+        return total // self.devices
 
     def _along(self, axis: int | None) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec() if axis is None else PartitionSpec("seeds"))
+        return self.everywhere if axis is None else NamedSharding(self.mesh, PartitionSpec("seeds"))
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchDivided(AbstractLayout):
+class BatchDivided(AbstractDivided):
     """Each device computes with some rows of every batch, and has a copy of all else, of the data unless its rows are
     divided. Gradients are summed."""
 
-    mesh: Mesh
-
     def place(self, arrays: list[Array]) -> list[Array]:
-        return _put(hosts.same(arrays), self._everywhere)
+        return _put(hosts.same(arrays), self.everywhere)
 
     def taken(self, arrays: list[Array]) -> list[Array]:
-        return _whole(arrays, self._everywhere) if self.of_several_processes else [_first(array) for array in arrays]
+        return _whole(arrays, self.everywhere) if self.of_several_processes else [_first(array) for array in arrays]
 
     def source(self, source: AbstractSource) -> AbstractSource:
         shares, others = apart(source)
-        return _RowsDivided(eqx.combine(shares, _put_once(others, self._everywhere)), self.mesh)
+        return _RowsDivided(eqx.combine(shares, _put(others, self.everywhere)), self.mesh)
 
     def divide(self, rows: Any, *, own: bool = False) -> Any:
         count = jax.tree.leaves(rows)[0].shape[int(own)]
         return PartitionedRows(divided_arrays(rows, self.mesh, axis=int(own)), count)
 
     def divided(self, run: Run, axes: Any) -> Run:
-        return lambda *arguments: jax.lax.with_sharding_constraint(run(*arguments), self._everywhere)
+        return lambda *arguments: jax.lax.with_sharding_constraint(run(*arguments), self.everywhere)
 
-    @property
-    def devices(self) -> int:
-        return self.mesh.size
-
-    @property
-    def divides_seeds(self) -> bool:
-        return False
-
-    @property
-    def of_several_processes(self) -> bool:
-        return self.mesh.is_multi_process
-
-    @property
-    def _everywhere(self) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec())
+    def own_bytes(self, total: int) -> int:
+        return total
 
 
 class _RowsDivided(AbstractSource):
@@ -242,24 +234,12 @@ def _gathered(array: Array) -> Array:
 
 def _put(arrays: Any, lie: Any) -> Any:
     """Whole arrays, the same in every process, where they shall lie: `lie` is a tree like theirs, or its beginning."""
-    if all(sharding.is_fully_addressable for sharding in jax.tree.leaves(lie)):
-        return jax.device_put(arrays, lie)
-    return jax.tree.map(lambda lies, part: jax.tree.map(lambda array: _spread(array, lies), part), lie, arrays)
-
-
-def _put_once(arrays: Any, lie: Any) -> Any:
-    """The same, but what is one array at two places stays one."""
-    known: dict[int, Array] = {}
-
-    def put(array: Any, lies: NamedSharding) -> Array:
-        if id(array) not in known:
-            known[id(array)] = _put(array, lies)
-        return known[id(array)]
-
-    return jax.tree.map(lambda lies, part: jax.tree.map(lambda array: put(array, lies), part), lie, arrays)
+    return jax.tree.map(lambda lies, part: moved(part, partial(_spread, lies=lies)), lie, arrays)
 
 
 def _spread(array: Any, lies: NamedSharding) -> Array:
+    if lies.is_fully_addressable:
+        return jax.device_put(array, lies)
     if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         data = _spread(jax.random.key_data(array), lies)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))

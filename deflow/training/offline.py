@@ -76,8 +76,7 @@ def train_offline(
         warn_of_no_steps("updates", done, steps)
     while done < steps:
         count = min(updates_per_dispatch, steps - done)
-        (placed_count,) = layout.place([jnp.asarray(count)])
-        metrics = updates(sources(done, count), placed_count, placed_key)
+        metrics = updates(sources(done, count), count, placed_key)
         done += count
         yield done, updates.learner, metrics
 

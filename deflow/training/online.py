@@ -112,7 +112,7 @@ def _learn(
 ) -> dict[str, Float[Array, "*seeds"]]:
     """A round's updates. A training's rounds all make the same number, so that after a break it goes on with the same
     program."""
-    return updates.once(source, key) if count == 1 else updates(source, jnp.asarray(count), key)
+    return updates.once(source, key) if count == 1 else updates(source, count, key)
 
 
 def step_batch(step: Step) -> Batch:

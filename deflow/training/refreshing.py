@@ -42,7 +42,7 @@ def refreshed(
         for first in range(0, updates, _PER_DISPATCH):
             count = min(_PER_DISPATCH, updates - first)
             keys = batch_keys(key, jnp.arange(first, first + count))
-            metrics = program(replay.transitions.source(batch_size, keys), jnp.asarray(count), key)
+            metrics = program(replay.transitions.source(batch_size, keys), count, key)
             jax.block_until_ready(metrics)
             bar.update(count)
     learner = dataclasses.replace(learner, agent=dataclasses.replace(learner.agent, field=program.learner.agent.field))

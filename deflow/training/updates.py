@@ -36,11 +36,11 @@ class FusedUpdates:
         self._kind = (self._skeleton, learner.seeds is not None, batch_size, precision, layout)
 
     def __call__(
-        self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]
+        self, source: AbstractSource, count: int, key: Key[Array, "*seeds"]
     ) -> dict[str, Float[Array, "*seeds"]]:
         """Makes `count` updates with batches from `source` and returns the metrics' means, without waiting for them."""
         if self._apart:
-            return self._one_by_one(source, int(count), key)
+            return self._one_by_one(source, count, key)
         self._arrays, metrics = self._program(self._arrays, source, count, key)
         return self._taken(metrics)
 
@@ -50,10 +50,9 @@ class FusedUpdates:
         """The same without a loop inside the program."""
         rows = []
         for index in range(count):
-            (placed,) = self._layout.place([jnp.asarray(index)])
-            self._arrays, metrics = self._indexed_program(self._arrays, source, placed, key)
-            rows.append(self._taken(metrics))
-        return jax.tree.map(lambda *each: jnp.mean(jnp.stack(each), axis=0), *rows)
+            self._arrays, metrics = self._indexed_program(self._arrays, source, index, key)
+            rows.append(metrics)
+        return self._taken(jax.tree.map(lambda *each: jnp.mean(jnp.stack(each), axis=0), *rows))
 
     def once(self, source: AbstractSource, key: Key[Array, "*seeds"]) -> dict[str, Float[Array, "*seeds"]]:
         """The same for a single update, without the loop: XLA makes a quicker program of it.
@@ -63,7 +62,7 @@ class FusedUpdates:
         self._arrays, metrics = self._single_program(self._arrays, source, key)
         return self._taken(metrics)
 
-    def lowered(self, source: AbstractSource, count: Int[Array, ""], key: Key[Array, "*seeds"]) -> Lowered:
+    def lowered(self, source: AbstractSource, count: int, key: Key[Array, "*seeds"]) -> Lowered:
         """The program of such a call before XLA compiles it, for a look at what it needs."""
         return self._program.lower(self._arrays, source, count, key)
 

@@ -73,7 +73,7 @@ def fused_turn(
     count = 10 if jax.default_backend() == "cpu" else 200
 
     def run() -> None:
-        jax.block_until_ready(updates(source, jnp.asarray(count), key))
+        jax.block_until_ready(updates(source, count, key))
 
     return lambda: count * calls_per_second(run, options.seconds)
 
