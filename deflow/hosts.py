@@ -97,6 +97,8 @@ def listening() -> Iterator[None]:
     except HostsError:
         raise
     except (ValueError, RuntimeError) as error:  # JAX's and the transport's
+        if "RESOURCE_EXHAUSTED" in str(error):  # this process's own trouble
+            raise
         raise HostsError(
             f"Another of the {count()} processes that train together has ended or cannot be reached, so this one "
             f"(number {jax.process_index()}) ends, too: see what it says, and start all of them again. "

@@ -19,7 +19,7 @@ import jax
 import tyro
 
 import deflow
-from deflow import cli, hosts, runs
+from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
 from deflow.evaluation import SharedEvaluator
@@ -213,7 +213,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
         return task
     made = {"data_dir": options.data_dir, "workers": options.workers, "rewards": options.rewards, "check": check}
     made |= {"success_timing": options.success_timing, "bounds": options.action_bounds}
-    return hosts.leader_first(lambda: deflow.load_task(options.env, source or options.source, **made))
+    return cli.loaded(lambda: deflow.load_task(options.env, source or options.source, **made))
 
 
 @working("making the networks")

@@ -3,9 +3,11 @@
 python tests/several_processes.py FOLDER PROCESS
 """
 
+import dataclasses
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,15 +26,23 @@ def pushes(observation, *, key):
     return observation[2:] / 8
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """A recipe's, of which processes may differ in `workers`."""
+
+    workers: int
+    batch_size: int = 256
+
+
 def main(folder, process):
-    from deflow.cli.joining import join
+    from deflow.cli.joining import check_alike, join, loaded
 
     join(None)  # as in a step of Slurm
 
     import several_devices  # which uses JAX
 
-    from deflow import Evaluator, hosts
-    from deflow.errors import EvaluationInterrupted
+    from deflow import Evaluator, agent_config, hosts
+    from deflow.errors import EvaluationInterrupted, UsageError
     from deflow.evaluation import SharedEvaluator
 
     for name in CASES:
@@ -52,6 +62,15 @@ def main(folder, process):
     with pytest.raises(ValueError, match="no number: 0"):
         hosts.led(lambda: int(f"no number: {process}"))
     assert hosts.leader_first(lambda: process) == process
+    config = agent_config("deflow")
+    check_alike(Options(process), config)
+    with pytest.raises(UsageError, match=r"^Process 1 was given another command than process 0, .* in --batch-size:"):
+        check_alike(Options(1, batch_size=process), config)
+    with pytest.raises(UsageError, match="and differs in its solver, its discount: start all"):
+        check_alike(Options(1), agent_config("deflow", solver=["euler", "heun"][process], discount=0.9 + process / 100))
+    assert loaded(lambda: SimpleNamespace(provenance=SimpleNamespace(sha256="0" * 64))) is not None
+    with pytest.raises(UsageError, match=r"^Process 1 has other data than process 0 \(sha256 1{12}, not 0{12}\): give"):
+        loaded(lambda: SimpleNamespace(provenance=SimpleNamespace(sha256=f"{process}" * 64)))
     (folder / f"done-{process}").touch()
 
 

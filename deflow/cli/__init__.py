@@ -18,7 +18,7 @@ from .early_evaluator import early_evaluator, estimator
 from .ending import finish
 from .first_screen import first_screen
 from .help import field_docstrings, print_usage
-from .joining import end_with
+from .joining import end_with, loaded
 from .launching import launcher_of
 from .opening import open_run
 from .parsing import Command, Import, parse
@@ -72,6 +72,7 @@ __all__ = [
     "import_files",
     "launcher_of",
     "learned",
+    "loaded",
     "one_sentence",
     "open_behaviours",
     "open_run",

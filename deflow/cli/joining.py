@@ -4,18 +4,25 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from .. import hosts
+from ..agent import AgentConfig, describe_agent
+from ..data import Task
 from ..errors import HostsError, UsageError, first_line
-from ..progress import hush
+from ..progress import hush, working
 from ..runs import Run, resume_command
 from ..workers.last_words import last_words
+from .resuming import describe_options
 
 PATIENCE = 300
 """Seconds that the processes wait for each other at the beginning."""
+
+OWN = ("join", "workers", "data", "data_dir", "output_dir", "import_")
+"""Options in which processes that train together may differ: what each finds on its own machine."""
 
 SILENCE = 100
 """Seconds of silence after which a process counts as gone."""
@@ -50,7 +57,8 @@ def join(given: str | None) -> None:
     )
     last_words.begin(failed)
     try:
-        jax.distributed.initialize(**told, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
+        with working("waiting for the other processes"):
+            jax.distributed.initialize(**told, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
     except (ValueError, RuntimeError) as error:
         raise HostsError(f"{failed} ({first_line(error)})") from error
     if hosts.count() == 1:
@@ -61,6 +69,41 @@ def join(given: str | None) -> None:
         hush()
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         warnings.simplefilter("ignore")
+
+
+def check_alike(options: Any, config: AgentConfig) -> None:
+    """Compare what the processes of a training were told.
+
+    Raises:
+        UsageError: If it differs.
+    """
+    told = {name: value for name, value in describe_options(options).items() if name not in OWN}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in told.items()}
+    parts = {f"its {kind.replace('_', ' ')}": part for kind, part in describe_agent(config).items()}
+    first, *others = hosts.gathered(flags | parts)
+    for process, other in enumerate(others, start=1):
+        if different := [name for name in first if first[name] != other.get(name)]:
+            raise UsageError(
+                f"Process {process} was given another command than process 0, and differs in {', '.join(different)}: "
+                "start all processes with the same arguments, but for --join."
+            )
+
+
+def loaded(load: Callable[[], Task]) -> Task:
+    """A task that the leading process has loaded before all others, which then find its files.
+
+    Raises:
+        UsageError: If the processes found different data.
+    """
+    task = hosts.leader_first(load)
+    first, *others = hosts.gathered(task.provenance.sha256)
+    for process, digest in enumerate(others, start=1):
+        if digest != first:
+            raise UsageError(
+                f"Process {process} has other data than process 0 (sha256 {digest[:12]}, not {first[:12]}): give all "
+                "of them the same file, or a --data-dir that they share."
+            )
+    return task
 
 
 def end_with(run: Run) -> None:

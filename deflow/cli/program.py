@@ -34,7 +34,7 @@ from .compiled_programs import keep_compiled_programs
 from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
-from .joining import join
+from .joining import check_alike, join
 from .parsing import parse
 from .values import is_positional, positional_of, spelled, types_of
 
@@ -96,6 +96,7 @@ def run(
         parsed = parse(options, agent, arguments, program=_called(main), description=description or "")
         if hasattr(parsed.options, "join"):
             join(parsed.options.join)
+            check_alike(parsed.options, parsed.agent)
         check_platform()
         main(parsed.options, parsed.agent, algorithm)
 
