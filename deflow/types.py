@@ -56,6 +56,9 @@ class Spec:
     horizon: int = 1000
     """Steps after which the environment truncates an episode."""
 
+    frame_stack: int = 1
+    """Images that an observation is made of: those of the last steps, the oldest first among its channels."""
+
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.observation_shape):
             raise ValueError(f"Spec.observation_shape must have positive sizes, got {self.observation_shape}.")
@@ -63,11 +66,24 @@ class Spec:
             raise ValueError(f"Spec.action_size must be at least 1, got {self.action_size}.")
         if self.horizon < 1:
             raise ValueError(f"Spec.horizon must be at least 1 step, got {self.horizon}.")
+        if self.frame_stack < 1 or (self.frame_stack > 1 and self.observation_shape[-1] % self.frame_stack):
+            raise ValueError(
+                f"Spec.frame_stack must be at least 1 and divide the channels of observation_shape, got "
+                f"{self.frame_stack} and {self.observation_shape}."
+            )
 
     @property
     def observation_size(self) -> int:
         """Number of entries of one observation O."""
         return math.prod(self.observation_shape)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of what is observed at a single step, as data sets have it."""
+        if self.frame_stack == 1:
+            return self.observation_shape
+        *rest, channels = self.observation_shape
+        return (*rest, channels // self.frame_stack)
 
 
 class Batch(eqx.Module):

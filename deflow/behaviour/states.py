@@ -3,14 +3,17 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from ..frames import Frames
 from ..types import Batch
 
-BLOCK = 1 << 16
-"""Rows that are looked at together, so that a large dataset is never copied as a whole."""
+BLOCK = 1 << 26
+"""Bytes that are looked at together, so that a large dataset is never copied as a whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +39,11 @@ class States:
         if len(data) == 0:
             raise ValueError("The dataset is empty: give at least one transition.")
         ends = np.ones(len(data), bool)
-        for start in range(0, len(data) - 1, BLOCK):
-            stop = min(start + BLOCK, len(data) - 1)
+        size = _rows_of(data)
+        for start in range(0, len(data) - 1, size):
+            stop = min(start + size, len(data) - 1)
             after, ahead = data.next_observation[start:stop], data.observation[start + 1 : stop + 1]
-            ends[start:stop] = np.any((np.asarray(after) != np.asarray(ahead)).reshape(stop - start, -1), axis=1)
+            ends[start:stop] = _differ(after, ahead)
         here = (np.arange(len(data)) + np.cumsum(ends) - ends).astype(np.int32)
         return cls(data, here, here + np.int32(1))
 
@@ -65,5 +69,18 @@ class States:
         return found.hexdigest()
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self), BLOCK):
-            yield self.observations(start, min(start + BLOCK, len(self)))
+        size = _rows_of(self.data)
+        for start in range(0, len(self), size):
+            yield self.observations(start, min(start + size, len(self)))
+
+
+def _rows_of(data: Batch) -> int:
+    """Rows of a block."""
+    return max(1, BLOCK // math.prod(data.observation.shape[1:], start=data.observation.dtype.itemsize))
+
+
+def _differ(one: Any, other: Any) -> np.ndarray:
+    """Which observations differ, shape (B,). Frames do where they are others, whatever is on them."""
+    if isinstance(one, Frames) and isinstance(other, Frames):
+        return (np.asarray(one.newest) != other.newest) | (np.asarray(one.first) != other.first)
+    return np.any((np.asarray(one) != np.asarray(other)).reshape(len(one), -1), axis=1)

@@ -58,6 +58,7 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
         options,
         env=RECORDED_ENVIRONMENT if environment.get("named_by") else environment["name"],
         success_timing=environment["success_timing"],
+        frame_stack=environment.get("frame_stack"),
         learning_rate=first.config["learning_rate"],
         data=str(path) if data["source"] == "user" else data["source"],
         data_seed=data["seed"] or 0,

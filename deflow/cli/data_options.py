@@ -44,6 +44,9 @@ class DataOptions:
     action_high: tuple[float, ...] = ()
     """Highest action."""
 
+    frame_stack: int | None = None
+    """Images of the last steps that an observation is made of (default: 3 for OGBench's visual tasks, else 1)."""
+
     rows: int = 1_000_000
     """Transitions to collect, with `--data collected`."""
 
@@ -58,6 +61,8 @@ class DataOptions:
             raise ValueError(f"--rows must be at least 1, got {self.rows}.")
         if bool(self.action_low) != bool(self.action_high):
             raise ValueError("--action-low and --action-high belong together: give both, or neither.")
+        if self.frame_stack is not None and self.frame_stack < 1:
+            raise ValueError(f"--frame-stack must be at least 1, got {self.frame_stack}.")
         _ = self.rewards  # it checks
         if self.data not in ("official", "collected") and getattr(self, "resume", None) is None:
             object.__setattr__(self, "data", readers.absolute(self.data))  # it is recorded

@@ -29,7 +29,8 @@ def early_evaluator(options: Any) -> Iterator[Evaluator | SharedEvaluator | None
         environment = None if described is None else Environment(**described)
     else:
         at_once = is_at_hand(options.env, options.source, data_dir=options.data_dir)
-        environment = task_environment(options.env, options.source, success_timing=options.success_timing)
+        made = {"success_timing": options.success_timing, "frame_stack": options.frame_stack}
+        environment = task_environment(options.env, options.source, **made)
     if environment is None:
         yield None
         return

@@ -36,23 +36,7 @@ def stack_frames(data: Batch, count: int = 3) -> Batch:
             f"{images.shape[1:]} and type {images.dtype}: stack images only."
         )
     ends = trajectory_ends(data, f"Stacks of {count} frames", "single images")
-    for start in range(0, len(data) - 1, _BLOCK):
-        stop = min(start + _BLOCK, len(data) - 1)
-        differ = np.any(np.asarray(following[start:stop]) != np.asarray(images[start + 1 : stop + 1]), axis=(1, 2, 3))
-        if (jumps := np.flatnonzero(differ & ~ends[start:stop])).size:
-            raise DataError(
-                f"The image after transition {start + jumps[0]} is not that of the next one, though its trajectory "
-                "goes on: mark the ends of trajectories."
-            )
-    # Each trajectory has a frame more than transitions: that in which it ends.
-    newest = (np.arange(len(data)) + np.cumsum(ends) - ends).astype(np.int32)
-    begins = np.append(True, ends[:-1])
-    first = newest[np.maximum.accumulate(np.where(begins, np.arange(len(data)), 0))]
-    frames = np.empty((len(data) + int(ends.sum()), *images.shape[1:]), np.uint8)
-    frames[newest] = images
-    frames[newest[ends] + 1] = following[ends]
-    before: Any = Frames(frames, newest, first, count)
-    after: Any = Frames(frames, newest + np.int32(1), first, count)
+    before, after = frames_of_pairs(np.asarray(images), np.asarray(following), ends, count)
     return Batch(
         observation=before,
         action=data.action,
@@ -61,3 +45,42 @@ def stack_frames(data: Batch, count: int = 3) -> Batch:
         next_observation=after,
         extras=data.extras,
     )
+
+
+def frames_of_pairs(images: np.ndarray, following: np.ndarray, ends: np.ndarray, count: int) -> tuple[Any, Any]:
+    """Observations s and s' of N transitions in their original order, from the images of both.
+
+    Raises:
+        DataError: If s' is not the next transition's s where no trajectory ends.
+    """
+    for start in range(0, len(images) - 1, _BLOCK):
+        stop = min(start + _BLOCK, len(images) - 1)
+        differ = np.any(following[start:stop] != images[start + 1 : stop + 1], axis=(1, 2, 3))
+        if (jumps := np.flatnonzero(differ & ~ends[start:stop])).size:
+            raise DataError(
+                f"The image after transition {start + jumps[0]} is not that of the next one, though its trajectory "
+                "goes on: mark the ends of trajectories."
+            )
+    # Each trajectory has a frame more than transitions: that in which it ends.
+    newest = (np.arange(len(images)) + np.cumsum(ends) - ends).astype(np.int32)
+    frames = np.empty((len(images) + int(ends.sum()), *images.shape[1:]), np.uint8)
+    frames[newest] = images
+    frames[newest[ends] + 1] = following[ends]
+    first = newest[_starts(ends)]
+    return Frames(frames, newest, first, count), Frames(frames, newest + np.int32(1), first, count)
+
+
+def frames_of_rows(
+    images: np.ndarray, keep: np.ndarray, after: np.ndarray, ends: np.ndarray, count: int
+) -> tuple[Any, Any]:
+    """Observations s and s' of the rows to `keep` of a file with an image per row, which is not copied. `after` is the
+    row whose image follows."""
+    first = _starts(ends)[keep].astype(np.int32)
+    newest, following = (rows[keep].astype(np.int32) for rows in (np.arange(len(images)), after))
+    return Frames(images, newest, first, count), Frames(images, following, first, count)
+
+
+def _starts(ends: np.ndarray) -> np.ndarray:
+    """The first row of each row's trajectory."""
+    rows = np.arange(len(ends))
+    return np.maximum.accumulate(np.where(np.append(True, ends[:-1]), rows, 0))

@@ -62,7 +62,9 @@ def transitions_of(
     check_actions(path, columns["actions"], actions, bounds)
     if labels is not None and task is not None and relabelled:
         made, masks = relabel(task.environment_id, labels.made, {name: states[name][keep] for name in widths})
-        return make_batch(columns, endings, actions, rewards(made), masks), "OGBench's", True
+        batch = make_batch(columns, endings, actions, rewards(made), masks, frame_stack=spec.frame_stack)
+        return batch, "OGBench's", True
     masks = np.ones(len(keep), np.float32) if endings.terminated is None else (~endings.terminated).astype(np.float32)
-    batch = make_batch(columns, endings, actions, rewards(columns["rewards"][keep]), masks[keep])
+    scaled = rewards(columns["rewards"][keep])
+    batch = make_batch(columns, endings, actions, scaled, masks[keep], frame_stack=spec.frame_stack)
     return batch, endings.reading, False

@@ -1,5 +1,6 @@
 """The environment of a task: by its name, or the one that the data names."""
 
+import dataclasses
 import os
 
 from ..environments import Environment, SuccessTiming
@@ -19,6 +20,7 @@ def task_environment(
     source: Source | str | os.PathLike[str],
     *,
     success_timing: SuccessTiming = "pre",
+    frame_stack: int | None = None,
 ) -> Environment | None:
     """The environment that `load_task` makes; None for data alone. Nothing is made or read yet but what the data says
     of itself: the environment, if `name` is `recorded`, and which entries of dictionary observations it has.
@@ -27,13 +29,13 @@ def task_environment(
         DataError: If the data names no environment, or one that cannot be made from its name.
     """
     if isinstance(name, Environment):
-        return name
+        return name if frame_stack is None else dataclasses.replace(name, frame_stack=frame_stack)
     if name == NO_ENVIRONMENT:
         return None
     source = as_source(source)
     if name == RECORDED_ENVIRONMENT:
-        return _recorded(source, success_timing)
-    return Environment(name, success_timing, keys=recorded_in(source).keys)
+        return dataclasses.replace(_recorded(source, success_timing), frame_stack=frame_stack)
+    return Environment(name, success_timing, keys=recorded_in(source).keys, frame_stack=frame_stack)
 
 
 def recorded_in(source: Source) -> RecordedIn:

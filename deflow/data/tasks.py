@@ -104,6 +104,7 @@ def load_task(
     check: Callable[[Spec], None] | None = None,
     bounds: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     rewards: RewardScale = UNCHANGED,
+    frame_stack: int | None = None,
 ) -> Task:
     """Load a task: create its environment, find its data (or download or collect it), and check and label it.
 
@@ -121,6 +122,8 @@ def load_task(
         bounds: The lowest and the highest action, where there is no environment; otherwise the data's source or its
             range says.
         rewards: What to do to the rewards.
+        frame_stack: Images of the last steps that an observation is made of (default: 3 for OGBench's visual tasks,
+            else 1).
 
     Raises:
         DataError: If the task is unknown, its spaces are not supported, a file is damaged or missing, or a folder
@@ -128,9 +131,9 @@ def load_task(
         CollectionInterrupted: On Ctrl-C during a collection, which the next call continues.
     """
     source = as_source(source)
-    environment = task_environment(name, source, success_timing=success_timing)
+    environment = task_environment(name, source, success_timing=success_timing, frame_stack=frame_stack)
     if environment is None:
-        return _data_alone(source, check, bounds, rewards)
+        return _data_alone(source, check, bounds, rewards, frame_stack or 1)
     if bounds is not None:
         raise DataError(f"{environment.name} has its own action bounds: leave the bounds out.")
     made = environment.make()
@@ -177,6 +180,7 @@ def _data_alone(
     check: Callable[[Spec], None] | None,
     bounds: tuple[float | Sequence[float], float | Sequence[float]] | None,
     rewards: RewardScale,
+    frame_stack: int,
 ) -> Task:
     """A task without an environment: sizes, bounds and horizon are the data's."""
     if not isinstance(source, UserData):
@@ -184,7 +188,7 @@ def _data_alone(
     train, validation, provenance = _user_data(source)
     recordings = _recordings(source, train, validation, provenance)
     meaning = provenance.terminals or recordings[0].terminals
-    spec = recorded_spec(train, recordings[0].columns, meaning)
+    spec = recorded_spec(train, recordings[0].columns, meaning, frame_stack)
     if check is not None:
         check(spec)
     units = _bounds(recordings, spec.action_size, bounds)

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from ..environments import ActionBounds
+from ..environments import ActionBounds, check_images, stacked_shape
 from ..errors import DatasetFileError, DataWarning, warn
 from ..types import Spec
 from .endings import FLAGS, Terminals, read_endings
@@ -37,7 +37,7 @@ def check_present(path: pathlib.Path, columns: dict[str, np.ndarray], needed: tu
 
 def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
     """The columns with the right axes: (N, 1) becomes (N,) if a row has one number, and vice versa."""
-    shapes = {"observations": spec.observation_shape, "next_observations": spec.observation_shape}
+    shapes = {"observations": spec.frame_shape, "next_observations": spec.frame_shape}
     shapes["actions"] = (spec.action_size,)
     found = {}
     for name, column in columns.items():
@@ -47,11 +47,14 @@ def with_axes(columns: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarra
     return found
 
 
-def recorded_spec(path: pathlib.Path, columns: dict[str, np.ndarray], terminals: Terminals | None) -> Spec:
+def recorded_spec(
+    path: pathlib.Path, columns: dict[str, np.ndarray], terminals: Terminals | None, frame_stack: int = 1
+) -> Spec:
     """The sizes of a problem that is known by its data alone. Its horizon is the longest trajectory.
 
     Raises:
         DatasetFileError: If columns are missing, or no trajectory ends.
+        SpaceError: If frames of what are no images shall be stacked.
     """
     check_present(path, columns, ("observations", "actions", "rewards"))
     check_finite(path, columns)
@@ -62,11 +65,13 @@ def recorded_spec(path: pathlib.Path, columns: dict[str, np.ndarray], terminals:
         raise DatasetFileError(
             f"{path} has actions of shape {actions.shape[1:]} per row, and an action is a vector: flatten them."
         )
+    check_images(str(path), observations.shape[1:], observations.dtype, frame_stack)
     return Spec(
-        observation_shape=observations.shape[1:] or (1,),
+        observation_shape=stacked_shape(observations.shape[1:] or (1,), frame_stack),
         action_size=math.prod(actions.shape[1:]),
         observation_dtype="uint8" if observations.dtype == np.uint8 else "float32",
         horizon=int(np.diff(ends, prepend=-1).max()),
+        frame_stack=frame_stack,
     )
 
 
@@ -79,8 +84,8 @@ def check_shapes(
     if environment is not None:
         remedy = "check that it was recorded in that environment, or name the environment 'none' to do without"
     shapes = {
-        "observations": spec.observation_shape,
-        "next_observations": spec.observation_shape,
+        "observations": spec.frame_shape,
+        "next_observations": spec.frame_shape,
         "actions": (spec.action_size,),
         "rewards": (),
         **dict.fromkeys(FLAGS, ()),

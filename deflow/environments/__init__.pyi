@@ -11,6 +11,8 @@ from .environment import SuccessTiming as SuccessTiming
 from .environment import check_actions as check_actions
 from .environment import check_observations as check_observations
 from .environment import spec_of as spec_of
+from .frame_stack import check_images as check_images
+from .frame_stack import stacked_shape as stacked_shape
 from .graphics import graphics_variables as graphics_variables
 from .graphics import why_nothing_is_drawn as why_nothing_is_drawn
 from .makers import EnvironmentLike as EnvironmentLike

@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import DataError, SpaceError, first_line
 from .bounds import ActionBounds, from_unit
 from .dictionaries import is_nested, joined, joined_space
+from .frame_stack import FrameStack, check_images, stacked_shape
 from .reference_scores import ReferenceScores
-from .task_names import TaskName, parse_task_name
+from .task_names import TaskName, is_visual, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:  # a process that only steps an environment needs no JAX
 
 DEFAULT_HORIZON = 1000
 """Steps after which episodes are cut off in an environment that has no time limit of its own."""
+
+VISUAL_FRAMES = 3
+"""Images in an observation of OGBench's visual tasks, as in the published runs."""
 
 SuccessTiming = Literal["pre", "post"]
 """Whether OGBench judges success on the state before a step or after it."""
@@ -45,6 +49,9 @@ class Environment:
     keys: tuple[str, ...] = ()
     """Entries of dictionary observations, joined in this order; needed where observations are no single array."""
 
+    frame_stack: int | None = None
+    """Images of the last steps that an observation is made of (default: 3 for OGBench's visual tasks, else 1)."""
+
     reference: ReferenceScores | None = None
     """Between which returns its normalized score lies, if that is known."""
 
@@ -59,11 +66,14 @@ class Environment:
         except (TypeError, ValueError) as error:
             raise DataError(f"The arguments of {self.name} must be what JSON can express, got: {error}.") from error
         object.__setattr__(self, "keys", tuple(self.keys))
+        if self.frame_stack is None:
+            object.__setattr__(self, "frame_stack", VISUAL_FRAMES if is_visual(self.name) else 1)
         if isinstance(self.reference, Mapping):
             object.__setattr__(self, "reference", ReferenceScores(**self.reference))
 
     def __hash__(self) -> int:
-        return hash((self.name, self.success_timing, json.dumps(self.arguments), self.keys, self.reference))
+        arguments = json.dumps(self.arguments)
+        return hash((self.name, self.success_timing, arguments, self.keys, self.frame_stack, self.reference))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As other processes get it: with the files that were imported here, and what Gymnasium knows of the name."""
@@ -90,7 +100,7 @@ class Environment:
             UnknownTaskError: If nothing has this name.
             SpaceError: If the actions are not continuous, or the observations neither a single array nor joined to one.
         """
-        return Adapter(self._make(), self.keys)
+        return Adapter(self._make(), self.keys, self.frame_stack or 1)
 
     def spec(self) -> "Spec":
         """The sizes of the problem. Makes the environment once per process to find out."""
@@ -164,13 +174,14 @@ def _spec(environment: Environment) -> "Spec":
 class Adapter(gymnasium.Wrapper):
     """Takes actions of shape (A,) in [-1, 1] and gives observations as float32 (uint8 for environments with bytes).
 
-    Of dictionary observations, the entries with the given keys are joined.
+    Of dictionary observations, the entries with the given keys are joined. An observation of several images is made of
+    those of the last steps.
     """
 
     observation_space: gymnasium.spaces.Box
     action_space: gymnasium.spaces.Box
 
-    def __init__(self, env: gymnasium.Env, keys: tuple[str, ...] = ()):
+    def __init__(self, env: gymnasium.Env, keys: tuple[str, ...] = (), frame_stack: int = 1):
         super().__init__(env)
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         with quiet_spaces():
@@ -178,11 +189,15 @@ class Adapter(gymnasium.Wrapper):
             given = joined_space(name, env.observation_space, keys) if self._keys else env.observation_space
             observations = check_observations(name, given)
             actions = check_actions(name, env.action_space)
+        check_images(name, observations.shape, observations.dtype, frame_stack)
+        self.frame_stack = frame_stack
+        self._stack = FrameStack(frame_stack) if frame_stack > 1 else None
         self._low, self._high = actions.low, actions.high
         self._rescales = bool(np.any(self._low != -1) or np.any(self._high != 1))
         dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
         low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
-        self.observation_space = gymnasium.spaces.Box(low, high, observations.shape, dtype)  # pyright: ignore[reportIncompatibleMethodOverride]
+        shape = stacked_shape(observations.shape, frame_stack)
+        self.observation_space = gymnasium.spaces.Box(low, high, shape, dtype)  # pyright: ignore[reportIncompatibleMethodOverride]
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, actions.shape, np.float32)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def reset(
@@ -191,7 +206,8 @@ class Adapter(gymnasium.Wrapper):
         """Start an episode. The observation has the spec's type."""
         with quiet_spaces():
             observation, info = self.env.reset(seed=seed, options=options)
-        return self._single(observation), info
+        frame = self._single(observation)
+        return self._stack.first(frame) if self._stack else frame, info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """One step with an action in [-1, 1]. Values outside are clipped."""
@@ -199,7 +215,8 @@ class Adapter(gymnasium.Wrapper):
         if self._rescales:
             action = from_unit(action, self._low, self._high)
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._single(observation), reward, terminated, truncated, info
+        frame = self._single(observation)
+        return self._stack.next(frame) if self._stack else frame, reward, terminated, truncated, info
 
     def _single(self, observation: Any) -> np.ndarray:
         if self._keys:
@@ -233,6 +250,7 @@ def spec_of(made: Adapter) -> "Spec":
         action_size=made.action_space.shape[0],
         observation_dtype=str(made.observation_space.dtype),
         horizon=horizon or DEFAULT_HORIZON,
+        frame_stack=made.frame_stack,
     )
 
 

@@ -106,6 +106,11 @@ def parse_task_name(name: str) -> TaskName | None:
     return None
 
 
+def is_visual(name: str) -> bool:
+    """Whether this is an OGBench task whose observations are images."""
+    return name.startswith("visual-") and name in task_names(pixels=True)
+
+
 def _import(module: str) -> None:
     """Import what registers environments. What it prints then, it prints in the user's process and not in workers."""
     silent = contextlib.redirect_stderr(io.StringIO()) if multiprocessing.parent_process() else contextlib.nullcontext()

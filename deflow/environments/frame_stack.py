@@ -1,0 +1,58 @@
+"""Frame stacks: observations made of the images of the last steps, the oldest first among the channels."""
+
+import collections
+from typing import Any
+
+import numpy as np
+
+from ..errors import SpaceError
+
+CHANNELS = (1, 3, 4)
+"""Channels of usual images: grey, in colours, and in colours with transparency."""
+
+
+class FrameStack:
+    """The last images of an episode, whose first one is repeated until there are as many."""
+
+    def __init__(self, count: int):
+        self._count = count
+        self._frames: collections.deque[np.ndarray] = collections.deque(maxlen=count)
+
+    def first(self, frame: np.ndarray) -> np.ndarray:
+        """The observation at the start of an episode."""
+        self._frames.extend([frame.copy()] * self._count)  # an environment may draw into the same array again
+        return self._stacked()
+
+    def next(self, frame: np.ndarray) -> np.ndarray:
+        """The observation after a further step."""
+        self._frames.append(frame.copy())
+        return self._stacked()
+
+    def _stacked(self) -> np.ndarray:
+        return np.concatenate(self._frames, axis=-1)
+
+
+def stacked_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The shape of an observation of so many frames."""
+    return (*shape[:-1], shape[-1] * count) if count > 1 else shape
+
+
+def check_images(where: str, shape: tuple[int, ...], dtype: Any, frame_stack: int) -> None:
+    """Refuse images with their channels first, and stacks of what are no images. `where` is what has them.
+
+    Raises:
+        SpaceError: If there are any.
+    """
+    if frame_stack < 1:
+        raise SpaceError(f"frame_stack must be at least 1, got {frame_stack}.")
+    is_image = len(shape) == 3 and dtype == np.uint8
+    if is_image and shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4:
+        raise SpaceError(
+            f"{where} has images of shape {shape}, channels first, and deflow takes (height, width, channels): move "
+            "them to the end, as numpy.moveaxis(image, 0, -1) does."
+        )
+    if frame_stack > 1 and not is_image:
+        raise SpaceError(
+            f"{where} has observations of shape {shape} and type {dtype}, and frames are images of bytes (uint8) of "
+            "shape (height, width, channels): leave frame_stack out, or save images."
+        )
