@@ -33,8 +33,7 @@ class ActionVariance(cli.DataOptions):
 
 def main(options: ActionVariance) -> None:
     """Load, compute, draw, and say what follows."""
-    where = {"data_dir": options.data_dir, "workers": options.workers, "bounds": options.action_bounds}
-    task = deflow.load_task(options.env, options.source, **where)
+    task = deflow.load_task(options.env, options.source, **options.loading, workers=options.workers)
     found = task_action_variance(task, neighbours=options.neighbours, workers=options.workers)
     quantiles = ", ".join(f"{level:.0%} {value:.3g}" for level, value in zip(LEVELS, found.quantiles, strict=True))
     cli.print_facts(

@@ -211,8 +211,7 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
 
     if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
         return task
-    made = {"data_dir": options.data_dir, "workers": options.workers, "rewards": options.rewards, "check": check}
-    made |= {"success_timing": options.success_timing, "bounds": options.action_bounds}
+    made = {**options.loading, "success_timing": options.success_timing, "workers": options.workers, "check": check}
     return cli.loaded(lambda: deflow.load_task(options.env, source or options.source, **made))
 
 

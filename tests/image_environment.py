@@ -14,6 +14,7 @@ class Reach(gymnasium.Env):
     def __init__(self, size=64):
         self.size = size
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self._picture = np.empty((size, size, 3), np.uint8)  # drawn into again and again
         across = np.linspace(-1, 1, size)
         self._rows, self._columns = across[:, None], across[None]
 
@@ -29,7 +30,8 @@ class Reach(gymnasium.Env):
 
     def picture(self):
         """A red target and a blue point on grey."""
-        picture = np.full((self.size, self.size, 3), 40, np.uint8)
+        picture = self._picture
+        picture[:] = 40
         for (x, y), radius, colour in ((self.target, 0.2, (220, 40, 40)), (self.place, 0.14, (60, 90, 255))):
             inside = np.square(self._columns - x) + np.square(self._rows - y) < radius**2
             picture[inside] = colour
@@ -45,11 +47,11 @@ def played(episodes, *, size=64, noise=0.5, seed=0):
         for step in range(STEPS):
             way = environment.target - environment.place
             action = np.clip(way / max(np.linalg.norm(way), 1e-6) + noise * random.normal(size=2), -1, 1)
-            after, reward, reached, _, _ = environment.step(action)
-            row = (picture, action, reward, reached, step == STEPS - 1 and not reached)
+            seen = picture.copy()
+            picture, reward, reached, _, _ = environment.step(action)
+            row = (seen, action, reward, reached, step == STEPS - 1 and not reached)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
-            picture = after
             if reached:
                 break
     return {
@@ -61,5 +63,17 @@ def played(episodes, *, size=64, noise=0.5, seed=0):
     }
 
 
+class FirstReach(Reach):
+    """With channels first."""
+
+    def __init__(self, size=16):
+        super().__init__(size)
+        self.observation_space = gymnasium.spaces.Box(0, 255, (3, size, size), np.uint8)
+
+    def picture(self):
+        return np.moveaxis(super().picture(), -1, 0)
+
+
+gymnasium.register("seen/FirstReach-v0", entry_point=FirstReach, max_episode_steps=STEPS)
 gymnasium.register("seen/Reach-v0", entry_point=Reach, max_episode_steps=STEPS)
 gymnasium.register("seen/SmallReach-v0", entry_point=Reach, max_episode_steps=STEPS, kwargs={"size": 16})

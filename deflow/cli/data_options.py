@@ -79,6 +79,12 @@ class DataOptions:
         return RewardScale(self.reward_scale, self.reward_shift)
 
     @property
+    def loading(self) -> dict[str, Any]:
+        """What `load_task` is told besides the task and the source."""
+        given = {"data_dir": self.data_dir, "rewards": self.rewards, "frame_stack": self.frame_stack}
+        return {**given, "bounds": self.action_bounds}
+
+    @property
     def action_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """The lowest and the highest action, if they were given."""
         return (self.action_low, self.action_high) if self.action_low else None

@@ -100,7 +100,8 @@ class Environment:
             UnknownTaskError: If nothing has this name.
             SpaceError: If the actions are not continuous, or the observations neither a single array nor joined to one.
         """
-        return Adapter(self._make(), self.keys, self.frame_stack or 1)
+        assert self.frame_stack is not None  # since it was made
+        return Adapter(self._make(), self.keys, self.frame_stack)
 
     def spec(self) -> "Spec":
         """The sizes of the problem. Makes the environment once per process to find out."""
@@ -221,7 +222,7 @@ class Adapter(gymnasium.Wrapper):
     def _single(self, observation: Any) -> np.ndarray:
         if self._keys:
             observation = joined(observation, self._keys, self.observation_space.shape)
-        return np.asarray(observation, self.observation_space.dtype)
+        return np.array(observation, self.observation_space.dtype)  # the environment may write into its own again
 
     @property
     def bounds(self) -> ActionBounds:

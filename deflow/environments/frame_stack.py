@@ -20,12 +20,12 @@ class FrameStack:
 
     def first(self, frame: np.ndarray) -> np.ndarray:
         """The observation at the start of an episode."""
-        self._frames.extend([frame.copy()] * self._count)  # an environment may draw into the same array again
+        self._frames.extend([frame] * self._count)
         return self._stacked()
 
     def next(self, frame: np.ndarray) -> np.ndarray:
         """The observation after a further step."""
-        self._frames.append(frame.copy())
+        self._frames.append(frame)
         return self._stacked()
 
     def _stacked(self) -> np.ndarray:

@@ -1,14 +1,12 @@
 """Where transitions are stored: on the device if they fit, otherwise on the host."""
 
 import math
-import os
-import re
-from pathlib import Path
 from typing import Literal
 
 import jax
 import numpy as np
 
+from ..memory import available_memory
 from ..types import Batch, Spec, check_number
 from .base import AbstractReplay
 from .device import DeviceReplay
@@ -125,18 +123,5 @@ def free_memory() -> int | None:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     if jax.default_backend() != "cpu":
         return None
-    free = _available_memory()
+    free = available_memory()
     return None if free is None else free // jax.local_device_count()  # which share it
-
-
-def _available_memory() -> int | None:
-    """Bytes of the host's memory that are free or would be made so, if that is known."""
-    try:
-        found = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
-    except OSError:
-        found = None
-    if found:
-        return 1024 * int(found[1])
-    if "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
