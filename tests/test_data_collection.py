@@ -17,7 +17,7 @@ import ogbench
 import pytest
 
 from deflow.data import Collected, collect, is_at_hand, load_task, task_successes
-from deflow.data.collection import collection_folder, make_plan
+from deflow.data.collection_plan import collection_folder, make_plan
 from deflow.errors import CollectionError, DataError, DatasetFileError, FolderError
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
@@ -193,7 +193,7 @@ def test_ctrl_c_says_how_to_continue(tmp_path):
 
 
 def test_a_dead_worker_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("deflow.data.collection.collect_episode", os._exit)
+    monkeypatch.setattr("deflow.data.collection_plan.collect_episode", os._exit)
     monkeypatch.setattr("deflow.data.collection.Plan.job", lambda plan, split, index: (9,))
     with pytest.raises(CollectionError, match="fewer workers continues"):
         collect(MAZE, SMALL, data_dir=tmp_path, workers=1, progress=False)

@@ -1,5 +1,7 @@
 """Collection: a dataset in OGBench's own format from OGBench's own oracles, without a download.
 
+A visual set is played as the set of states is, and its images are drawn afterwards, an episode in each process.
+
 Every episode has its own seed, derived from the dataset's seed and the episode's index, so the result depends on
 neither the number of workers nor interruptions, and a smaller dataset is the beginning of a larger one. Finished
 episodes are kept in one file each until all are there and the dataset is written.
@@ -16,77 +18,16 @@ from collections.abc import Iterator
 import filelock
 import numpy as np
 
-from ..environments import Environment, behaviour_of, episode_steps
 from ..errors import CollectionError, CollectionInterrupted, DatasetFileError
 from ..progress import Bar
 from ..workers import BrokenProcessPool, WorkerPool, usable_cores
-from .collection_worker import collect_episode
+from .collection_plan import EPISODES_FOLDER, PLAN_FILE, Collected, Plan, Stage, collection_folder, make_plan
 from .episodes import SPLITS, read_episode
-from .folders import appearing, check_space, data_folder, make_folder
+from .folders import appearing, check_space, make_folder
 from .provenance import Provenance, digest, read_json, versions, write_json
+from .visual import write_visual
 
-PROVENANCE_FILE, PLAN_FILE, EPISODES_FOLDER = "provenance.json", "plan.json", "episodes"
-
-
-@dataclasses.dataclass(frozen=True)
-class Collected:
-    """A dataset collected on this machine."""
-
-    rows: int = 1_000_000
-    """Number of training transitions; rounded up to whole episodes."""
-
-    seed: int = 0
-    """Seed of all randomness in the collection."""
-
-    validation_rows: int | None = None
-    """Number of validation transitions (default: a hundredth of `rows`). Rounded up to whole episodes."""
-
-    episode_steps: int | None = None
-    """Transitions per episode (default: as in OGBench's dataset, 1000, or 2000 in the giant maze)."""
-
-    def __post_init__(self) -> None:
-        for name in ("rows", "validation_rows", "episode_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise CollectionError(f"{name.replace('_', '-')} must be at least 1, got {value}.")
-        if self.seed < 0:
-            raise CollectionError(f"seed must be 0 or more, got {self.seed}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What to collect, and where to keep it."""
-
-    task_name: str
-    dataset: str
-    folder: pathlib.Path
-    seed: int
-    steps: int
-    """Transitions of an episode."""
-    episodes: dict[str, int]
-    """Number of episodes of each split."""
-
-    @property
-    def files(self) -> dict[str, pathlib.Path]:
-        """The dataset's two files."""
-        return {"train": self.folder / f"{self.dataset}.npz", "val": self.folder / f"{self.dataset}-val.npz"}
-
-    def episode_file(self, split: str, index: int) -> pathlib.Path:
-        """The file of a finished episode until the others are done."""
-        return self.folder / EPISODES_FOLDER / f"{split}-{index:06d}.npz"
-
-    def job(self, split: str, index: int) -> tuple[str, str, int, str, int, int]:
-        """The arguments of `collect_episode`."""
-        return self.task_name, str(self.episode_file(split, index)), self.seed, split, index, self.steps
-
-    def fingerprint(self) -> dict:
-        """The settings that must be the same to continue a collection."""
-        return {"dataset": self.dataset, "seed": self.seed, "steps": self.steps, **versions()}
-
-
-def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The folder of a collected dataset."""
-    return data_folder(data_dir) / "collected" / f"{dataset}-{settings.rows}-seed{settings.seed}"
+PROVENANCE_FILE = "provenance.json"
 
 
 def is_collected(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> bool:
@@ -127,7 +68,8 @@ def collect(
         else:
             _check_plan(plan, tuple(plan.fingerprint()))
             make_folder(plan.folder / EPISODES_FOLDER)
-            _play_missing(plan, workers or usable_cores(), progress)
+            for stage in plan.stages():
+                _do_missing(plan, stage, workers or usable_cores(), progress)
             _assemble(plan)
         return read_provenance(plan.folder)
 
@@ -147,30 +89,6 @@ def _alone(plan: Plan, progress: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def make_plan(name: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> Plan:
-    """The plan of a collection.
-
-    Raises:
-        DataError: If it cannot be collected. This is found before any work.
-    """
-    task = Environment(name).task
-    if task is None:
-        raise CollectionError(
-            f"{name} is not an OGBench task, so it has no oracle to collect data with: use your own file."
-        )
-    behaviour_of(task)
-    steps = settings.episode_steps or episode_steps(task)
-    validation_rows = settings.validation_rows or -(-settings.rows // 100)
-    return Plan(
-        task_name=name,
-        dataset=task.dataset,
-        folder=collection_folder(task.dataset, settings, data_dir),
-        seed=settings.seed,
-        steps=steps,
-        episodes={"train": -(-settings.rows // steps), "val": -(-validation_rows // steps)},
-    )
 
 
 def read_provenance(folder: pathlib.Path) -> Provenance:
@@ -197,24 +115,24 @@ def _check_plan(plan: Plan, keys: tuple[str, ...]) -> None:
         )
 
 
-def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
+def _do_missing(plan: Plan, stage: Stage, workers: int, progress: bool) -> None:
     wanted = [(split, index) for split in SPLITS for index in range(plan.episodes[split])]
-    missing = [(split, index) for split, index in wanted if read_episode(plan.episode_file(split, index)) is None]
-    check_space(plan.folder, _expected_bytes(plan, len(missing)))
+    missing = [(split, index) for split, index in wanted if read_episode(stage.file(split, index)) is None]
+    check_space(plan.folder, stage.rows * stage.row_bytes * (len(missing) + len(wanted)))
     if not missing:
         return
     bar = Bar(
-        total=len(wanted) * plan.steps,
-        initial=(len(wanted) - len(missing)) * plan.steps,
-        desc=f"collecting {plan.dataset}",
-        unit=" steps",
+        total=len(wanted) * stage.rows,
+        initial=(len(wanted) - len(missing)) * stage.rows,
+        desc=f"{stage.name} {plan.dataset}",
+        unit=f" {stage.unit}",
         unit_scale=True,
         disable=not progress,
         smoothing=0.1,
     )
     try:
-        with bar, WorkerPool(min(workers, len(missing))) as pool:
-            jobs = [pool.submit(collect_episode, *plan.job(split, index)) for split, index in missing]
+        with bar, WorkerPool(min(workers, len(missing)), variables=stage.variables) as pool:
+            jobs = [pool.submit(stage.work, *stage.arguments(split, index)) for split, index in missing]
             for job in concurrent.futures.as_completed(jobs):
                 bar.update(job.result())
     except KeyboardInterrupt as error:
@@ -229,15 +147,19 @@ def _play_missing(plan: Plan, workers: int, progress: bool) -> None:
 
 
 def _assemble(plan: Plan) -> None:
-    digests = {}
+    digests, rendering = {}, {}
     for split, path in plan.files.items():
         episodes = [read_episode(plan.episode_file(split, index)) for index in range(plan.episodes[split])]
         if any(episode is None for episode in episodes):
             raise CollectionError(f"An episode in {plan.folder} is damaged: run the same command again to replace it.")
         whole = [episode for episode in episodes if episode is not None]
         columns = {name: np.concatenate([episode[name] for episode in whole]) for name in whole[0]}
-        with appearing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
+        if plan.is_visual:
+            files = [plan.images_file(split, index) for index in range(plan.episodes[split])]
+            rendering = write_visual(path, columns, files)
+        else:
+            with appearing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **columns)
         digests[split] = digest(path)
     provenance = Provenance(
         source="collected",
@@ -247,13 +169,8 @@ def _assemble(plan: Plan) -> None:
         sha256=digests["train"],
         validation_sha256=digests["val"],
         seed=plan.seed,
+        rendering=rendering,
         **versions(),
     )
     write_json(plan.folder / PROVENANCE_FILE, provenance.to_json())
     shutil.rmtree(plan.folder / EPISODES_FOLDER)
-
-
-def _expected_bytes(plan: Plan, missing: int) -> int:
-    """Bytes for the missing episodes and the final files: at most 250 numbers of four bytes per row, twice."""
-    per_episode = (plan.steps + 1) * 1000
-    return per_episode * (missing + sum(plan.episodes.values()))

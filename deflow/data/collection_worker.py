@@ -22,4 +22,4 @@ def _behaviour(task_name: str) -> Behaviour:
     if task is None:
         raise CollectionError(f"{task_name} is not an OGBench task, so it has no oracle to collect data with.")
     with quiet_imports(), quiet_spaces():
-        return behaviour_of(task)(task.base_id)
+        return behaviour_of(task)(task.of_states.base_id)

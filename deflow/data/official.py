@@ -10,6 +10,7 @@ from .download import download
 from .folders import OGBENCH_DATA_DIR, data_folder, make_folder
 from .provenance import digest, read_json, write_json
 from .sources import URL_VARIABLE, Official
+from .visual import is_collected_visual
 
 
 def official_files(
@@ -55,6 +56,11 @@ def found_official(dataset: str, data_dir: str | os.PathLike[str] | None) -> pat
 
 def _verified(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """The path, after its SHA-256 was recorded (first use) or checked (later)."""
+    if is_collected_visual(path):
+        raise DatasetFileError(
+            f"{path} was collected by deflow, and its images are drawn otherwise than OGBench's: delete it to have the "
+            "official file downloaded, or learn from it as collected data."
+        )
     sidecar, found = folder / f"{path.name}.json", {"sha256": digest(path), "bytes": path.stat().st_size}
     if not sidecar.exists():
         write_json(sidecar, found)

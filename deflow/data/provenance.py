@@ -53,6 +53,9 @@ class Provenance:
     validation_path: str | None = None
     """The validation file it was read from, if there is one."""
 
+    rendering: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How the images of a collected visual set were drawn."""
+
     terminals: Terminals | None = None
     """What the user said that a lone column `terminals` means."""
 

@@ -1,6 +1,7 @@
 """From a recording to transitions: checked, in the agent's units, with OGBench's rewards where it has none."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -26,10 +27,22 @@ from .validation import (
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """OGBench's rules for the rewards of a task, for data without rewards."""
+    """OGBench's rules for the rewards of a task, for data without rewards. They are about states, not images."""
 
     environment: Environment
     made: Adapter
+
+    @functools.cached_property
+    def judge(self) -> Adapter:
+        """An environment of the task whose observations are states."""
+        return self.environment.of_states.make() if self.environment.is_visual else self.made
+
+    @property
+    def identifier(self) -> str:
+        """The judge's Gymnasium id."""
+        task = self.environment.task
+        assert task is not None
+        return task.of_states.environment_id
 
 
 def transitions_of(
@@ -44,7 +57,7 @@ def transitions_of(
     """The checked transitions of a recording, how its ends were read, and whether OGBench's rules labelled it."""
     task = None if labels is None else labels.environment.task
     relabelled = labels is not None and task is not None and "rewards" not in recording.columns
-    widths = state_widths(labels.made) if labels is not None and relabelled else {}
+    widths = state_widths(labels.judge) if labels is not None and relabelled else {}
     states = {name: recording.columns[name] for name in widths if name in recording.columns}
     columns = {name: values for name, values in recording.columns.items() if name not in STATE_COLUMNS}
     check_present(path, {**columns, **states}, ("observations", "actions", *(widths or ["rewards"])))
@@ -61,7 +74,7 @@ def transitions_of(
     actions = bounds.to_unit(columns["actions"])
     check_actions(path, columns["actions"], actions, bounds)
     if labels is not None and task is not None and relabelled:
-        made, masks = relabel(task.environment_id, labels.made, {name: states[name][keep] for name in widths})
+        made, masks = relabel(labels.identifier, labels.judge, {name: states[name][keep] for name in widths})
         batch = make_batch(columns, endings, actions, rewards(made), masks, frame_stack=spec.frame_stack)
         return batch, "OGBench's", True
     masks = np.ones(len(keep), np.float32) if endings.terminated is None else (~endings.terminated).astype(np.float32)

@@ -52,7 +52,7 @@ def task_successes(name: str, path: pathlib.Path) -> dict[str, int]:
     prefix = task.dataset.removesuffix("-v0") + "-singletask-task"
     counts = {}
     for sibling in (other for other in task_names(pixels=True) if other.startswith(prefix)):
-        environment = Environment(sibling)
+        environment = Environment(sibling).of_states
         made = environment.make()
         assert environment.task is not None
         _, masks = relabel(environment.task.environment_id, made, states)

@@ -3,8 +3,9 @@
 import dataclasses
 import os
 
-from ..environments import Environment, SuccessTiming
+from ..environments import Environment, SuccessTiming, is_visual
 from ..errors import DataError, UnknownTaskError
+from .collection_plan import Collected
 from .readers import Columns, RecordedIn, reader_named, reader_of
 from .sources import Source, UserData, as_source
 
@@ -35,7 +36,9 @@ def task_environment(
     source = as_source(source)
     if name == RECORDED_ENVIRONMENT:
         return dataclasses.replace(_recorded(source, success_timing), frame_stack=frame_stack)
-    return Environment(name, success_timing, keys=recorded_in(source).keys, frame_stack=frame_stack)
+    found = recorded_in(source)
+    effects = found.picture_effects and not (is_visual(name) and isinstance(source, Collected))
+    return Environment(name, success_timing, keys=found.keys, frame_stack=frame_stack, picture_effects=effects)
 
 
 def recorded_in(source: Source) -> RecordedIn:

@@ -8,12 +8,13 @@ from .environment import DEFAULT_HORIZON as DEFAULT_HORIZON
 from .environment import Adapter as Adapter
 from .environment import Environment as Environment
 from .environment import SuccessTiming as SuccessTiming
-from .environment import check_actions as check_actions
-from .environment import check_observations as check_observations
 from .environment import spec_of as spec_of
 from .frame_stack import check_images as check_images
 from .frame_stack import stacked_shape as stacked_shape
+from .graphics import PACKAGES as PACKAGES
+from .graphics import draws_observations as draws_observations
 from .graphics import graphics_variables as graphics_variables
+from .graphics import renders_here as renders_here
 from .graphics import why_nothing_is_drawn as why_nothing_is_drawn
 from .makers import EnvironmentLike as EnvironmentLike
 from .makers import EnvironmentMaker as EnvironmentMaker
@@ -26,8 +27,11 @@ from .rendering import Rendering as Rendering
 from .rendering import without_slow_effects as without_slow_effects
 from .seeding import nothing_from_the_system as nothing_from_the_system
 from .seeding import seeded_reset as seeded_reset
+from .spaces import check_actions as check_actions
+from .spaces import check_observations as check_observations
 from .success import step_success as step_success
 from .task_names import TaskName as TaskName
+from .task_names import is_visual as is_visual
 from .task_names import parse_task_name as parse_task_name
 from .task_names import task_names as task_names
 from .third_party_warnings import quiet_imports as quiet_imports

@@ -14,7 +14,9 @@ from ..errors import DataError, SpaceError, first_line
 from .bounds import ActionBounds, from_unit
 from .dictionaries import is_nested, joined, joined_space
 from .frame_stack import FrameStack, check_images, stacked_shape
+from .picture_effects import without_picture_effects
 from .reference_scores import ReferenceScores
+from .spaces import check_actions, check_observations
 from .task_names import TaskName, is_visual, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
@@ -52,6 +54,10 @@ class Environment:
     frame_stack: int | None = None
     """Images of the last steps that an observation is made of (default: 3 for OGBench's visual tasks, else 1)."""
 
+    picture_effects: bool = True
+    """Whether the images that OGBench's visual tasks give have shadows and smooth edges, as its own data has. Software
+    draws them several times as fast without."""
+
     reference: ReferenceScores | None = None
     """Between which returns its normalized score lies, if that is known."""
 
@@ -67,13 +73,14 @@ class Environment:
             raise DataError(f"The arguments of {self.name} must be what JSON can express, got: {error}.") from error
         object.__setattr__(self, "keys", tuple(self.keys))
         if self.frame_stack is None:
-            object.__setattr__(self, "frame_stack", VISUAL_FRAMES if is_visual(self.name) else 1)
+            object.__setattr__(self, "frame_stack", VISUAL_FRAMES if self.is_visual else 1)
         if isinstance(self.reference, Mapping):
             object.__setattr__(self, "reference", ReferenceScores(**self.reference))
 
     def __hash__(self) -> int:
         arguments = json.dumps(self.arguments)
-        return hash((self.name, self.success_timing, arguments, self.keys, self.frame_stack, self.reference))
+        seen = self.keys, self.frame_stack, self.picture_effects
+        return hash((self.name, self.success_timing, arguments, seen, self.reference))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As other processes get it: with the files that were imported here, and what Gymnasium knows of the name."""
@@ -116,6 +123,18 @@ class Environment:
             made.close()
 
     @property
+    def is_visual(self) -> bool:
+        """Whether it is one of OGBench's tasks whose observations are images."""
+        return is_visual(self.name)
+
+    @property
+    def of_states(self) -> "Environment":
+        """The same task where its observations are states: itself, unless it is one of OGBench's visual tasks."""
+        if not self.is_visual:
+            return self
+        return dataclasses.replace(self, name=self.name.removeprefix("visual-"), frame_stack=None)
+
+    @property
     def limited(self) -> bool:
         """Whether the environment has a time limit of its own; else episodes are cut off after `DEFAULT_HORIZON`."""
         registered = gymnasium.spec(_registered_id(self.name)) if self.task is None else None
@@ -132,7 +151,10 @@ class Environment:
         with quiet_imports(), quiet_spaces():
             try:
                 if task is not None:
-                    return gymnasium.make(task.environment_id, success_timing=self.success_timing, **arguments)
+                    made = gymnasium.make(task.environment_id, success_timing=self.success_timing, **arguments)
+                    if self.is_visual and not self.picture_effects:
+                        without_picture_effects(made)
+                    return made
                 made = gymnasium.make(self.name, **arguments)
                 if made.spec is None or made.spec.max_episode_steps is None:  # else an episode might never end
                     made = gymnasium.wrappers.TimeLimit(made, DEFAULT_HORIZON)
@@ -253,44 +275,3 @@ def spec_of(made: Adapter) -> "Spec":
         horizon=horizon or DEFAULT_HORIZON,
         frame_stack=made.frame_stack,
     )
-
-
-def check_observations(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
-    """The observation space if it is a single array of numbers; otherwise a SpaceError."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        raise SpaceError(
-            f"{name} has dictionary observations with keys {sorted(space.spaces)}, but deflow needs a single array: "
-            "learn from data that names them, as Minari's sets do, or wrap it in "
-            "gymnasium.wrappers.FlattenObservation and register the result under its own name."
-        )
-    if not isinstance(space, gymnasium.spaces.Box):
-        raise SpaceError(
-            f"{name} has observations of {type(space).__name__}, but deflow needs a single array of numbers: wrap "
-            "it in gymnasium.wrappers.FlattenObservation and register the result under its own name."
-        )
-    return space
-
-
-def check_actions(name: str, space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
-    """The action space if it is a vector with finite bounds; otherwise a SpaceError."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        raise SpaceError(
-            f"{name} has actions of {type(space).__name__}, but deflow needs continuous ones: choose an environment "
-            "whose action space is a Box."
-        )
-    if len(space.shape) != 1:
-        raise SpaceError(
-            f"{name} has actions of shape {space.shape}, but deflow needs a vector: flatten the action space with a "
-            "wrapper and register the result under its own name."
-        )
-    if not np.issubdtype(space.dtype, np.floating):
-        raise SpaceError(
-            f"{name} takes actions of type {space.dtype}, but DeFlow acts with real numbers: choose an environment "
-            "with a floating-point action space."
-        )
-    if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
-        raise SpaceError(
-            f"{name} has actions without finite bounds, so they cannot be scaled to [-1, 1]: bound them with "
-            "gymnasium.wrappers.RescaleAction and register the result under its own name."
-        )
-    return space

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 VARIABLE = "MUJOCO_GL"
 """MuJoCo reads it once, when it is imported: it must be set before a process that draws starts."""
@@ -20,6 +21,17 @@ def graphics_variables() -> dict[str, str]:
     screen = ["glfw"] if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else []
     works = next(filter(_draws, [*screen, "egl", "osmesa"]), None)
     return {} if works is None else {VARIABLE: works}
+
+
+def draws_observations(maker: Any) -> bool:
+    """Whether it is known that the environment's observations are images that MuJoCo may draw."""
+    return getattr(maker, "is_visual", False) or (getattr(maker, "frame_stack", None) or 1) > 1
+
+
+def renders_here() -> bool:
+    """Whether MuJoCo draws as the user has set it up, tried in a process of its own."""
+    chosen = os.environ.get(VARIABLE)
+    return sys.platform != "linux" or (chosen is not None and _draws(chosen))
 
 
 def why_nothing_is_drawn() -> str:

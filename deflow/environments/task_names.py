@@ -54,6 +54,11 @@ class TaskName:
     """The kind of the dataset: play, noisy, navigate, stitch or explore."""
 
     @property
+    def of_states(self) -> "TaskName":
+        """The same task where its observations are states: itself, unless they are images."""
+        return TaskName(*(getattr(self, field.name).removeprefix("visual-") for field in dataclasses.fields(self)))
+
+    @property
     def family(self) -> str:
         """The kind of environment: cube, scene, puzzle, pointmaze, antmaze, humanoidmaze or antsoccer."""
         return _family(self.base_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..environments import EnvironmentLike, ReferenceScores, Rendering, maker_of
+from ..environments import EnvironmentLike, ReferenceScores, Rendering, draws_observations, maker_of
 from ..errors import EvaluationError, EvaluationInterrupted
 from ..progress import Bar
 from ..workers import usable_cores
@@ -68,7 +68,7 @@ class Evaluator:
         reference = getattr(maker, "reference", None)
         self._reference = reference if isinstance(reference, ReferenceScores) else None
         self._name = str(getattr(maker, "name", type(maker).__name__))
-        self._renders = renders
+        self._renders, self._draws = renders, renders or draws_observations(maker)
         try:
             self._environment = pickle.dumps(Rendering(maker) if renders else maker)
         except Exception as error:
@@ -240,7 +240,7 @@ class Evaluator:
         """Start the workers, which create their environments while the caller continues."""
         directory = Path(self._scratch.name)
         self._pool = EvaluationPool(
-            self._environment, self._name, workers=self._workers, directory=directory, renders=self._renders
+            self._environment, self._name, workers=self._workers, directory=directory, renders=self._draws
         )
         what = "A picture" if self._renders else "The making"
         self._first = {self._pool.submit(Worker.look, self._renders): what for _ in range(self._workers)}

@@ -7,14 +7,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..environments import EnvironmentLike, maker_of
+from ..environments import EnvironmentLike, draws_observations, graphics_variables, maker_of
 from ..errors import InteractionError
 from ..workers import Process
 from .serving import Failure, serve
@@ -26,7 +26,16 @@ _GRACE = 2.0  # seconds that a step may still take once it was
 class Actor:
     """Environment `index` of a seed in its own process, made from a pickled recipe called `name` in errors."""
 
-    def __init__(self, environment: bytes, name: str, *, seed: int, index: int, scratch: Path):
+    def __init__(
+        self,
+        environment: bytes,
+        name: str,
+        *,
+        seed: int,
+        index: int,
+        scratch: Path,
+        variables: Mapping[str, str] | None = None,
+    ):
         self.name = f"environment {index} of seed {seed} of {name}"
         self.episode = 0
         self.actions: list[np.ndarray] = []
@@ -36,6 +45,7 @@ class Actor:
         self._process = Process(
             scratch=scratch,
             main=b"__main__" in environment,
+            variables=variables,
             target=serve,
             args=(other_end, environment, seed, index, scratch),
         )
@@ -137,9 +147,11 @@ class Group:
             ) from error
         scratch = tempfile.TemporaryDirectory(prefix="deflow-interaction-")
         self._finalizer = util.Finalize(self, _end, (self.actors, scratch), exitpriority=0)  # for those never closed
+        where: dict[str, Any] = {"scratch": Path(scratch.name)}
+        where["variables"] = graphics_variables() if draws_observations(maker) else None
         for seed in seeds:
             for index in range(environments):
-                self.actors.append(Actor(pickled, self.name, seed=seed, index=index, scratch=Path(scratch.name)))
+                self.actors.append(Actor(pickled, self.name, seed=seed, index=index, **where))
         self.ask("start", [(actor is self.actors[0],) for actor in self.actors])
 
     def ask(self, method: str, arguments: Iterable[tuple]):

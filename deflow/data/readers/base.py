@@ -117,6 +117,9 @@ class RecordedIn:
     reference: ReferenceScores | None = None
     """Between which returns scores are normalized there, if the source says."""
 
+    picture_effects: bool = True
+    """Whether the images of a visual task have shadows and smooth edges; those that were collected here have none."""
+
 
 class AbstractReader(abc.ABC):
     """Reads one format. It runs no code from a file, and holds nothing open."""

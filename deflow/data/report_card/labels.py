@@ -13,15 +13,15 @@ from .trajectories import Rewards, Trajectories, describe_rewards
 
 def labels_of(recording: Recording, rules: Rules, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Rewards and masks of the kept rows by OGBench's rules; None if it has none, or its columns are not there."""
-    task, found = rules.environment.task, {}
-    if task is None or not kept.any():
+    found = {}
+    if rules.environment.task is None or not kept.any():
         return None
-    for name, width in state_widths(rules.made).items():
+    for name, width in state_widths(rules.judge).items():
         values = np.asarray(recording.columns.get(name))
         if values.dtype.kind not in "fiu" or values.shape != (len(kept), width) or not np.isfinite(values).all():
             return None
         found[name] = values[kept]
-    return relabel(task.environment_id, rules.made, found)
+    return relabel(rules.identifier, rules.judge, found)
 
 
 def relabelled(

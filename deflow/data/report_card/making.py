@@ -154,7 +154,7 @@ def _dimensions(
     mismatch, bounds = [], None
     described = () if observations is None else dimensions(observations)
     if rules is not None and observations is not None:
-        wanted = spec_of(rules.made).observation_shape
+        wanted = spec_of(rules.made).frame_shape
         if observations.shape != wanted and {observations.shape, wanted} != {(), (1,)}:
             mismatch.append(
                 f"The observations are of shape {observations.shape}, but {rules.environment.name} gives {wanted}: "

@@ -23,7 +23,7 @@ def behaviour_of(task: TaskName) -> type[Play] | type[Navigate]:
     Raises:
         CollectionError: If OGBench has no oracle for it. The message names what can be collected.
     """
-    if task.base_id.startswith("visual-") or (task.family, task.kind) not in BEHAVIOURS:
+    if (task.family, task.kind) not in BEHAVIOURS:
         raise CollectionError(
             f"{task.dataset} cannot be collected, since OGBench has no oracle for it (cube, scene and puzzle 'play' "
             "and pointmaze 'navigate' have one): use the official files, which are downloaded, or copied by hand to "
