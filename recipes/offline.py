@@ -150,9 +150,8 @@ QUICKSTART = Offline(
 QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
-    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "log", "save_every", "keep"),
-    *("on_nonfinite", "rollbacks"),
-    *("join", "seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir", "import_", "resume"),
+    *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "save_every", "keep", "resume", "import_"),
+    *("log", "on_nonfinite", "rollbacks", "seed_devices", "batch_devices", "workers", "data", "data_dir", "output_dir"),
 }
 """Options that may change when a run is continued."""
 
@@ -209,10 +208,12 @@ def load(options: Offline, config: deflow.AgentConfig) -> deflow.Task:
         if options.resume is None:
             runs.writable_directory(options.output_dir)
 
-    if options.resume is not None and (task := cli.continued_task(options, check=check)) is not None:
-        return task
-    made = {**options.loading, "success_timing": options.success_timing, "workers": options.workers, "check": check}
-    return cli.loaded(lambda: deflow.load_task(options.env, source or options.source, **made))
+    def find() -> deflow.Task:
+        continued = None if options.resume is None else cli.continued_task(options, check=check)
+        made = {**options.loading, "success_timing": options.success_timing, "workers": options.workers, "check": check}
+        return continued or deflow.load_task(options.env, source or options.source, **made)
+
+    return cli.loaded(find)
 
 
 @working("making the networks")
@@ -256,7 +257,7 @@ def learn_behaviour(
         ) as session:
             train(own, task, session, session.begin(alone), phase="behaviour")
         if session.interrupted:
-            sys.exit(interrupt.code)
+            sys.exit(interrupt.code or session.code)
         if group.stopped or not group.has_saved(session.step):
             cli.fail(" ".join(session.failures), 1)
     return dataclasses.replace(start, learner=start.learner.with_behaviour(behaviours.agents))

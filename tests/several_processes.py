@@ -32,6 +32,7 @@ class Options:
 
     workers: int
     batch_size: int = 256
+    import_: tuple[Path, ...] = ()
 
 
 def main(folder, process):
@@ -66,6 +67,10 @@ def main(folder, process):
     check_alike(Options(process), config)
     with pytest.raises(UsageError, match=r"^Process 1 was given another command than process 0, .* in --batch-size:"):
         check_alike(Options(1, batch_size=process), config)
+    own = folder / f"imported-{process}.py"
+    own.write_text(f"SCALE = {process}")
+    with pytest.raises(UsageError, match=r"in the files of --import: start"):
+        check_alike(Options(1, import_=(own,)), config)
     with pytest.raises(UsageError, match="and differs in its solver, its discount: start all"):
         check_alike(Options(1), agent_config("deflow", solver=["euler", "heun"][process], discount=0.9 + process / 100))
     assert loaded(lambda: SimpleNamespace(provenance=SimpleNamespace(sha256="0" * 64))) is not None

@@ -69,7 +69,7 @@ def test_tune_stops_whom_the_published_rule_stops(first, factor):
 def test_equal_scores_stop_nobody():
     rungs = Rungs(1_000, 0, 3.0)
     assert [rungs.judge(name, 100, 0.0) for name in "abcd"] == [None] * 4
-    assert rungs.judge("e", 100, -0.1) == "0"
+    assert rungs.judge("e", 100, -0.1) == 0.0
     assert [rungs.judge("a", 1_000, score) for score in (0.5,)] == [None]
     assert rungs.judge("b", 1_000, 0.1) is None  # it has ended anyway
 

@@ -74,8 +74,10 @@ def test_the_update_in_which_a_dispatch_went_wrong(bad):
 
     (_, _, metrics), *_ = updates(30)
     assert np.isnan(metrics["critic_loss"])
-    fault = first_faults(updates(1), 1)[0]
+    again = updates(1)
+    fault = first_faults(again, 1, last=20)[0]
     assert (fault.step, fault.term) == (bad + 1, "critic_loss")
+    assert next(again)[0] == 21  # those after the dispatch are not made again
 
 
 def _draws(data, updates):

@@ -182,9 +182,21 @@ def test_a_training_survives_the_loss_of_either_process(tmp_path, data):
     assert GONE in said[1]
     assert "stack trace" not in said[1]
 
-    last = max(Run.open(first).checkpoints.steps()) + 10
-    codes, said = Together(tmp_path, joined([*resumed, last])).wait()
+    elsewhere = joined([*resumed, 100_000])
+    together = Together(
+        tmp_path, lambda process: [*elsewhere(process), *(["--data", tmp_path / "gone.npz"] if process else [])]
+    )
+    codes, said = together.wait()
+    assert codes == [1, 2], said
+    assert f"there is no file {tmp_path / 'gone.npz'}" in said[1]
+    assert f"{GONE}, so this one (number 0) ends, too" in said[0]
+
+    both = max(Run.open(first).checkpoints.steps()) + 10
+    codes, said = Together(tmp_path, joined([*resumed, both])).wait()
     assert codes == [0, 0], said
+    last = both + 10  # in one process, whatever the run was begun with
+    done = recipe("resume", first, "--steps", last)
+    assert done.returncode == 0, done.stderr
     alone = recipe("offline", *options(data, tmp_path / "alone", last)[1:])
     assert alone.returncode == 0, alone.stderr
     for run, other in zip((first, second), runs_in(tmp_path / "alone"), strict=True):

@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from ..agent import ALGORITHMS, KINDS, AgentConfig
 from ..commands import as_called
+from .screen import console
 from .values import flag_of, is_positional, metavar, types_of
 
 
@@ -39,9 +39,9 @@ def field_docstrings(cls: type) -> dict[str, str]:
 
 def print_usage(program: str, arguments: str, description: str | None) -> None:
     """Prints how a program is called, and what it does."""
-    console = Console(highlight=False)
+    screen = console()
     said = f"usage: {program} {arguments}\n\n{as_called(inspect.cleandoc(description or ''))}\n"
-    console.print(said, markup=False, soft_wrap=True)
+    screen.print(said, markup=False, soft_wrap=True)
 
 
 def print_options(*options: Any) -> None:
@@ -64,24 +64,24 @@ def print_options(*options: Any) -> None:
             sentence = sentences.get(field.name, "")
             hidden = value in (None, (), dataclasses.MISSING) or "(default" in sentence
             table.add_row(words, escape(sentence + ("" if hidden else f" (default: {_said(value)})")))
-    console = Console(highlight=False)
-    console.print("[bold]OPTIONS[/]")
-    console.print(table)
+    screen = console()
+    screen.print("[bold]OPTIONS[/]")
+    screen.print(table)
 
 
 def print_choices(agent: AgentConfig) -> None:
     """Prints the names of all algorithms and parts."""
-    console = Console(highlight=False)
-    console.print("\n[bold]ALGORITHM[/], the first argument")
-    console.print(Padding(" ".join(ALGORITHMS), (0, 2)))
-    console.print("\n[bold]KIND:NAME[/], the parts (* what the algorithm has)")
+    screen = console()
+    screen.print("\n[bold]ALGORITHM[/], the first argument")
+    screen.print(Padding(" ".join(ALGORITHMS), (0, 2)))
+    screen.print("\n[bold]KIND:NAME[/], the parts (* what the algorithm has)")
     table = _table()
     for kind, registry in KINDS.items():
         chosen = registry.name_of(getattr(agent, kind))
         names = [f"[bold]{name}*[/]" if name == chosen else name for name in registry]
         table.add_row(f"{registry.choice}:", " ".join(names))
-    console.print(table)
-    console.print("\nEvery field of every part: --help-all", markup=False)
+    screen.print(table)
+    screen.print("\nEvery field of every part: --help-all", markup=False)
 
 
 def print_parts(agent: AgentConfig, fresh: Callable[[type], Any]) -> None:
@@ -97,9 +97,9 @@ def print_parts(agent: AgentConfig, fresh: Callable[[type], Any]) -> None:
             for field in dataclasses.fields(member):
                 flag, value = flag_of(f"{registry.choice}.{field.name}"), getattr(member, field.name)
                 table.add_row(f"  {flag}", escape(f"{sentences.get(field.name, '')} (default: {value})"))
-    console = Console(highlight=False)
-    console.print("\n[bold]PARTS[/], with the defaults for this algorithm and task")
-    console.print(table)
+    screen = console()
+    screen.print("\n[bold]PARTS[/], with the defaults for this algorithm and task")
+    screen.print(table)
 
 
 def _table() -> Table:

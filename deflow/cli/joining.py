@@ -1,11 +1,17 @@
 """Joining the other processes of a training, on this machine or on others, before JAX is used."""
 
+import contextlib
+import hashlib
 import os
 import re
+import signal
 import sys
+import threading
+import time
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 import jax
 
@@ -23,6 +29,9 @@ PATIENCE = 300
 
 OWN = ("join", "workers", "data", "data_dir", "output_dir", "import_")
 """Options in which processes that train together may differ: what each finds on its own machine."""
+
+FAREWELL = 1.0
+"""Seconds between what the leading process says last and its end."""
 
 SILENCE = 100
 """Seconds of silence after which a process counts as gone."""
@@ -42,8 +51,8 @@ def join(given: str | None) -> None:
         return
     told: dict[str, Any] = {}
     if given is not None:
-        found = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", given)
-        if found is None or int(found[1]) >= int(found[2]):
+        found = re.fullmatch(r"(\d+)/(\d+)@(.+:(\d+))", given)
+        if found is None or int(found[1]) >= int(found[2]) or not 0 < int(found[4]) < 1 << 16:
             raise UsageError(
                 f"--join {given}: give the number of this process, how many there are, and the address of number 0, as "
                 "in 0/2@10.0.0.1:1234 and 1/2@10.0.0.1:1234."
@@ -53,16 +62,20 @@ def join(given: str | None) -> None:
     where = "those that Slurm started" if given is None else f"at {told['coordinator_address']}"
     failed = (
         f"The processes that shall train together ({where}) did not find each other within {PATIENCE} s: start all of "
-        "them with the same address, which every machine must reach."
+        "them, each with its own number and with the same address, which every machine must reach."
     )
     last_words.begin(failed)
+    print(f"Waiting for the other processes ({where}), for {PATIENCE} s at most.", flush=True)
     try:
-        with working("waiting for the other processes"):
+        with working("waiting"), _interruptible():
             jax.distributed.initialize(**told, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
     except (ValueError, RuntimeError) as error:
         raise HostsError(f"{failed} ({first_line(error)})") from error
     if hosts.count() == 1:
         return
+    counts = hosts.gathered(told.get("num_processes"))
+    if len(set(counts)) > 1:
+        raise UsageError(f"The processes were told different numbers of them by --join: {', '.join(map(str, counts))}.")
     last_words.say(_gone())
     if not hosts.leads():
         print(f"Process {jax.process_index()} of {hosts.count()}: what happens is said by process 0.", flush=True)
@@ -79,6 +92,7 @@ def check_alike(options: Any, config: AgentConfig) -> None:
     """
     told = {name: value for name, value in describe_options(options).items() if name not in OWN}
     flags = {f"--{name.replace('_', '-')}": value for name, value in told.items()}
+    flags["the files of --import"] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in options.import_]
     parts = {f"its {kind.replace('_', ' ')}": part for kind, part in describe_agent(config).items()}
     first, *others = hosts.gathered(flags | parts)
     for process, other in enumerate(others, start=1):
@@ -108,7 +122,44 @@ def loaded(load: Callable[[], Task]) -> Task:
 
 def end_with(run: Run) -> None:
     """Name the run with which all go on, should this process end because another one is gone."""
-    last_words.say(f"{_gone()} Go on with: {resume_command(run)}")
+    if joined():
+        _known.append(run)
+        last_words.say(f"{_gone()}{go_on()}")
+
+
+def go_on() -> str:
+    """A sentence with the command that goes on, if there is something to go on with."""
+    return f" Go on with: {resume_command(_known[-1])}" if _known else ""
+
+
+def joined() -> bool:
+    """Whether other processes train together with this one."""
+    return jax.distributed.is_initialized() and hosts.count() > 1
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, of those that train together, and with it the others. An orderly exit would wait for them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if hosts.leads():  # whose end would end those that are about to say the same
+        time.sleep(FAREWELL)
+    os._exit(code)
+
+
+_known: list[Run] = []
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """A context in which Ctrl-C ends the process at once: Python hears of nothing while JAX waits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _gone() -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
-from rich.console import Console
 from rich.markup import escape
 
 from ..agent import AgentConfig
@@ -34,8 +33,9 @@ from .compiled_programs import keep_compiled_programs
 from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
-from .joining import check_alike, join
+from .joining import check_alike, go_on, join, joined, leave
 from .parsing import parse
+from .screen import console
 from .values import is_positional, positional_of, spelled, types_of
 
 Options = TypeVar("Options")
@@ -63,21 +63,17 @@ def import_files(paths: Sequence[str | Path]) -> None:
 
 
 def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
-    """Prints one sentence to stderr and ends the program, without a traceback."""
+    """Prints one sentence to stderr and ends the program, without a traceback. Those that train together with it end,
+    too."""
     _say("error", "bold red", message)
+    if joined():
+        leave(code)
     raise SystemExit(code)
-
-
-def end_at_once(error: HostsError) -> NoReturn:
-    """Prints one sentence and ends this process, whose exit would wait for those that are gone."""
-    _say("error", "bold red", error)
-    sys.stdout.flush()
-    os._exit(1)
 
 
 def _say(what: str, style: str, message: object) -> None:
     with aside():
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
+        console(stderr=True, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}")
 
 
 def run(
@@ -175,6 +171,6 @@ def one_sentence() -> Iterator[None]:
     except (ValueError, UnknownNameError, RunError, ProposalsError) as error:
         fail(error)
     except HostsError as error:
-        end_at_once(error)
+        fail(f"{error}{go_on()}", 1)
     except (EvaluationError, InteractionError, FloatingPointError, ReportError) as error:
         fail(error, 1)

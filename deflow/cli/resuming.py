@@ -18,6 +18,9 @@ from ..types import Spec
 
 Options = TypeVar("Options")
 
+FORGOTTEN = ("join",)
+"""Options that hold for one process, and not for whatever continues its run."""
+
 
 def continued_task(options: Any, *, check: Callable[[Spec], None]) -> Task | None:
     """The task of the run that `options.resume` continues, if its data lies somewhere; None if it must be made again.
@@ -60,7 +63,8 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
         raise RunError(f"{run.path} was made by a Python program, not by a recipe: continue it with that program.")
     if made_by != recipe:
         raise RunError(f"{run.path} was made by {command(made_by)}: continue it with {command('resume', run.path)}")
-    return restore_options(kind, run.config["options"]), restore_agent(run.config["agent"])
+    described = {name: value for name, value in run.config["options"].items() if name not in FORGOTTEN}
+    return restore_options(kind, described), restore_agent(run.config["agent"])
 
 
 def open_runs(
@@ -144,7 +148,7 @@ def check_same(
     """
     recorded = run.config["options"]
     for name, value in describe_options(options).items():
-        if name not in may_change and name in recorded and value != recorded[name]:
+        if name not in (*may_change, *FORGOTTEN) and name in recorded and value != recorded[name]:
             flag = name.rstrip("_").replace("_", "-")
             raise ValueError(
                 f"--{flag} is {_said(recorded[name])} in {what}, got {_said(value)}: leave it out, or {remedy}."

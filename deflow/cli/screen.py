@@ -15,17 +15,22 @@ from ..progress import aside
 from ..registry import Registry
 
 
+def console(**settings: Any) -> Console:
+    """Where something is printed. Text stays as it is: numbers have no colours, and `:abc:` is no picture."""
+    return Console(highlight=False, emoji=False, **settings)
+
+
 def say(*lines: str) -> None:
     """Prints lines unchanged, neither wrapped nor styled."""
     if lines:
         with aside():
-            Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
+            console(soft_wrap=True).print("\n".join(lines), markup=False)
 
 
 def show(table: RenderableType) -> None:
     """Prints a table, as wide as the terminal."""
     with aside():
-        Console(highlight=False).print(table)
+        console().print(table)
 
 
 def counted(count: int, one: str, several: str = "") -> str:
@@ -71,9 +76,9 @@ def _number(value: Any) -> str:
 
 def print_facts(title: str, facts: dict[str, str]) -> None:
     """A first screen: one line per fact, not folded, so that a path can be copied."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(title)}[/]")
+    screen = console(soft_wrap=True)
+    screen.print(f"[bold]{escape(title)}[/]")
     width = max(map(len, facts))
     for name, fact in facts.items():
         lines = escape(fact).replace("\n", "\n" + " " * (width + 3))
-        console.print(f" [cyan]{name:<{width}}[/]  {lines}")
+        screen.print(f" [cyan]{name:<{width}}[/]  {lines}")

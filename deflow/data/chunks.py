@@ -71,8 +71,8 @@ def chunk_rows(data: Batch, length: int) -> tuple[np.ndarray, np.ndarray]:
         ValueError: If the data does not say where trajectories end, or no trajectory is long enough.
     """
     ends = trajectory_ends(data, f"Chunks of {length} actions", "chunk=1")
-    crossing = np.zeros(len(data), bool)
-    for step in range(length - 1):
+    crossing = np.full(len(data), len(data) < length)
+    for step in range(min(length, len(data)) - 1):
         crossing[: len(data) - step] |= ends[step:]
         crossing[len(data) - step :] = True
     first = np.flatnonzero(~crossing)

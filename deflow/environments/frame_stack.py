@@ -38,7 +38,8 @@ def stacked_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
 
 
 def check_images(where: str, shape: tuple[int, ...], dtype: Any, frame_stack: int) -> None:
-    """Refuse images with their channels first, and stacks of what are no images. `where` is what has them.
+    """Refuse images with their channels first, or of whole numbers that are no bytes, and stacks of what are no images.
+    `where` is what has them.
 
     Raises:
         SpaceError: If there are any.
@@ -46,6 +47,11 @@ def check_images(where: str, shape: tuple[int, ...], dtype: Any, frame_stack: in
     if frame_stack < 1:
         raise SpaceError(f"frame_stack must be at least 1, got {frame_stack}.")
     is_image = len(shape) == 3 and dtype == np.uint8
+    if len(shape) == 3 and not is_image and np.dtype(dtype).kind in "iub":
+        raise SpaceError(
+            f"{where} has images of type {np.dtype(dtype)}, and deflow takes bytes: convert them by "
+            "image.astype(numpy.uint8), if their entries are from 0 to 255."
+        )
     if is_image and shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4:
         raise SpaceError(
             f"{where} has images of shape {shape}, channels first, and deflow takes (height, width, channels): move "

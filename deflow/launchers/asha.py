@@ -43,7 +43,7 @@ class RayAsha(AbstractRay, AbstractStoppingLauncher):
 
     @property
     def rule(self) -> str:
-        score = "success, or else the return" if self.score == "auto" else f"the {self.score}"
+        score = "success, or else the return, or else the value" if self.score == "auto" else f"the {self.score}"
         first = f"step {self.grace:,}" if self.grace else "a tenth of the length"
         factor = f"{self.reduction:g}"
         return f"by {score}, the best 1 in {factor} of a task's runs go on at {first}, and {factor} times as far, ..."

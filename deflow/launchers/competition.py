@@ -88,11 +88,13 @@ class Competition:
             needed = self._rungs[result.group].judge(result.job.name, result.step, result.score)
             self._last[result.job.name] = result.step
             if needed is not None and result.job not in poor:
+                score, least = _told_apart(result.score, needed)
                 poor[result.job] = (
-                    f"its {result.group.score} of {result.score:.3g} at step {result.step:,} was below the {needed} "
-                    "that it needed to go on."
+                    f"its {result.group.score} of {score} at step {result.step:,} was below the {least} that it needed "
+                    "to go on."
                 )
-        return poor
+        over = {result.job for result in new if result.step >= result.group.length}
+        return {job: why for job, why in poor.items() if job not in over}
 
     def _new(self, job: Job) -> list[Result]:
         with contextlib.suppress(DeflowError, OSError):  # runs that are just being made; the next look sees more
@@ -145,7 +147,7 @@ class Rungs:
             stop_last_trials=False,  # they end by themselves
         )
 
-    def judge(self, name: str, step: int, score: float) -> str | None:
+    def judge(self, name: str, step: int, score: float) -> float | None:
         """Report an evaluation. If the job shall be stopped: the score that was needed."""
         result = {"step": step, "score": score}
         if (trial := self._trials.get(name)) is None:
@@ -158,11 +160,18 @@ class Rungs:
         decision = self._scheduler.on_trial_result(None, trial, result)  # pyright: ignore[reportArgumentType]
         return needed if decision == self._stop else None
 
-    def _needed(self, step: int) -> str:
-        """What is needed at the last milestone up to a step, as Tune says it, from the furthest to the first."""
+    def _needed(self, step: int) -> float:
+        """What is needed at the last milestone up to a step, as Tune says it, from the furthest to the first; NaN if it
+        does not."""
         told = re.findall(r"Iter ([\d.]+): (\S+)", self._scheduler.debug_string())
         here = [needed for milestone, needed in told if float(milestone) <= step]
         try:
-            return f"{float(here[0]):.3g}"
+            return float(here[0])
         except (IndexError, ValueError):
-            return "score"
+            return math.nan
+
+
+def _told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as few digits, three or more, as tell them apart."""
+    pairs = [(f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in range(3, 18)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])

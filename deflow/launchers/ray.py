@@ -29,7 +29,7 @@ Judge = Callable[[Sequence[Job]], Mapping[Job, str]]
 
 @dataclasses.dataclass(frozen=True)
 class AbstractRay(AbstractLauncher):
-    """Tasks of Ray. One whose node or worker goes is begun again elsewhere, and goes on from its checkpoint.
+    """Tasks of Ray. One that is killed, or whose node or worker goes, is begun again and goes on from its checkpoint.
 
     The sweep's folder must be one that all nodes see. Without an address, a cluster of this machine alone is started,
     and ends with the sweep.
@@ -51,7 +51,7 @@ class AbstractRay(AbstractLauncher):
     """Memory of a job, in gigabytes."""
 
     retries: int = 3
-    """How often a job is begun again whose worker or node went."""
+    """How often a job is begun again that was killed, or whose worker or node went."""
 
     def check_resources(self) -> None:
         """Looks at these settings.
@@ -100,6 +100,7 @@ class AbstractRay(AbstractLauncher):
         )
         judge = self.judge(sweep)
         left, running, asked, poor = list(jobs), dict[Any, Job](), False, dict[Job, str]()
+        tries: dict[str, int] = {}
         while left or running:
             for job in [] if interrupt.is_set() else [job for job in left if sweep.ready(job)]:
                 left.remove(job)
@@ -120,6 +121,10 @@ class AbstractRay(AbstractLauncher):
             for reference in done:
                 job = running.pop(reference)
                 record = _ended(ray, sweep, job, reference)
+                tries[job.name] = tries.get(job.name, 0) + 1
+                if record.state == "killed" and tries[job.name] <= self.retries and not interrupt.is_set():
+                    left.append(job)
+                    continue
                 if job in poor and record.state == "interrupted":
                     record = _stopped_early(sweep, job, poor[job])
                 yield job, record

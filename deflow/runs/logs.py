@@ -12,6 +12,9 @@ from jaxtyping import ArrayLike
 from ..errors import RunError
 from .atomic_files import write_text
 
+DAMAGE = (OSError, ValueError, KeyError, OverflowError, csv.Error)
+"""What reading raises for a file that is damaged."""
+
 _EVALUATION = ("evaluation/", "estimate/")
 
 
@@ -90,7 +93,7 @@ class MetricLog:
             names = lines[0] if lines else ["step"]
             table = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
             return table | {"step": np.array([int(row["step"]) for row in rows], np.int64)}
-        except (OSError, ValueError, KeyError) as error:
+        except DAMAGE as error:
             raise RunError(f"{self.path} cannot be read ({error}); remove or repair the damaged lines.") from error
 
     def rows(self) -> list[Row]:
@@ -104,7 +107,7 @@ class MetricLog:
                 Row(self.path.stem, int(row["step"]), {n: float(v) for n, v in row.items() if v and n != "step"})
                 for row in self._rows()
             ]
-        except (OSError, ValueError, KeyError) as error:
+        except DAMAGE as error:
             raise RunError(f"{self.path} cannot be read ({error}); remove or repair the damaged lines.") from error
 
     def drop_after(self, step: int) -> None:

@@ -22,8 +22,13 @@ def show_runs(group: RunGroup | HostsGroup, step: int) -> None:
 
 def farewell(group: RunGroup | HostsGroup, step: int, last: int, continued_by: Run | None) -> str:
     """What became of an interrupted training, which was to go on until step `last`, and how it goes on."""
-    run, saved = group.runs[0], group.has_saved(step)
-    what = f"everything so far is saved in {run.path}" if saved else f"it could not be saved in {run.path}"
+    run = group.runs[0]
+    if group.has_saved(step):
+        what = f"everything so far is saved in {run.path}"
+    elif group.failures:
+        what = f"it could not be saved in {run.path}"
+    else:
+        what = f"{run.path} has made no update yet"
     again = run if continued_by is None else continued_by
     planned = again.config.get("options", {}).get("steps", last)
     # A run knows the length it was made with, and not the one that it was given when it was continued.

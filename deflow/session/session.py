@@ -185,8 +185,8 @@ class Session:
             faults = parameter_faults(self.step, state.learner) | faults
         faults = {seed: fault for seed, fault in faults.items() if seed not in self.group.stopped}
         if faults and phase.one_by_one is not None:  # which of the dispatch's updates was the first?
-            again = (made for made in phase.one_by_one(before) if made[0] <= self.step)
-            faults |= {seed: fault for seed, fault in first_faults(again, len(self._seeds)).items() if seed in faults}
+            again = first_faults(phase.one_by_one(before), len(self._seeds), last=self.step)
+            faults |= {seed: fault for seed, fault in again.items() if seed in faults}
         if faults:
             self._answer(faults, bar)
 

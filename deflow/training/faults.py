@@ -54,13 +54,15 @@ def parameter_faults(step: int, learner: Learner) -> dict[int, Fault]:
     return faults
 
 
-def first_faults(updates: Iterable[tuple[int, Learner, Metrics]], seeds: int) -> dict[int, Fault]:
-    """Each seed's first fault when the updates of a failed dispatch are repeated one by one."""
+def first_faults(updates: Iterable[tuple[int, Learner, Metrics]], seeds: int, *, last: int) -> dict[int, Fault]:
+    """Each seed's first fault when the updates of a failed dispatch, up to `last`, are repeated one by one."""
     faults: dict[int, Fault] = {}
     for step, learner, metrics in updates:
         numbers = {name: np.asarray(values) for name, values in metrics.items()}
         for found in (metric_faults(step, numbers, seeds), parameter_faults(step, learner)):
             faults = found | faults
+        if step >= last:
+            break
     return faults
 
 
