@@ -44,6 +44,34 @@ def test_what_breaks_a_law_is_found(augmentation, law):
         check_augmentation(augmentation)
 
 
+class Smaller(augmentations.AbstractSampleAugmentation):
+    def __call__(self, observation, *, key):
+        return observation[..., :1]
+
+
+class NoKey(augmentations.AbstractSampleAugmentation):
+    def __call__(self, observation):
+        return observation
+
+
+class FewerRows(augmentations.AbstractAugmentation):
+    def of_batch(self, batch, *, key):
+        return batch[:1]
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "says"),
+    [
+        (Smaller(), r"'Smaller' failed on a batch: Smaller makes float32 of shape \(1,\) .* keep its type and shape"),
+        (NoKey(), r"'NoKey' failed on a batch: .*unexpected keyword argument 'key'"),
+        (FewerRows(), r"'FewerRows' makes float32 of shape \(1, 3\) of a batch's observation, which is .* \(2, 3\)"),
+    ],
+)
+def test_what_changes_a_batch_otherwise_is_refused(augmentation, says):
+    with pytest.raises(ValueError, match=says):
+        agent_config(augmentation=augmentation, width=8, depth=1).check(SPEC)
+
+
 def cropped(image, padding, row, column):
     """By hand: the place that each pixel comes from, held at the edges."""
     height, width, _ = image.shape

@@ -80,6 +80,14 @@ def test_windows_against_a_loop(length):
         np.testing.assert_array_equal(action, batch.action[start : start + length].ravel())
 
 
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_fewer_transitions_than_a_chunk(rows):
+    ends = np.arange(rows) == rows - 1
+    data = dataclasses.replace(example_data(SPEC, rows), extras={"trajectory_end": ends.astype(np.float32)})
+    with pytest.raises(ValueError, match="No trajectory in the data has 5 transitions"):
+        chunk_rows(data, 5)
+
+
 def test_windows_of_a_real_set(data_dir):
     """Of trajectories that OGBench's oracle played: each window lies in one of them, and no step of it is missing."""
     task = deflow.load_task(

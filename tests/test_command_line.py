@@ -248,11 +248,11 @@ def test_the_first_signal_asks_and_the_second_ends(signals, said, code):
 
 
 def test_what_is_printed_is_not_read_as_markup_and_commands_can_be_pasted(capsys):
-    cli.say("runs/lr [v2]/[/a]/[bold]", "second")
+    cli.say("runs/lr [v2]/[/a]/[bold]", "second", "host:abc:1")
     cli.show(Table("[v2]", title="x"))
     command = cli.command("evaluate", "runs/lr [a]/it's", "--episodes", 100)
     said = capsys.readouterr().out
-    assert said.startswith("runs/lr [v2]/[/a]/[bold]\nsecond\n")
+    assert said.startswith("runs/lr [v2]/[/a]/[bold]\nsecond\nhost:abc:1\n")
     assert shlex.split(command) == ["deflow", "evaluate", "runs/lr [a]/it's", "--episodes", "100"]
 
 

@@ -205,7 +205,7 @@ def test_a_dead_worker_is_reported(tmp_path, monkeypatch):
         ("antmaze-large-navigate-singletask-v0", {}, "no oracle for it"),
         ("cube-single-noisy-singletask-v0", {}, "no oracle for it"),
         ("pointmaze-medium-stitch-singletask-v0", {}, "no oracle for it"),
-        ("visual-cube-single-play-singletask-v0", {}, "no oracle for it"),
+        ("visual-antmaze-large-navigate-singletask-v0", {}, "no oracle for it"),
         ("Pendulum-v1", {}, "not an OGBench task"),
         ("cube-singel-play-singletask-v0", {}, "did you mean 'cube-single-play-singletask-v0'"),
         (MAZE, {"rows": 0}, "rows must be at least 1, got 0"),

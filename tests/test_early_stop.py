@@ -16,7 +16,7 @@ from deflow import cli, launchers
 from deflow.errors import SweepError, UsageError
 from deflow.launchers import Job, Record, Sweep
 from deflow.launchers import competition as competitions
-from deflow.launchers.competition import Competition, Rungs
+from deflow.launchers.competition import Competition, Rungs, _told_apart
 from deflow.runs import Stopped
 from deflow.runs.run import create_together
 
@@ -64,6 +64,12 @@ def test_tune_stops_whom_the_published_rule_stops(first, factor):
             del steps[name]
     assert stopped == by_hand(arrivals, length=1_000, first=first, factor=factor)
     assert bool(stopped) is (first < 1_000)
+
+
+def test_numbers_are_told_apart():
+    assert _told_apart(-8.951, -8.949) == ("-8.951", "-8.949")
+    assert _told_apart(0.5, 0.75) == ("0.5", "0.75")
+    assert _told_apart(1.0, 1.0) == ("1", "1")
 
 
 def test_equal_scores_stop_nobody():

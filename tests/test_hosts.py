@@ -106,7 +106,7 @@ def test_processes_that_do_not_find_each_other_say_so():
     assert "stack trace" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("given", ["2/2@host:1", "0/2@host", "host:1", "0/2@host:x"])
+@pytest.mark.parametrize("given", ["2/2@host:1", "0/2@host", "host:1", "0/2@host:x", "0/2@host:99999"])
 def test_refuses_what_names_no_process(given):
     with pytest.raises(UsageError, match=f"^--join {given}: give the number of this process, how many there are,"):
         joining.join(given)

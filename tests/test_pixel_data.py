@@ -162,6 +162,12 @@ def test_stacks_of_states(tmp_path, columns):
         Environment("Pendulum-v1", frame_stack=0).spec()
 
 
+def test_whole_numbers_that_are_no_bytes(tmp_path, columns):
+    path = saved(tmp_path, columns, observations=columns["observations"].astype(np.int64))
+    with pytest.raises(SpaceError, match=r"has images of type int64, .* convert them by image.astype\(numpy.uint8\)"):
+        load_task("none", path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deflow.errors import CheckpointError
+from deflow.errors import CheckpointError, RunError
 from deflow.runs import Checkpoints, storage
 from deflow.runs.logs import MetricLog
 
@@ -46,6 +46,14 @@ def test_only_a_full_disk_is_told_to_free_space(tmp_path, monkeypatch):
         monkeypatch.setattr(storage, "write", lambda *_, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(CheckpointError, match=words):
             folder.save(1, STATE, {})
+
+
+@pytest.mark.parametrize("line", ["9" * 20 + ",1", "2," + "1" * 200_000, "2,x"], ids=["large", "long", "text"])
+def test_a_line_that_cannot_be_read_is_said(tmp_path, line):
+    path = tmp_path / "eval.csv"
+    path.write_text(f"step,evaluation/success\n1,0.5\n{line}\n")
+    with pytest.raises(RunError, match=r"cannot be read .* remove or repair the damaged lines"):
+        MetricLog(path).read()
 
 
 def test_a_byte_order_mark_is_no_column(tmp_path):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ..constraints import AbstractHardConstraint, NoConstraint
 from ..critics import AbstractInquiringCritic
+from ..errors import first_line
 from ..refiners import AbstractLearnedRefiner, AbstractStillRefiner, AbstractThroughSolverRefiner
 from ..trust_regions import AbstractFlowRegion, AbstractTrustRegion, FlowInquiry, NoTrustRegion
 from ..types import Action, Batch, Observation, Scalar
@@ -32,6 +33,7 @@ def check_composition(agent: Agent) -> None:
             f"target_candidates={agent.target_candidates} has no effect: the target of {_name(agent.critic)} uses "
             "no action of the policy. Leave it at 1, or choose another critic."
         )
+    _check_augmentation(agent)
     skeleton, arrays = Skeleton.of(agent)
     try:
         _trace(skeleton, tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays))
@@ -57,6 +59,27 @@ def _trace(skeleton: Skeleton, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> None
         return agent.act(observation[0], key=key), agent.loss(batch, key=key)
 
     eqx.filter_eval_shape(act_and_loss, shapes)
+
+
+def _check_augmentation(agent: Agent) -> None:
+    """Check that a batch has its shapes and types still when it was augmented."""
+
+    def batch() -> Batch:
+        observation = jnp.zeros((2, *agent.spec.observation_shape), agent.spec.observation_dtype)
+        return Batch(observation, jnp.zeros((2, agent.action_size)), jnp.zeros(2), jnp.zeros(2), observation)
+
+    name, given = _name(agent.augmentation), eqx.filter_eval_shape(batch)
+    try:
+        made = eqx.filter_eval_shape(lambda key: agent.augmentation.of_batch(batch(), key=key), jax.random.key(0))
+    except Exception as error:
+        raise ValueError(f"The augmentation {name} failed on a batch: {first_line(error)}") from error
+    for column in ("observation", "action", "reward", "mask", "next_observation"):
+        got, wanted = getattr(made, column), getattr(given, column)
+        if (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(
+                f"The augmentation {name} makes {got.dtype} of shape {got.shape} of a batch's {column}, which is "
+                f"{wanted.dtype} of shape {wanted.shape}: keep types and shapes."
+            )
 
 
 def _place_in_a_part(error: BaseException, agent: Agent) -> str | None:

@@ -52,6 +52,11 @@ class AbstractSampleAugmentation(AbstractAugmentation):
 
         def changed(observations: Any) -> Any:
             each = jax.vmap(lambda observation, key: self(observation, key=key))(jnp.asarray(observations), keys)
+            if (each.shape, each.dtype) != (observations.shape, observations.dtype):
+                raise ValueError(
+                    f"{type(self).__name__} makes {each.dtype} of shape {each.shape[1:]} of an observation of "
+                    f"{observations.dtype} and shape {observations.shape[1:]}: keep its type and shape."
+                )
             return jnp.where(changes, each, observations)
 
         return dataclasses.replace(

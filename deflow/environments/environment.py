@@ -14,12 +14,12 @@ from ..errors import DataError, SpaceError, first_line
 from .bounds import ActionBounds, from_unit
 from .dictionaries import is_nested, joined, joined_space
 from .frame_stack import FrameStack, check_images, stacked_shape
-from .picture_effects import without_picture_effects
 from .reference_scores import ReferenceScores
 from .spaces import check_actions, check_observations
 from .task_names import TaskName, is_visual, parse_task_name
 from .third_party_warnings import quiet_imports, quiet_spaces
 from .user_files import import_same_files, imported_files
+from .visual import image_space, without_picture_effects
 
 if TYPE_CHECKING:  # a process that only steps an environment needs no JAX
     from ..types import Spec
@@ -208,8 +208,9 @@ class Adapter(gymnasium.Wrapper):
         super().__init__(env)
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         with quiet_spaces():
-            self._keys = keys if is_nested(env.observation_space) else ()
-            given = joined_space(name, env.observation_space, keys) if self._keys else env.observation_space
+            space = image_space(env) or env.observation_space
+            self._keys = keys if is_nested(space) else ()
+            given = joined_space(name, space, keys) if self._keys else space
             observations = check_observations(name, given)
             actions = check_actions(name, env.action_space)
         check_images(name, observations.shape, observations.dtype, frame_stack)
