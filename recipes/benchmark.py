@@ -16,6 +16,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from plain.pixels import pixel_costs, pixel_turns
 from plain.turns import (
     SPEC,
     Turn,
@@ -64,6 +65,9 @@ class Benchmark:
     levers: bool = False
     """Also measure what more candidates, chunks of actions and pessimistic ensembles cost, from proposals."""
 
+    pixels: bool = False
+    """Instead of all else, measure agents that see three stacked images of 64 x 64. Take fewer rows: 12 KB each."""
+
     output: Path | None = None
     """File for the JSON, which is also printed."""
 
@@ -97,6 +101,9 @@ CANDIDATES = (4, 16, 32)
 
 def main(options: Benchmark) -> None:
     """Measure, and print what was measured."""
+    if options.pixels:
+        publish(pixel_summary(options, take_turns(options.rounds, pixel_turns(options))), options.output)
+        return
     data = random_data(options.rows)
     turns: dict[str, Turn] = {"product": product_turn(options), "plain": plain_turn(options, data, "deflow")}
     for precision in ("float32", "bfloat16"):
@@ -208,6 +215,18 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
             for count in options.seeds
         },
         "rounds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
+    }
+
+
+def pixel_summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
+    """What was measured of agents that see images."""
+    return {
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "machine": describe_machine(),
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+        "updates_per_second": {name: round(statistics.median(values), 3) for name, values in measured.items()},
+        "update": pixel_costs(options),
+        "rounds": {name: [round(value, 3) for value in values] for name, values in measured.items()},
     }
 
 

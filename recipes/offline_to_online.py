@@ -241,23 +241,24 @@ def online_facts(
     options: OfflineToOnline, config: deflow.AgentConfig, task: deflow.Task, behaviours: cli.Behaviours | None
 ) -> dict[str, str]:
     """What the online phase is, and where its transitions lie."""
-    seeds, slots, rows = len(options.seeds), min(options.online_steps, options.capacity), len(task.train)
-    further = replay.chunk_bytes(rows, task.spec, config.chunk)
+    seeds, slots = len(options.seeds), min(options.online_steps, options.capacity)
+    needed = replay.dataset_bytes(task.train, task.spec) + replay.replay_bytes(task.spec, seeds * slots)
+    needed += replay.chunk_bytes(len(task.train), task.spec, config.chunk)
     if options.proposals and behaviours is not None:
         states = len(behaviours.runs) * len(deflow.behaviour.States.of(task.train))
         size = config.chunk * task.spec.action_size
-        further += proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
-    size = f"{(replay.replay_bytes(task.spec, rows + seeds * slots) + further) / 1e9:.2f} GB"
+        needed += proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
+    size = f"{needed / 1e9:.2f} GB"
     placement = f"on the {options.placement}"
     if options.placement == "auto":
-        place = replay.choose_placement(rows, task.spec, seeds * slots, further=further)
+        place = replay.choose_placement(needed)
         placement = "on the device" if place == "device" else "on the host, since they do not fit on the device"
     frozen = ", the flow frozen" if options.frozen else ""
     frozen += f", {options.proposals} proposals for each new state" if options.proposals else ""
     facts = {
         "online": f"{options.online_steps:,} environment steps per seed in {options.environments} environment(s), "
         f"{options.updates_per_step} update(s) each{frozen}",
-        "replay": f"{rows:,} + {seeds} x {slots:,} transitions, {options.sampling}, {size} {placement}",
+        "replay": f"{len(task.train):,} + {seeds} x {slots:,} transitions, {options.sampling}, {size} {placement}",
     }
     if options.refresh_every:
         facts["refresh"] = (

@@ -166,6 +166,6 @@ def test_refuses():
 def test_placement_by_size():
     spec = Spec((28,), 5)
     assert replay_bytes(spec, 1_000_000) == 1_000_000 * 4 * (2 * 28 + 5 + 2)
-    assert choose_placement(1_000, spec, 1_000) == "device"
-    assert choose_placement(10**12, spec, 0) == "host"
+    assert choose_placement(replay_bytes(spec, 2_000)) == "device"
+    assert choose_placement(replay_bytes(spec, 10**12)) == "host"
     assert replay_bytes(Spec((64, 64, 9), 5, "uint8"), 1) == 2 * 64 * 64 * 9 + 28

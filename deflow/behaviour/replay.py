@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Agent
 from ..replay import AbstractReplay, AbstractSource, Chunks, HostReplay, Placement, Sampling, make_replay
-from ..replay.placement import choose_placement, chunk_bytes, extras_bytes
+from ..replay.placement import choose_placement, chunk_bytes, dataset_bytes, extras_bytes, replay_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import AbstractMixture, Drawn
 from ..types import Batch, BatchProposals
@@ -77,7 +77,8 @@ class ProposedReplay(AbstractReplay):
             online = min(steps, capacity) * (seeds or 1)
             further = proposals_bytes(count, agent.action_size, states=tables * len(self._states), online=online)
             further += chunk_bytes(len(data), agent.spec, agent.chunk)
-            placement = choose_placement(len(data), agent.spec, online, further=further)
+            further += dataset_bytes(data, agent.spec) + replay_bytes(agent.spec, online)
+            placement = choose_placement(further)
         extras = proposed_columns(count, agent.action_size)
         settings = {"steps": steps, "capacity": capacity, "sampling": sampling, "placement": placement}
         settings["chunks"] = Chunks(agent.chunk, agent.discount, environments)

@@ -13,6 +13,7 @@ from ..estimation.estimate import MEMBERS
 from ..runs import HostsGroup, RunGroup
 from ..runs.loggers.wandb import mode as wandb_mode
 from ..training import Learner
+from ..types import Spec
 from .behaviours import Behaviours, behaviour_facts
 from .data_options import settings_name
 from .device_options import dataset_facts, devices_in_words
@@ -44,8 +45,7 @@ def first_screen(
     return {
         "task": f"{task.name}{borrowed}",
         **environment_facts(task.environment),
-        "sizes": f"observation {spec.observation_size}, action {spec.action_size}, "
-        f"episodes up to {spec.horizon} steps{limit}",
+        "sizes": f"{observation(spec)}, action {spec.action_size}, episodes up to {spec.horizon} steps{limit}",
         "data": f"{len(task.train):,} transitions in {counted(task.trajectories, 'trajectory', 'trajectories')}; "
         f"{task.endings}",
         "from": f"{data.source}: {data.path} (sha256 {data.sha256[:12]})",
@@ -67,6 +67,14 @@ def first_screen(
         "files": "\n".join(str(run.path) for run in group.runs),
         "watch": watch(options, group),
     }
+
+
+def observation(spec: Spec) -> str:
+    """What is observed at a step."""
+    if len(spec.observation_shape) != 3:
+        return f"observation {spec.observation_size}"
+    images = f"{spec.frame_stack} images" if spec.frame_stack > 1 else "an image"
+    return f"observation {images} of {' x '.join(map(str, spec.frame_shape))}"
 
 
 def watch(options: Any, group: RunGroup | HostsGroup) -> str:

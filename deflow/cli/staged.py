@@ -1,5 +1,6 @@
 """What a frozen flow can serve, and what is refused before any work."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -7,6 +8,8 @@ import jax
 
 from ..agent import Agent, AgentConfig, describe_spec, restore_agent, with_placeholder_bound
 from ..agent.proposing import needs_proposals
+from ..augmentations import NoAugmentation
+from ..encoders import Identity
 from ..errors import RunError
 from ..runs import Run, resume_command
 from ..types import Spec
@@ -14,13 +17,13 @@ from ..types import Spec
 
 def trains_from_proposals(config: AgentConfig) -> bool:
     """Whether proposals of a frozen flow are what this agent can be trained from."""
-    agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
+    agent = _structure(config)
     return any(needs_proposals(agent)) and not agent.gradient_enters_solver
 
 
 def proposals_needed(config: AgentConfig) -> int:
     """The fewest proposals for a state that this agent can be trained from."""
-    agent = _outline(config, Spec(observation_shape=(1,), action_size=1))
+    agent = _structure(config)
     return agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
 
 
@@ -99,6 +102,12 @@ def _outline(config: AgentConfig, spec: Spec) -> Agent:
     """An agent with these parts, with shapes in place of arrays: its structure is what is asked about."""
     config = with_placeholder_bound(config)
     return eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
+
+
+def _structure(config: AgentConfig) -> Agent:
+    """The same for observations of whatever kind."""
+    config = dataclasses.replace(config, encoder=Identity(), augmentation=NoAugmentation())
+    return _outline(config, Spec(observation_shape=(1,), action_size=1))
 
 
 def _plain(value: Any) -> Any:

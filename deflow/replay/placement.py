@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from ..frames import Frames
 from ..memory import available_memory
 from ..types import Batch, Spec, check_number
 from .base import AbstractReplay
@@ -60,8 +61,9 @@ def make_replay(
         )
     slots = min(steps, capacity)
     if placement == "auto":
-        further = slots * (seeds or 1) * extras_bytes(extras) + chunk_bytes(len(dataset), spec, chunks.length)
-        placement = choose_placement(len(dataset), spec, slots * (seeds or 1), further=further)
+        online = slots * (seeds or 1)
+        needed = dataset_bytes(dataset, spec) + chunk_bytes(len(dataset), spec, chunks.length)
+        placement = choose_placement(needed + replay_bytes(spec, online) + online * extras_bytes(extras))
     more = {"chunks": chunks, "extras": extras}
     kind = DeviceReplay if placement == "device" else HostReplay
     return kind(dataset, spec, seeds=seeds, slots=slots, capacity=capacity, sampling=sampling, **more)
@@ -91,6 +93,14 @@ def replay_bytes(spec: Spec, transitions: int) -> int:
     return transitions * (2 * observation + 4 * (spec.action_size + 2))
 
 
+def dataset_bytes(data: Batch, spec: Spec) -> int:
+    """Bytes that a dataset of single steps takes; of images, each counts once."""
+    if not (isinstance(data.observation, Frames) and isinstance(data.next_observation, Frames)):
+        return replay_bytes(spec, len(data))
+    columns = data.observation, data.next_observation.newest, data.action, data.reward, data.mask
+    return sum(column.nbytes for column in jax.tree.leaves(columns))
+
+
 def extras_bytes(extras: Extras | None) -> int:
     """Bytes that one transition's further columns take."""
     return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in (extras or {}).values())
@@ -101,9 +111,9 @@ def chunk_bytes(rows: int, spec: Spec, length: int) -> int:
     return 4 * rows * (length - 1) * spec.action_size
 
 
-def choose_placement(rows: int, spec: Spec, online: int, *, further: int = 0) -> Literal["device", "host"]:
-    """Where a dataset of this many rows, this many online transitions, and this many `further` bytes fit."""
-    return "device" if _fits(replay_bytes(spec, rows + online) + further) else "host"
+def choose_placement(needed: int) -> Literal["device", "host"]:
+    """Where so many bytes fit."""
+    return "device" if _fits(needed) else "host"
 
 
 def where_it_fits(copied: int, divided: int) -> Location:

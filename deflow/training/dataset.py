@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
@@ -14,7 +13,7 @@ from ..behaviour import Proposals, States, proposal_source
 from ..behaviour.replay import proposals_bytes
 from ..behaviour.source import Sources
 from ..frames import Frames
-from ..replay import Dataset, Location, chunk_bytes, replay_bytes, where_it_fits
+from ..replay import Dataset, Location, chunk_bytes, dataset_bytes, replay_bytes, where_it_fits
 from ..replay.sampling import drawn_on_host
 from ..types import Batch
 from .layouts import AbstractLayout
@@ -62,10 +61,8 @@ def locate(
     many as there are seeds."""
     rows = len(agent.rows(data)[0])
     is_stored_once = isinstance(data.observation, Frames)  # and rows are numbers of frames, which are read as a whole
-    if is_stored_once:
-        shared = sum(leaf.nbytes for leaf in jax.tree.leaves((data.observation, data.action, data.reward, data.mask)))
-    else:
-        shared = replay_bytes(agent.spec, rows) + chunk_bytes(rows, agent.spec, agent.chunk)
+    shared = dataset_bytes(data, agent.spec) if is_stored_once else replay_bytes(agent.spec, rows)
+    shared += chunk_bytes(rows, agent.spec, agent.chunk)
     table = proposals_bytes(proposals, agent.action_size, states=states, online=0)
     own = tables * table if tables > 1 else 0
     shared += 0 if tables > 1 else table
