@@ -132,14 +132,15 @@ def _serve(*arguments):
 
 
 class KeptActor(worker_group.Actor):
-    def __init__(self, environment, name, *, seed, index):
+    def __init__(self, environment, name, *, seed, index, variables):
         self.key = environment
         self._waits = False
         self._folder = tempfile.TemporaryDirectory(prefix="deflow-kept-")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(worker_group, "serve", _serve)
             made_once = pickle.dumps(MadeOnce(environment))
-            super().__init__(made_once, name, seed=seed, index=index, scratch=Path(self._folder.name))
+            where = {"scratch": Path(self._folder.name), "variables": variables}
+            super().__init__(made_once, name, seed=seed, index=index, **where)
 
     def ask(self, method, *arguments):
         super().ask(method, *arguments)
@@ -169,8 +170,8 @@ class KeptActor(worker_group.Actor):
         return self
 
 
-def _actor(environment, name, *, seed, index, scratch):
+def _actor(environment, name, *, seed, index, scratch, variables):
     kept = _taken("actors", environment)
     if kept is not None:
         return kept.renewed(name, seed=seed, index=index)
-    return KeptActor(environment, name, seed=seed, index=index)
+    return KeptActor(environment, name, seed=seed, index=index, variables=variables)

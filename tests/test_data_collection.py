@@ -39,7 +39,7 @@ class Inline(concurrent.futures.Executor):
 
 def collect_inline(name, settings, folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deflow.data.collection.WorkerPool", lambda workers: contextlib.nullcontext(Inline()))
+        patch.setattr("deflow.data.collection.WorkerPool", lambda workers, variables: contextlib.nullcontext(Inline()))
         return collect(name, settings, data_dir=folder, progress=False)
 
 
@@ -192,9 +192,12 @@ def test_ctrl_c_says_how_to_continue(tmp_path):
     assert str(folder) in err
 
 
+def dies(*arguments):
+    os._exit(9)
+
+
 def test_a_dead_worker_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("deflow.data.collection_plan.collect_episode", os._exit)
-    monkeypatch.setattr("deflow.data.collection.Plan.job", lambda plan, split, index: (9,))
+    monkeypatch.setattr("deflow.data.collection_plan.collect_episode", dies)
     with pytest.raises(CollectionError, match="fewer workers continues"):
         collect(MAZE, SMALL, data_dir=tmp_path, workers=1, progress=False)
 
@@ -240,7 +243,7 @@ def test_a_full_disk_is_noticed_before_any_work(tmp_path, monkeypatch):
 def test_episodes_of_another_version_are_not_continued(tmp_path, monkeypatch):
     plan = make_plan(MAZE, SMALL, tmp_path)
     plan.folder.mkdir(parents=True)
-    monkeypatch.setattr("deflow.data.collection.versions", lambda: {"mujoco": "2.0", "ogbench": "1.2.2"})
+    monkeypatch.setattr("deflow.data.collection_plan.versions", lambda: {"mujoco": "2.0", "ogbench": "1.2.2"})
     fingerprint = plan.fingerprint()
     monkeypatch.undo()
     (plan.folder / "plan.json").write_text(json.dumps(fingerprint))

@@ -123,6 +123,7 @@ from deflow.environments.rendering import drawing, without_slow_effects
 visual = Environment(sys.argv[1])
 assert drawing(visual) == visual
 made = visual.make()
+made.reset(seed=0)
 without_slow_effects(made)
 print(made.unwrapped.model.vis.quality.shadowsize)
 """

@@ -71,6 +71,7 @@ def test_its_images_are_what_the_environment_shows(collected):
     assert np.mean(differ > 16) < 0.005
 
 
+@pytest.mark.parametrize("collected", [NAMES["cube"]], indirect=True, ids=["cube"])
 def test_the_same_bytes_with_another_number_of_processes(collected, tmp_path):
     name, folder = collected
     collect(name, SETTINGS, data_dir=tmp_path, workers=1, progress=False)
@@ -97,6 +98,7 @@ def test_a_task_from_it(collected):
     np.testing.assert_array_equal(task.train.action, states.train.action)
 
 
+@pytest.mark.parametrize("collected", [NAMES["cube"]], indirect=True, ids=["cube"])
 def test_evaluated(collected):
     name, _ = collected
     environment = Environment(name, picture_effects=False, arguments={"max_episode_steps": 4})
@@ -109,6 +111,7 @@ def test_evaluated(collected):
     assert result.lengths.tolist() == [4]
 
 
+@pytest.mark.parametrize("collected", [NAMES["cube"]], indirect=True, ids=["cube"])
 def test_it_cannot_pass_for_an_official_one(collected, tmp_path):
     name, folder = collected
     official = tmp_path / "official"

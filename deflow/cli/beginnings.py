@@ -8,6 +8,7 @@ from typing import Any
 
 from ..agent import AgentConfig, restore_agent
 from ..data import RECORDED_ENVIRONMENT, Columns, RewardScale, Task
+from ..environments import Environment
 from ..errors import DataError, RunError, UsageError
 from ..runs import HostsGroup, Run, RunGroup, find_data, load_learner
 from ..session import TrainingState
@@ -41,7 +42,7 @@ def carried(arguments: list[str], options: Any, given: Sequence[Run]) -> Any:
         if run.config["environment"] is None:
             raise ValueError(f"{run.path} was trained on data alone, so there is no environment to go on in.")
         for what in ("agent", "environment", "learning_rate", "rewards"):
-            if run.config.get(what) != first.config.get(what):
+            if _recorded(run, what) != _recorded(first, what):
                 raise ValueError(f"{first.path} and {run.path} differ in their {what}: start from runs of one kind.")
         if _proposals(run) != _proposals(first):
             raise ValueError(f"{first.path} and {run.path} differ in their proposals: start from runs of one kind.")
@@ -139,6 +140,12 @@ def take_over_logs(options: Any, group: RunGroup | HostsGroup) -> None:
                 shutil.copyfile(old / name, new.path / name)
         new.rewind(options.steps, "train")
         new.rewind(options.steps - 1, "eval")  # evaluated anew, with this recipe's episodes
+
+
+def _recorded(run: Run, what: str) -> Any:
+    """What the run's description says; an environment with this version's defaults for what it does not say."""
+    value = run.config.get(what)
+    return Environment(**value) if what == "environment" and value is not None else value
 
 
 def _proposals(run: Run) -> int:

@@ -50,6 +50,8 @@ def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
     if "success_timing" in (config.get("environment") or {}):
         yield "success-timing", str(config["environment"]["success_timing"])
         yield "environment-arguments", json.dumps(config["environment"].get("arguments") or {}, sort_keys=True)
+        yield "picture-effects", str(config["environment"].get("picture_effects", True))
+    yield "frame-stack", str((config.get("spec") or {}).get("frame_stack", 1))
     if "learning_rate" in config:
         yield "learning-rate", str(config["learning_rate"])
     behaviour = config.get("behaviour")
