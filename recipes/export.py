@@ -10,9 +10,8 @@ import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 from rich.table import Table
 
@@ -78,13 +77,13 @@ def main(options: Export) -> None:
         cli.fail(" ".join(refused), code=1)
 
 
-def observations_of(run: deflow.Run, data_dir: Path | None) -> tuple[np.ndarray | None, str]:
+def observations_of(run: deflow.Run, data_dir: Path | None) -> tuple[Any, str]:
     """Observations of the data that the run was trained on, if it is there, and what they are in words."""
     try:
         task = deflow.runs.recorded_task(run, data_dir=data_dir)
     except DataError as error:
         return None, f"standard normal numbers, since the run's data cannot be read: {error}"
-    observations = np.asarray(task.train.observation)
+    observations = task.train.observation
     count = min(len(observations), CHECKED)
     return observations, f"{cli.counted(count, 'observation')} of the run's data"
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from deflow import Evaluator, agent_config, constraints, critics, draw_proposals, load_task, trust_regions
+from deflow.agent import resolve_bound
 from deflow.data import UserData, npz
 from deflow.encoders import ImpalaSmallConfig
 from deflow.environments import Environment
-from deflow.errors import DatasetFileError, SpaceError
+from deflow.errors import DataError, DatasetFileError, SpaceError
 from deflow.frames import Frames
 from deflow.training import Learner, train_offline
 
@@ -141,7 +142,24 @@ def test_from_proposals(tmp_path, columns, seeds):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_an_agent_acts_on_what_its_data_has(tmp_path, columns):
+    task = load_task("none", saved(tmp_path, columns), frame_stack=2)
+    agent = agent_config(**PIXELS, trust_region=trust_regions.MeanSquare(bound=0.1)).build(
+        task.spec, task.train, key=KEY
+    )
+    for rows in (3, slice(2, 5)):
+        shown = np.asarray(task.train.observation[rows])
+        np.testing.assert_array_equal(agent(task.train.observation[rows], key=KEY), agent(shown, key=KEY))
+
+
 # --- what is refused
+
+
+def test_a_bound_from_images(tmp_path, columns):
+    task = load_task("none", saved(tmp_path, columns), frame_stack=2)
+    config = agent_config(**PIXELS, trust_region=trust_regions.MeanSquare(bound="auto"))
+    with pytest.raises(DataError, match=r"of shape \(16, 16, 6\): give the trust region's bound as a number"):
+        resolve_bound(config, task)
 
 
 def test_channels_first(tmp_path, columns):

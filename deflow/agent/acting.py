@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from ..frames import Frames
 from ..keys import check_key
 from ..networks import for_acting
 from .skeleton import Skeleton, shared
@@ -56,7 +57,9 @@ def checked(agent: "Agent", observation: Any) -> Any:
     Raises:
         ValueError: If it has neither shape, or is not numeric.
     """
-    if not hasattr(observation, "dtype"):
+    if isinstance(observation, Frames):
+        observation = observation.stacked()
+    elif not hasattr(observation, "dtype"):
         observation = np.asarray(observation)
     shape, wanted = observation.shape, agent.spec.observation_shape
     if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):

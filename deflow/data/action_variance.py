@@ -7,10 +7,12 @@ treatment of the state itself and the divisor open; `action_variance` says what 
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, DataWarning, FolderError, warn
+from ..types import Observations
 from .neighbours import nearest_rows
 from .neighbours_of import neighbours_of
 from .provenance import read_json, write_json
@@ -49,8 +51,8 @@ class ActionVariance:
 
 
 def action_variance(
-    observations: np.ndarray,
-    actions: np.ndarray,
+    observations: Observations,
+    actions: Any,
     *,
     neighbours: int = 5,
     sample: int | None = None,
@@ -80,6 +82,7 @@ def action_variance(
     Raises:
         DataError: For too few rows or neighbours, numbers that are not finite, and pixels.
     """
+    _check_states(observations)  # before images are gathered
     observations, actions = np.asarray(observations), np.asarray(actions)
     _check(observations, actions, neighbours)
     states = comparable(observations)
@@ -135,8 +138,8 @@ def task_action_variance(
     if (known := _read(path)) and (known.sha256, known.neighbours) == (provenance.sha256, neighbours):
         return known
     computed = action_variance(
-        np.asarray(task.train.observation),
-        np.asarray(task.train.action),
+        task.train.observation,
+        task.train.action,
         neighbours=neighbours,
         workers=workers,
         sha256=provenance.sha256,
@@ -165,6 +168,20 @@ def _read(path: str | os.PathLike[str]) -> ActionVariance | None:
         return None
 
 
+def _check_states(observations: Any) -> None:
+    """Check that observations are vectors.
+
+    Raises:
+        DataError: For pixels.
+    """
+    shape = observations.shape if hasattr(observations, "shape") else np.shape(observations)
+    if len(shape) != 2:
+        raise DataError(
+            f"The intrinsic action variance compares states, vectors of numbers; got observations of shape "
+            f"{shape[1:]}: give the trust region's bound as a number."
+        )
+
+
 def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> None:
     """Check that a variance can be computed.
 
@@ -173,11 +190,6 @@ def _check(observations: np.ndarray, actions: np.ndarray, neighbours: int) -> No
     """
     if neighbours < 2:
         raise DataError(f"A variance needs at least 2 neighbours, got {neighbours}: give more of them.")
-    if observations.ndim != 2:
-        raise DataError(
-            f"The intrinsic action variance compares states, vectors of numbers; got observations of shape "
-            f"{observations.shape[1:]}: give the trust region's bound as a number."
-        )
     if len(observations) != len(actions) or actions.ndim != 2:
         raise DataError(
             f"Observations and actions must be (N, O) and (N, A), got {observations.shape} and {actions.shape}: give "
