@@ -49,7 +49,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = (
-    "newest kill_and_resume hosts pixel_data launchers early_stop installing staged docs recipes visual bounds "
+    "newest kill_and_resume hosts launchers early_stop installing staged docs recipes visual bounds "
     "interaction behaviour data_report online_proposals chunks_online plugin readers_formats algorithms"
 )
 """The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""

@@ -225,21 +225,26 @@ import numpy as np
 
 
 class Meet(gymnasium.Env):
-    \"\"\"The reward is how near an action is to 0.8. Whoever is far must wait, while a file is there.\"\"\"
+    \"\"\"The reward is how near an action is to 0.8. Whoever is far must wait, while a file is there; after its first
+    episode everybody, while another one is.\"\"\"
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    poor = False
+    poor = played = False
+
+    def waits(self):
+        return self.poor and Path({hold!r}).exists() or self.played and Path({pause!r}).exists()
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         end = time.monotonic() + 300
-        while self.poor and Path({hold!r}).exists() and time.monotonic() < end:
+        while self.waits() and time.monotonic() < end:
             time.sleep(0.05)
         return np.zeros(2, np.float32), {{}}
 
     def step(self, action):
         distance = float(abs(action[0] - 0.8))
+        self.played = True
         self.poor = self.poor or distance > 0.7
         return np.zeros(2, np.float32), -distance, False, True, {{}}
 
@@ -261,7 +266,9 @@ def ray():
 @pytest.fixture(scope="module")
 def sweep_command(ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("early")
-    (folder / "meet.py").write_text(textwrap.dedent(ENVIRONMENT.format(hold=str(folder / "hold"))))
+    (folder / "meet.py").write_text(
+        textwrap.dedent(ENVIRONMENT.format(hold=str(folder / "hold"), pause=str(folder / "pause")))
+    )
     rows = 60
     ends = np.arange(rows) % 5 == 4
     actions = np.random.default_rng(0).uniform(0.79, 0.81, (rows, 1)).astype(np.float32)
@@ -287,7 +294,8 @@ def sweep_command(ray, tmp_path_factory):
 
 def interrupted(folder):
     """The states of the jobs and whether the first has saved, after Ctrl-C while it trained."""
-    sweep, interrupt = Sweep.open(folder), threading.Event()
+    sweep, interrupt, pause = Sweep.open(folder), threading.Event(), folder.parent / "pause"
+    pause.write_text("")  # or it might be finished before it hears of it
 
     def press():
         end = time.monotonic() + 300
@@ -300,6 +308,7 @@ def interrupted(folder):
     thread.start()
     ended = {job.name for job, _ in launchers.RayAsha(memory=0.5).launch(sweep, sweep.jobs, interrupt)}
     thread.join()
+    pause.unlink()
     return ended, [sweep.record(name).state for name in (GOOD, BAD)]
 
 

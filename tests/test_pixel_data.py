@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from deflow import Evaluator, agent_config, constraints, critics, draw_proposals, load_task, trust_regions
+from deflow import agent_config, draw_proposals, load_task, trust_regions
 from deflow.agent import resolve_bound
 from deflow.data import UserData, npz
 from deflow.encoders import ImpalaSmallConfig
@@ -207,30 +207,3 @@ def test_a_truncated_file(tmp_path, columns, monkeypatch):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DatasetFileError, match="is truncated or damaged"):
         load_task("none", path)
-
-
-# --- what it is for
-
-
-def test_a_policy_is_learned_from_images(tmp_path):
-    """From data of which a third of the episodes reach the target, and a flow that does as the data does."""
-    task = load_task(NAME, saved(tmp_path, seen.played(600, size=16, noise=5.0)))
-    sizes = {"encoder": ImpalaSmallConfig(stacks=(8, 16), features=128), "width": 128, "depth": 2}
-    start = Learner.create(agent_config("flow-bc", **sizes), task.spec, learning_rate=1e-3, decay_steps=300, key=KEY)
-    *_, (_, learner, _) = train_offline(start, task.train, steps=300, batch_size=128, key=KEY)
-    flow = learner.agent
-    config = agent_config(
-        "deflow",
-        trust_region=trust_regions.MeanSquare(bound=0.3),
-        constraint=constraints.DualConstraintConfig(initial_log_multiplier=-3.0),
-        critic=critics.EnsembleCriticConfig(target_rate=0.05),
-        discount=0.9,
-        **sizes,
-    )
-    start = Learner.create(config, task.spec, task.train, learning_rate=1e-3, key=KEY).with_behaviour(flow)
-    proposals = draw_proposals(flow, task.train, count=8, key=KEY)
-    *_, (_, learner, _) = train_offline(start, task.train, steps=1200, batch_size=128, key=KEY, proposals=proposals)
-    with Evaluator(task, workers=1) as evaluator:
-        behaviour, improved = (evaluator(agent, episodes=50, seed=0) for agent in (flow, learner.agent))
-    assert np.mean(behaviour.success) < 0.5
-    assert np.mean(improved.success) > 0.8
