@@ -147,6 +147,15 @@ def take_turns(rounds: int, turns: dict[str, Turn]) -> dict[str, list[float]]:
     return measured
 
 
+def circumstances(options: Benchmark) -> dict:
+    """Where it was measured, and how."""
+    return {
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "machine": describe_machine(),
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+    }
+
+
 def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
     """What was measured, as medians over rounds; ratios are medians of each round's ratio."""
 
@@ -157,10 +166,7 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
     work = update_gflop(options)
     shares = [rate * work / product for rate, product in zip(measured["float32"], measured["product"], strict=True)]
     alone = f"seeds {options.seeds[0]}"
-    return {
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": describe_machine(),
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+    return circumstances(options) | {
         "updates_per_second": {name: rates[name] for name in ("plain", "float32", "bfloat16")},
         "ratio_to_plain": {name: ratio(name, "plain") for name in ("float32", "bfloat16")},
         "fql": {
@@ -220,10 +226,7 @@ def summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
 
 def pixel_summary(options: Benchmark, measured: dict[str, list[float]]) -> dict:
     """What was measured of agents that see images."""
-    return {
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": describe_machine(),
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "output"},
+    return circumstances(options) | {
         "updates_per_second": {name: round(statistics.median(values), 3) for name, values in measured.items()},
         "update": pixel_costs(options),
         "rounds": {name: [round(value, 3) for value in values] for name, values in measured.items()},

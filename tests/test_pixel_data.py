@@ -174,6 +174,8 @@ def test_stacks_of_states(tmp_path, columns):
     path = saved(tmp_path, columns, observations=columns["observations"].mean((1, 2)))
     with pytest.raises(SpaceError, match=r"observations of shape \(3,\) and type float.*: leave frame_stack out"):
         load_task("none", path, frame_stack=3)
+    with pytest.raises(SpaceError, match="frame_stack must be at least 1, got 0"):
+        load_task("none", path, frame_stack=0)
     with pytest.raises(SpaceError, match=r"^Pendulum-v1 has observations of shape .*: leave frame_stack out"):
         Environment("Pendulum-v1", frame_stack=2).spec()
     with pytest.raises(SpaceError, match="frame_stack must be at least 1, got 0"):

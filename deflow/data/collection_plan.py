@@ -42,6 +42,26 @@ class Collected:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stage:
+    """What is done for each episode, in a process of its own."""
+
+    name: str
+    unit: str
+    work: Callable[..., int]
+    """Leaves the episode's file, and returns how many units it did."""
+    arguments: Callable[[str, int], tuple]
+    """Split and index -> the arguments of `work`."""
+    file: Callable[[str, int], pathlib.Path]
+    """Split and index -> the file that it leaves."""
+    rows: int
+    """Units in an episode."""
+    row_bytes: int
+    """Bytes of a row at most."""
+    variables: Mapping[str, str] | None = None
+    """Environment variables of the processes."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What to collect, and where to keep it."""
 
@@ -72,7 +92,7 @@ class Plan:
         """Whether there are images."""
         return Environment(self.task_name).is_visual
 
-    def stages(self) -> "Iterator[Stage]":
+    def stages(self) -> Iterator[Stage]:
         """What is done for each episode, one after the other.
 
         Raises:
@@ -94,26 +114,6 @@ class Plan:
     def fingerprint(self) -> dict:
         """The settings that must be the same to continue a collection."""
         return {"dataset": self.dataset, "seed": self.seed, "steps": self.steps, **versions()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """What is done for each episode, in a process of its own."""
-
-    name: str
-    unit: str
-    work: Callable[..., int]
-    """Leaves the episode's file, and returns how many units it did."""
-    arguments: Callable[[str, int], tuple]
-    """Split and index -> the arguments of `work`."""
-    file: Callable[[str, int], pathlib.Path]
-    """Split and index -> the file that it leaves."""
-    rows: int
-    """Units in an episode."""
-    row_bytes: int
-    """Bytes of a row at most."""
-    variables: Mapping[str, str] | None = None
-    """Environment variables of the processes."""
 
 
 def collection_folder(dataset: str, settings: Collected, data_dir: str | os.PathLike[str] | None) -> pathlib.Path:

@@ -37,8 +37,8 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
     try:
         with np.load(path, allow_pickle=False) as file:
             wanted = [name for name in names if name in file.files]
-            mapped = {name: array for name in wanted if (array := _mapped(path, name)) is not None}
-            if (lacking := _lacking(path, [name for name in wanted if name not in mapped])) is None:
+            mapped = {name: array for name in wanted if (array := _mapped(path, file.zip, name)) is not None}
+            if (lacking := _lacking(path, file.zip, [name for name in wanted if name not in mapped])) is None:
                 return {name: mapped[name] if name in mapped else file[name] for name in wanted}
     except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
@@ -49,10 +49,9 @@ def read_columns(path: pathlib.Path, names: Iterable[str]) -> dict[str, np.ndarr
     raise DatasetFileError(lacking)
 
 
-def _mapped(path: pathlib.Path, name: str) -> np.ndarray | None:
+def _mapped(path: pathlib.Path, archive: zipfile.ZipFile, name: str) -> np.ndarray | None:
     """The column where it lies in the file, if it is one of many images that are stored as they are."""
-    with zipfile.ZipFile(path) as file:
-        member = file.getinfo(f"{name}.npy")
+    member = archive.getinfo(f"{name}.npy")
     if member.compress_type != zipfile.ZIP_STORED or member.file_size < MAPPED:
         return None
     with open(path, "rb") as file:
@@ -67,10 +66,9 @@ def _mapped(path: pathlib.Path, name: str) -> np.ndarray | None:
         return np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape)
 
 
-def _lacking(path: pathlib.Path, names: list[str]) -> str | None:
+def _lacking(path: pathlib.Path, archive: zipfile.ZipFile, names: list[str]) -> str | None:
     """A sentence if there is no memory for the columns."""
-    with zipfile.ZipFile(path) as file:
-        needed = sum(file.getinfo(f"{name}.npy").file_size for name in names)
+    needed = sum(archive.getinfo(f"{name}.npy").file_size for name in names)
     free = available_memory()
     if needed < MAPPED or free is None or needed < free:
         return None

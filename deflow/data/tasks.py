@@ -133,7 +133,7 @@ def load_task(
     source = as_source(source)
     environment = task_environment(name, source, success_timing=success_timing, frame_stack=frame_stack)
     if environment is None:
-        return _data_alone(source, check, bounds, rewards, frame_stack or 1)
+        return _data_alone(source, check, bounds, rewards, 1 if frame_stack is None else frame_stack)
     if bounds is not None:
         raise DataError(f"{environment.name} has its own action bounds: leave the bounds out.")
     made = environment.make()

@@ -16,7 +16,7 @@ from deflow.training.updates import FusedUpdates, batch_keys
 from .turns import Turn, calls_per_second, proposed
 
 SPEC = deflow.Spec((64, 64, 9), 5, "uint8", frame_stack=3)  # visual-cube-single
-ALONE, JOINT, STAGED, HOST = "flow alone", "deflow", "deflow from 16 proposals", "the same, data on the host"
+ALONE, JOINT, STAGED, HOST = "flow alone", "deflow", "deflow from 16 proposals", "deflow, data on the host"
 
 
 def image_data(rows: int) -> deflow.Batch:
@@ -47,14 +47,15 @@ def _turn(options: Any, data: deflow.Batch, name: str) -> Turn:
     learner = deflow.Learner.create(config_of(options, name), SPEC, key=key)
     learner = learner.freeze_field() if name == STAGED else learner
     updates = FusedUpdates(learner, batch_size=options.batch_size, precision="float32")
-    source = proposed(learner.agent, data, 16) if name == STAGED else Dataset(data.on_device())
+    if name == HOST:
+        keys = batch_keys(key, jax.numpy.arange(count))
+        source = lambda: drawn_on_host(data.columns, options.batch_size, keys)  # noqa: E731
+    else:
+        placed = proposed(learner.agent, data, 16) if name == STAGED else Dataset(data.on_device())
+        source = lambda: placed  # noqa: E731
 
     def run() -> None:
-        drawn = source
-        if name == HOST:
-            keys = batch_keys(key, jax.numpy.arange(count))
-            drawn = drawn_on_host(data.columns, options.batch_size, keys)
-        jax.block_until_ready(updates(drawn, count, key))
+        jax.block_until_ready(updates(source(), count, key))
 
     return lambda: count * calls_per_second(run, options.seconds)
 
