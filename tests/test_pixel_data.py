@@ -1,5 +1,7 @@
 """Images in files and environments: each is stored once, and both give the same stacks."""
 
+import re
+
 import equinox as eqx
 import image_environment as seen
 import jax
@@ -8,9 +10,11 @@ import pytest
 
 from deflow import agent_config, draw_proposals, load_task, trust_regions
 from deflow.agent import resolve_bound
+from deflow.behaviour import HeldOutLoss
 from deflow.data import UserData, npz
+from deflow.data.report_card.making import report
 from deflow.encoders import ImpalaSmallConfig
-from deflow.environments import Environment
+from deflow.environments import Environment, check_images
 from deflow.errors import DataError, DatasetFileError, SpaceError
 from deflow.frames import Frames
 from deflow.training import Learner, train_offline
@@ -152,7 +156,58 @@ def test_an_agent_acts_on_what_its_data_has(tmp_path, columns):
         np.testing.assert_array_equal(agent(task.train.observation[rows], key=KEY), agent(shown, key=KEY))
 
 
+def test_the_held_out_loss_is_that_of_stacks(tmp_path, columns):
+    path = saved(tmp_path, columns)
+    task = load_task("none", UserData(path, path), frame_stack=2)
+    agent = agent_config("flow-bc", **PIXELS).build(task.spec, task.train, key=KEY)
+    losses = [HeldOutLoss(data)(agent) for data in (task.validation, task.validation.stacked())]
+    assert losses[0] == losses[1] > 0
+    assert agent.flow_loss(task.train, key=KEY) == agent.flow_loss(task.train.stacked(), key=KEY)
+
+
 # --- what is refused
+
+
+def test_a_damaged_image_of_a_mapped_file(tmp_path, columns, monkeypatch):
+    monkeypatch.setattr(npz, "MAPPED", 1)
+    path = saved(tmp_path, columns)
+    content = bytearray(path.read_bytes())
+    content[400] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DatasetFileError, match="is truncated or damaged"):
+        load_task("none", path)
+
+
+def test_data_of_another_number_of_frames(tmp_path, columns):
+    grey = load_task("none", saved(tmp_path, columns, observations=columns["observations"][..., :1]), frame_stack=3)
+    colours = load_task("none", saved(tmp_path, columns))
+    learner = Learner.create(agent_config(**PIXELS), grey.spec, grey.train, key=KEY)
+    with pytest.raises(ValueError, match="built for 3 frames, but the dataset stacks 1: load it with frame_stack=3"):
+        next(train_offline(learner, colours.train, steps=1, key=KEY))
+
+
+@pytest.mark.parametrize("given", ["3", 2.0, np.nan, [3], True])
+def test_what_is_no_number_of_frames(tmp_path, columns, given):
+    path = saved(tmp_path, columns)
+    with pytest.raises(SpaceError, match=r"^frame_stack must be a whole number, got"):
+        load_task("none", path, frame_stack=given)
+    with pytest.raises(SpaceError, match=r"^frame_stack must be a whole number, got"):
+        Environment(NAME, frame_stack=given)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda images: np.moveaxis(images, -1, 1), "Loading will refuse the observations. .*channels first"),
+        (lambda images: images.astype(np.int64), r"Loading will refuse the observations. .*image.astype"),
+        (lambda images: images / np.float32(255), "images of type float32, and encoders of images take bytes"),
+    ],
+    ids=["channels first", "whole numbers", "floats"],
+)
+def test_a_report_card_says_what_is_wrong_with_images(tmp_path, columns, change, says):
+    card = report(saved(tmp_path, columns, observations=change(columns["observations"])), progress=False)
+    assert any(re.search(says, warning) for warning in card.warnings)
+    assert not any("Loading" in warning for warning in report(saved(tmp_path, columns), progress=False).warnings)
 
 
 def test_a_bound_from_images(tmp_path, columns):
@@ -170,13 +225,24 @@ def test_channels_first(tmp_path, columns):
         Environment("seen/FirstReach-v0").spec()
 
 
+@pytest.mark.parametrize("shape", [(9, 16, 16), (2, 16, 12)])
+def test_channels_first_of_stacks(shape):
+    with pytest.raises(SpaceError, match="channels first"):
+        check_images("It", shape, np.uint8, 1)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 27), (8, 9, 20), (7, 64, 3), (12, 16, 4), (84, 84, 12)])
+def test_channels_last(shape):
+    check_images("It", shape, np.uint8, 1)
+
+
 def test_stacks_of_states(tmp_path, columns):
     path = saved(tmp_path, columns, observations=columns["observations"].mean((1, 2)))
-    with pytest.raises(SpaceError, match=r"observations of shape \(3,\) and type float.*: leave frame_stack out"):
+    with pytest.raises(SpaceError, match=r"observations of shape \(3,\) and type float.*, or leave frame_stack out"):
         load_task("none", path, frame_stack=3)
     with pytest.raises(SpaceError, match="frame_stack must be at least 1, got 0"):
         load_task("none", path, frame_stack=0)
-    with pytest.raises(SpaceError, match=r"^Pendulum-v1 has observations of shape .*: leave frame_stack out"):
+    with pytest.raises(SpaceError, match=r"^Pendulum-v1 has observations of shape .*, or leave frame_stack out"):
         Environment("Pendulum-v1", frame_stack=2).spec()
     with pytest.raises(SpaceError, match="frame_stack must be at least 1, got 0"):
         Environment("Pendulum-v1", frame_stack=0).spec()

@@ -1,6 +1,8 @@
 """OGBench's visual tasks: collected sets have the images that the environment would show, drawn by stated means."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from deflow import Collected, Evaluator, agent_config, load_task
-from deflow.data import Official, collect, visual
+from deflow.behaviour import HeldOutLoss
+from deflow.data import Official, UserData, collect, visual
 from deflow.data.episodes import SPLITS
 from deflow.environments import Environment, graphics_variables
 from deflow.errors import CollectionError, DatasetFileError
@@ -96,6 +99,26 @@ def test_a_task_from_it(collected):
     states = load_task(name.removeprefix("visual-"), SETTINGS, data_dir=folder)
     np.testing.assert_array_equal(task.train.reward, states.train.reward)
     np.testing.assert_array_equal(task.train.action, states.train.action)
+
+
+def test_a_variable_that_names_no_library(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    with pytest.raises(CollectionError, match="MuJoCo draws none with MUJOCO_GL=nonsense here: unset it"):
+        collect(NAMES["cube"], SETTINGS, data_dir=tmp_path, progress=False)
+    program = f"from deflow.environments import Environment; Environment({NAMES['cube']!r}).make()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "DataError: visual-cube-single-play-singletask-task1-v0 cannot be made: invalid value" in done.stderr
+
+
+@pytest.mark.parametrize("collected", [NAMES["cube"]], indirect=True, ids=["cube"])
+def test_its_validation_data_has_a_held_out_loss(collected):
+    name, folder = collected
+    (path,) = [file for file in files(folder) if "visual" in file.stem and not file.stem.endswith("-val")]
+    held_out = load_task(name, UserData(path, path.with_name(f"{path.stem}-val.npz"))).validation
+    agent = agent_config("flow-bc", encoder="impala-small", width=8, depth=1).build(
+        Environment(name).spec(), held_out, key=jax.random.key(0)
+    )
+    assert np.isfinite(HeldOutLoss(held_out)(agent))
 
 
 @pytest.mark.parametrize("collected", [NAMES["cube"]], indirect=True, ids=["cube"])

@@ -137,7 +137,7 @@ class Agent(eqx.Module):
         beforehand, or else solved for. The metrics are the batch means of the terms, of the displacement's size, and of
         whatever the critic reports.
         """
-        drawn, batch = batch.proposals, dataclasses.replace(batch, proposals=None)
+        drawn, batch = batch.proposals, dataclasses.replace(batch.stacked(), proposals=None)
         batch = self.augmentation.of_batch(batch, key=named_key(key, "augmentation"))
         proposed = solved(self, batch, key=key) if drawn is None else chosen(self, drawn, key=key)
         critic_loss, critic_metrics = self._critic_loss(batch, proposed, key=named_key(key, "critic"))
@@ -254,7 +254,7 @@ class Agent(eqx.Module):
         """Flow matching: mean over B and A of (v(o, x_t, t) - (x1 - x0))^2 on straight paths from noise to data
         (arXiv 2601.10471, section 4).
         """
-        start = jax.random.normal(named_key(key, "noise"), batch.action.shape)
+        batch, start = batch.stacked(), jax.random.normal(named_key(key, "noise"), batch.action.shape)
         time = jax.random.uniform(named_key(key, "time"), (len(batch),))
 
         def error(observation, action, start, time):

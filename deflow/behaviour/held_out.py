@@ -1,5 +1,7 @@
 """The flow-matching loss on transitions that are not trained on: how good a behaviour is."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,9 @@ from ..types import Batch
 ROWS = 4096
 """Transitions that are looked at: the same ones, with the same noises and times, whenever it is asked."""
 
+BYTES = 1 << 24
+"""Bytes that their observations take at most: of images, there are fewer."""
+
 
 class HeldOutLoss:
     """Mean over held-out transitions of |v(o, x_t, t) - (x_1 - x_0)|^2 per action dimension
@@ -24,8 +29,9 @@ class HeldOutLoss:
     def __init__(self, validation: Batch, *, chunk: int = 1):
         """`chunk` is the agents' own."""
         data = chunked(validation, chunk, discount=1.0)  # rewards do not count
-        rows = np.random.default_rng(0).permutation(len(data))[:ROWS]
-        self._batch = data[np.sort(rows)].on_device()
+        size = data.observation.dtype.itemsize * math.prod(data.observation.shape[1:])
+        rows = np.random.default_rng(0).permutation(len(data))[: min(ROWS, max(1, BYTES // size))]
+        self._batch = data[np.sort(rows)].stacked().on_device()
 
     def __call__(self, agent: Agent) -> float:
         """The loss of an agent of one seed."""

@@ -91,6 +91,8 @@ def check_shapes(
         **dict.fromkeys(FLAGS, ()),
         **{name: (width,) for name, width in widths.items()},
     }
+    if len(spec.frame_shape) == 3:
+        check_images(str(path), columns["observations"].shape[1:], columns["observations"].dtype, 1)
     for name, shape in shapes.items():
         if name in columns and columns[name].shape[1:] != shape:
             raise DatasetFileError(
@@ -98,6 +100,8 @@ def check_shapes(
             )
     for name in ("observations", "next_observations"):
         if name in columns and (columns[name].dtype == np.uint8) != (spec.observation_dtype == "uint8"):
+            if spec.observation_dtype == "uint8":
+                remedy = "save bytes, as in np.round(255 * image).astype(np.uint8) for entries from 0 to 1"
             raise DatasetFileError(
                 f"{path} has {name} of type {columns[name].dtype}, but {other} has {spec.observation_dtype}: {remedy}."
             )

@@ -1,5 +1,6 @@
 """Files of visual sets that were collected here: with images, and a mark that tells them from OGBench's."""
 
+import os
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..environments import PACKAGES, graphics_variables, renders_here
+from ..environments.graphics import VARIABLE
 from ..errors import CollectionError, DatasetFileError
 from .episodes import read_episode
 from .folders import appearing
@@ -28,6 +30,11 @@ def drawing_variables(dataset: str) -> Mapping[str, str]:
     """
     variables = graphics_variables()
     if not variables and not renders_here():
+        if VARIABLE in os.environ:
+            raise CollectionError(
+                f"{dataset} consists of images, and MuJoCo draws none with {VARIABLE}={os.environ[VARIABLE]} here: "
+                "unset it to have one chosen that works."
+            )
         raise CollectionError(
             f"{dataset} consists of images, and MuJoCo has no OpenGL here to draw them (neither egl nor osmesa works): "
             f"install one, on Debian by apt install {PACKAGES}."
@@ -61,10 +68,17 @@ def write_visual(
         with file.open(_member("observations"), "w", force_zip64=True) as member:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(columns["actions"]), *shape)}
             np.lib.format.write_array_header_1_0(member, header)
+            drawn = 0
             for each in images:  # an episode at a time: all of them may not fit into memory
                 episode = _read(each)
+                drawn += len(episode["images"])
                 member.write(np.ascontiguousarray(episode["images"]).data)
                 drawn_by.add(str(episode["drawn_by"]))
+        if drawn != len(columns["actions"]):
+            raise CollectionError(
+                f"{path.parent} has {drawn:,} images of {len(columns['actions']):,} steps: delete its folder of "
+                "episodes and run the same command again."
+            )
         if len(drawn_by) > 1:
             raise CollectionError(
                 f"The images of {path.parent} were drawn by {' and by '.join(sorted(drawn_by))}, as if on different "

@@ -132,6 +132,8 @@ def description(policy: Policy, program: Program, format: str) -> dict[str, Any]
     """What an exported policy is, as JSON data: names, shapes, units, and where it came from."""
     names = {name: {"names": list(each)} for name, each in policy.names.items()}
     entries = {"entries": list(policy.keys)} if policy.keys else {}
+    count = policy.agent.spec.frame_stack
+    stacked = {"frames": f"{count}, the oldest first among the channels"} if count > 1 else {}
     return {
         "task": policy.origin.task,
         "algorithm": policy.origin.algorithm,
@@ -144,6 +146,7 @@ def description(policy: Policy, program: Program, format: str) -> dict[str, Any]
                 "shape": ["batch", *program.observation.shape],
                 "type": str(program.observation.dtype),
                 "units": "the environment's own",
+                **stacked,
                 **entries,
                 **names.get("observations", {}),
             },

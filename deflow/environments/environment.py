@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import DataError, SpaceError, first_line
 from .bounds import ActionBounds, from_unit
 from .dictionaries import is_nested, joined, joined_space
-from .frame_stack import FrameStack, check_images, stacked_shape
+from .frame_stack import FrameStack, check_count, check_images, stacked_shape
+from .graphics import VARIABLE
 from .reference_scores import ReferenceScores
 from .spaces import check_actions, check_observations
 from .task_names import TaskName, is_visual, parse_task_name
@@ -74,6 +75,7 @@ class Environment:
         object.__setattr__(self, "keys", tuple(self.keys))
         if self.frame_stack is None:
             object.__setattr__(self, "frame_stack", VISUAL_FRAMES if self.is_visual else 1)
+        check_count(self.frame_stack)
         if isinstance(self.reference, Mapping):
             object.__setattr__(self, "reference", ReferenceScores(**self.reference))
 
@@ -162,6 +164,8 @@ class Environment:
             except (gymnasium.error.Error, ImportError, OSError) as error:
                 raise DataError(f"The environment {self.name!r} cannot be made: {first_line(error)}") from error
             except Exception as error:  # from the environment itself
+                if VARIABLE in str(error):
+                    raise DataError(f"{self.name} cannot be made: {first_line(error)}; unset it.") from error
                 if not self.arguments:
                     raise
                 why = first_line(error).partition(" was raised from the environment creator")[0]

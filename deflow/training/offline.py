@@ -9,6 +9,7 @@ from ..agent import Metrics
 from ..behaviour import Proposals, States
 from ..behaviour.proposals import for_seeds
 from ..errors import DeflowWarning, warn
+from ..frames import Frames
 from ..keys import check_key
 from ..types import Batch, check_number
 from .dataset import DatasetPlacement, offline_sources
@@ -113,3 +114,8 @@ def check_batch(learner: Learner, data: Batch) -> None:
         got = getattr(data, name).shape[1:]
         if got != shape:
             raise ValueError(f"The agent was built for {name}s of shape {shape}, but the dataset's have shape {got}.")
+    if isinstance(data.observation, Frames) and spec.frame_stack not in (1, data.observation.count):
+        raise ValueError(
+            f"The agent was built for {spec.frame_stack} frames, but the dataset stacks {data.observation.count}: load "
+            f"it with frame_stack={spec.frame_stack}."
+        )

@@ -51,6 +51,11 @@ class Columns:
     time: str | None = None
     """Time, or the step within the episode: a gap ends a trajectory."""
 
+    def __post_init__(self) -> None:
+        for name in ("observation", "action"):
+            if isinstance(value := getattr(self, name), str):  # a single one
+                object.__setattr__(self, name, (value,))
+
     def given(self) -> dict[str, Any]:
         """The fields that are set."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

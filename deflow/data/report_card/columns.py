@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...environments import check_images
+from ...errors import SpaceError
 from ..endings import FLAGS
 from ..readers import Recording
 
@@ -123,6 +125,8 @@ def _shape(column: Column, observations: Column | None) -> Iterator[str]:
         yield f"The {column.name} have {column.values.shape[1]} numbers per row: give one."
     if column.name == "actions" and len(column.shape) > 1:
         yield f"The actions are of shape {column.shape}, and an action is a vector: flatten them."
+    if column.name == "observations" and len(column.shape) == 3:
+        yield from _images(column)
     if column.name == "next_observations":
         if observations is not None and column.shape != observations.shape:
             yield (
@@ -131,6 +135,19 @@ def _shape(column: Column, observations: Column | None) -> Iterator[str]:
             )
         if bad := sum(int(np.sum(~np.isfinite(block).all(1))) for _, block in blocks(column.values)):
             yield f"The next observations are not finite in {bad:,} rows, which loading refuses: repair or remove them."
+
+
+def _images(column: Column) -> Iterator[str]:
+    """What is wrong with images."""
+    try:
+        check_images("The data", column.shape, column.values.dtype, 1)
+    except SpaceError as error:
+        yield f"Loading will refuse the observations. {error}"
+    if column.values.dtype.kind == "f":
+        yield (
+            f"The observations are images of type {column.values.dtype}, and encoders of images take bytes: convert "
+            "them, as in np.round(255 * image).astype(np.uint8) for entries from 0 to 1."
+        )
 
 
 def _array(value: Any) -> np.ndarray | str:
