@@ -4,6 +4,7 @@ import json
 import struct
 
 import numpy as np
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
@@ -40,6 +41,7 @@ def records(path):
 
 def histories(run):
     """The rows of each run at wandb, by its id, and their numbers."""
+    wandb.teardown()  # a run that is finished may not be written yet: it waits for the process that writes
     rows, numbers = {}, {}
     for path in sorted(run.path.glob("wandb/offline-run-*/*.wandb")):
         name = path.stem.removeprefix("run-")
