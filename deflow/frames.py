@@ -1,4 +1,4 @@
-"""Stacked frames of which each is stored once: a column of observations that is index arithmetic over frames."""
+"""Stacked frames of which each is stored once: a column of observations that are numbers of frames."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,29 +11,35 @@ from jaxtyping import Array, Int, UInt8
 
 
 class Frames(eqx.Module):
-    """Observations of shape (height, width, channels * count), each of the last `count` frames of its episode.
+    """Observations of shape (height, width, channels * count), each of `count` frames.
 
-    Before an episode has so many, its first frame is repeated. The oldest frame comes first among the channels.
-    Indexing selects observations and copies no frame; `stacked` does, inside a compiled program or out of it.
+    The oldest frame comes first among the channels. Indexing selects observations and copies no frame; `stacked` does,
+    inside a compiled program or out of it.
     """
 
     frames: UInt8[Array | np.ndarray, "frames height width channels"]
-    """All frames, in the order of their episodes. Observations and next observations share this array."""
+    """All frames. Observations and next observations share this array."""
 
-    newest: Int[Array | np.ndarray, "*batch"]
-    """Number of each observation's last frame."""
+    numbers: Int[Array | np.ndarray, "*batch count"]
+    """Each observation's frames, the oldest first."""
 
-    first: Int[Array | np.ndarray, "*batch"]
-    """Number of its episode's first frame."""
+    @classmethod
+    def of_episodes(cls, frames: Any, newest: np.ndarray, first: np.ndarray, count: int) -> "Frames":
+        """Observations of the last `count` frames of their episodes, the first of which is repeated before there are as
+        many. `newest` are the numbers of the observations' last frames, `first` those of their episodes' first ones."""
+        back = np.arange(count - 1, -1, -1)
+        return cls(frames, np.maximum(newest[:, None] - back, first[:, None]).astype(np.int32))
 
-    count: int = eqx.field(static=True)
-    """Frames that are stacked."""
+    @property
+    def count(self) -> int:
+        """Frames that are stacked."""
+        return self.numbers.shape[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape that `stacked` has."""
         height, width, channels = self.frames.shape[1:]
-        return (*self.newest.shape, height, width, channels * self.count)
+        return (*self.numbers.shape[:-1], height, width, channels * self.count)
 
     @property
     def ndim(self) -> int:
@@ -46,18 +52,16 @@ class Frames(eqx.Module):
         return self.frames.dtype
 
     def __len__(self) -> int:
-        return len(self.newest)
+        return len(self.numbers)
 
     def __getitem__(self, rows: Any) -> "Frames":
         """Some of the observations, in any shape that indexing gives."""
-        return Frames(self.frames, self.newest[rows], self.first[rows], self.count)
+        return Frames(self.frames, self.numbers[rows])
 
     def stacked(self) -> UInt8[Array | np.ndarray, "*batch height width stacked"]:
         """The observations themselves."""
-        library: Any = jnp if isinstance(self.newest, jax.Array) or isinstance(self.frames, jax.Array) else np
-        back = range(self.count - 1, -1, -1)
-        numbers = library.stack([library.maximum(self.newest - steps, self.first) for steps in back], axis=-1)
-        return library.moveaxis(self.frames[numbers], -4, -2).reshape(self.shape)
+        library: Any = jnp if isinstance(self.numbers, jax.Array) or isinstance(self.frames, jax.Array) else np
+        return library.moveaxis(self.frames[self.numbers], -4, -2).reshape(self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.stacked(), dtype)

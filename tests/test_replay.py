@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deflow import Batch, Spec, make_replay
-from deflow.replay import choose_placement, replay_bytes
+from deflow.replay import choose_placement, replay_bytes, written_bytes
 from deflow.training.updates import batch_key
 
 SPEC = Spec((1,), 1)
@@ -168,4 +168,4 @@ def test_placement_by_size():
     assert replay_bytes(spec, 1_000_000) == 1_000_000 * 4 * (2 * 28 + 5 + 2)
     assert choose_placement(replay_bytes(spec, 2_000)) == "device"
     assert choose_placement(replay_bytes(spec, 10**12)) == "host"
-    assert replay_bytes(Spec((64, 64, 9), 5, "uint8"), 1) == 2 * 64 * 64 * 9 + 28
+    assert written_bytes(Spec((64, 64, 9), 5, "uint8"), 1) == 2 * 64 * 64 * 9 + 28

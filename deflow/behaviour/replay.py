@@ -12,6 +12,7 @@ from jaxtyping import Array, Key
 
 from ..agent import Agent
 from ..replay import AbstractReplay, AbstractSource, Chunks, HostReplay, Placement, Sampling, make_replay
+from ..replay.images import Transitions, as_batch
 from ..replay.placement import choose_placement, chunk_bytes, dataset_bytes, extras_bytes, replay_bytes
 from ..replay.ring import Extras
 from ..replay.sampling import AbstractMixture, Drawn
@@ -127,7 +128,7 @@ class ProposedReplay(AbstractReplay):
             proposals = jax.tree.map(stacked, *(self._gathered(s, numbers[:, s]) for s in range(self.seeds)))
         return Drawn(dataclasses.replace(source.batches, proposals=proposals))
 
-    def restore(self, states: list[Batch], inserted: int) -> None:
+    def restore(self, states: list[Transitions], inserted: int) -> None:
         self.transitions.restore(states, inserted)
 
     def follow(self, agent: Agent) -> None:
@@ -145,15 +146,16 @@ class ProposedReplay(AbstractReplay):
             for one, key in zip(agents, keys, strict=True)
         ]
         for seed, (one, key) in enumerate(zip(agents, keys, strict=True)):
-            rows = self.ring.state(seed)
-            columns: dict[str, Any] = rows.extras
+            state = self.ring.state(seed)
+            rows = as_batch(state)
+            columns: dict[str, Any] = rows.extras  # the arrays of the state, written in place
             for observations, which in ((rows.observation, ""), (rows.next_observation, "next_")):
                 numbers, actions = columns[f"{which}number"], columns[f"{which}proposals"]
                 for start in range(0, len(rows), block_size(count)):
                     block = slice(start, start + block_size(count))
                     seen = np.asarray(observations[block])
                     actions[block] = solved_block(one, seen, numbers[block], count, key=key)
-            states.append(rows)
+            states.append(state)
         self._flow = flow_alone(agent)
         self._place()
         self.restore(states, self.inserted)
@@ -174,17 +176,14 @@ class ProposedReplay(AbstractReplay):
         """The proposals of new transitions with leading axes (S, E)."""
         environments = transitions.reward.shape[1]
         own = len(self._states) + 2 * (self.inserted + np.arange(environments, dtype=np.int32))
-        before = self.ring.rows[:, self.ring.places(environments, after=self.inserted - environments)]
-        # s is the state that the environment's last transition led to, unless an episode ended there.
-        differs = np.asarray(before.next_observation) != np.asarray(transitions.observation)
-        goes_on = ~differs.reshape(*transitions.reward.shape, -1).any(-1) & (self.inserted >= environments)
-        here = before.extras["next_proposals"]
+        before, goes_on = self.ring.before(environments).extras, self.ring.continues(transitions)
+        here = before["next_proposals"]
         if not goes_on.all():
             here = np.where(goes_on[..., None, None], here, self._solved(transitions.observation, own))
         return {
             "proposals": here,
             "next_proposals": self._solved(transitions.next_observation, own + 1),
-            "number": np.where(goes_on, before.extras["next_number"], own).astype(np.int32),
+            "number": np.where(goes_on, before["next_number"], own).astype(np.int32),
             "next_number": np.broadcast_to(own + 1, goes_on.shape).astype(np.int32),
         }
 

@@ -15,6 +15,7 @@ from ..agent import Agent
 from ..frames import to_device
 from ..replay import AbstractSource
 from ..replay.divided import AbstractDividedRows
+from ..replay.images import as_batch
 from ..replay.placement import Location
 from ..replay.sampling import AbstractMixture, Drawn, choose, dataset_rows, drawn_rows
 from ..types import Batch, BatchProposals
@@ -72,7 +73,7 @@ class ProposedMixture(AbstractSource):
     def sample(self, size: int, index: Int[Array, ""], *, key: Key[Array, ""]) -> Batch:
         drawn = self.transitions.numbers(size, key=key)
         is_online, row, first, last = self.transitions.places(drawn)
-        online, places = self.transitions.online.extras, jnp.arange(size)
+        online, places = as_batch(self.transitions.online).extras, jnp.arange(size)
         number = choose(is_online, jnp.asarray(online["number"])[first], self.here[row])
         following = choose(is_online, jnp.asarray(online["next_number"])[last], self.following[row])
         actions = [

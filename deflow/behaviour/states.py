@@ -82,5 +82,5 @@ def _rows_of(data: Batch) -> int:
 def _differ(one: Any, other: Any) -> np.ndarray:
     """Which observations differ, shape (B,). Frames do where they are others, whatever is on them."""
     if isinstance(one, Frames) and isinstance(other, Frames):
-        return (np.asarray(one.newest) != other.newest) | (np.asarray(one.first) != other.first)
+        return np.any(np.asarray(one.numbers) != other.numbers, axis=-1)
     return np.any((np.asarray(one) != np.asarray(other)).reshape(len(one), -1), axis=1)

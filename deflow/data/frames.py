@@ -62,12 +62,12 @@ def frames_of_pairs(images: np.ndarray, following: np.ndarray, ends: np.ndarray,
                 "goes on: mark the ends of trajectories."
             )
     # Each trajectory has a frame more than transitions: that in which it ends.
-    newest = (np.arange(len(images)) + np.cumsum(ends) - ends).astype(np.int32)
+    newest = np.arange(len(images)) + np.cumsum(ends) - ends
     frames = np.empty((len(images) + int(ends.sum()), *images.shape[1:]), np.uint8)
     frames[newest] = images
     frames[newest[ends] + 1] = following[ends]
     first = newest[_starts(ends)]
-    return Frames(frames, newest, first, count), Frames(frames, newest + np.int32(1), first, count)
+    return Frames.of_episodes(frames, newest, first, count), Frames.of_episodes(frames, newest + 1, first, count)
 
 
 def frames_of_rows(
@@ -75,9 +75,9 @@ def frames_of_rows(
 ) -> tuple[Any, Any]:
     """Observations s and s' of the rows to `keep` of a file with an image per row, which is not copied. `after` is the
     row whose image follows."""
-    first = _starts(ends)[keep].astype(np.int32)
-    newest, following = (rows[keep].astype(np.int32) for rows in (np.arange(len(images)), after))
-    return Frames(images, newest, first, count), Frames(images, following, first, count)
+    first = _starts(ends)[keep]
+    newest, following = np.arange(len(images))[keep], after[keep]
+    return Frames.of_episodes(images, newest, first, count), Frames.of_episodes(images, following, first, count)
 
 
 def _starts(ends: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from .placement import (
     make_replay,
     replay_bytes,
     where_it_fits,
+    written_bytes,
 )
 from .sampling import AbstractSource, Dataset, Sampling
 from .windows import Chunks
@@ -38,4 +39,5 @@ __all__ = [
     "make_replay",
     "replay_bytes",
     "where_it_fits",
+    "written_bytes",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from ..types import Batch, Spec
+from .images import Transitions
 from .ring import Extras, Ring
 from .sampling import AbstractSource, Drawable, Sampling, draw
 from .windows import WINDOW_COLUMNS, Chunks, Windows
@@ -56,10 +57,10 @@ class AbstractReplay(abc.ABC):
         """
 
     @abc.abstractmethod
-    def restore(self, states: list[Batch], inserted: int) -> None:
+    def restore(self, states: list[Transitions], inserted: int) -> None:
         """Restore what `state` returned for each seed, and the number of inserted transitions."""
 
-    def state(self, seed: int) -> Batch:
+    def state(self, seed: int) -> Transitions:
         """The online transitions of one seed, for a checkpoint: NumPy arrays (filled, ...)."""
         return self.ring.state(seed)
 
@@ -76,7 +77,7 @@ class AbstractReplay(abc.ABC):
         lost = 0 if self.sampling == "balanced" else min(max(self.rows + inserted - self.capacity, 0), self.rows)
         return Drawable(np.asarray(lost, np.int32), filled)
 
-    def _restored(self, states: list[Batch], inserted: int) -> None:
+    def _restored(self, states: list[Transitions], inserted: int) -> None:
         """Restores the ring and finds its windows."""
         self.ring.restore(states, inserted)
         if self.windows is not None:
@@ -87,12 +88,11 @@ class AbstractReplay(abc.ABC):
         return entries[:, None] if self.windows is None else self.windows.slots(seed, entries)
 
     def _kept(self, transitions: Batch) -> tuple[Batch, np.ndarray]:
-        """New transitions with the ring's further columns, after they were inserted there, and their slots."""
+        """New transitions as the ring stores them, after they were inserted there, and their slots."""
         if self.windows is not None:
             transitions = self.windows.counted(transitions)
         further = {name: transitions.extras[name] for name in self.ring.rows.extras}
-        transitions = dataclasses.replace(transitions, extras=further)
-        return transitions, self.ring.insert(transitions)
+        return self.ring.insert(dataclasses.replace(transitions, extras=further))
 
     def waits(self, size: int, keys: Key[Array, " rounds updates *seeds"], inserted: int, new: int) -> np.ndarray:
         """For each of the next rounds, each inserting `new` transitions: whether its updates draw one of these.

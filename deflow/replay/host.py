@@ -7,6 +7,7 @@ from jaxtyping import Array, Key
 from ..data.chunks import windows_of
 from ..types import Batch, Spec
 from .base import AbstractReplay, drawn_numbers
+from .images import Transitions, as_batch
 from .ring import COLUMNS
 from .sampling import AbstractSource, Drawn
 
@@ -38,7 +39,7 @@ class HostReplay(AbstractReplay):
         repeated = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(keys), axis=0), drawable)
         return np.asarray(drawn_numbers(size, self.rows, repeated, self.sampling, keys))
 
-    def restore(self, states: list[Batch], inserted: int) -> None:
+    def restore(self, states: list[Transitions], inserted: int) -> None:
         self._restored(states, inserted)
 
     def _gather(self, seed: int, numbers: np.ndarray) -> Batch:
@@ -46,8 +47,8 @@ class HostReplay(AbstractReplay):
         batch = self._dataset[np.where(is_online, 0, numbers)].stacked()
         if is_online.any():
             slots = self.slots(seed, numbers[is_online] - self.rows)
-            own = jax.tree.map(lambda column: column[seed], self.ring.rows)
-            found = windows_of(own, slots, discount=self.chunks.discount)
+            own = as_batch(jax.tree.map(lambda column: column[seed], self.ring.transitions))
+            found = windows_of(own, slots, discount=self.chunks.discount).stacked()
             for name in COLUMNS:
                 getattr(batch, name)[is_online] = getattr(found, name)
         return batch

@@ -12,6 +12,7 @@ from ..types import Batch, Spec, check_number
 from .base import AbstractReplay
 from .device import DeviceReplay
 from .host import HostReplay
+from .images import has_images, room_for
 from .ring import Extras
 from .sampling import Sampling
 from .windows import Chunks
@@ -88,7 +89,15 @@ def check_capacity(rows: int, capacity: int, sampling: Sampling, chunks: Chunks 
 
 
 def replay_bytes(spec: Spec, transitions: int) -> int:
-    """Bytes that this many transitions take."""
+    """Bytes that this many online transitions take; of images, each counts once."""
+    if not has_images(spec):
+        return written_bytes(spec, transitions)
+    numbers = 4 * (2 * spec.frame_stack + spec.action_size + 2)
+    return room_for(transitions) * math.prod(spec.frame_shape) + transitions * numbers
+
+
+def written_bytes(spec: Spec, transitions: int) -> int:
+    """Bytes that this many transitions take with s and s' written out."""
     observation = spec.observation_size * np.dtype(spec.observation_dtype).itemsize
     return transitions * (2 * observation + 4 * (spec.action_size + 2))
 
@@ -96,8 +105,8 @@ def replay_bytes(spec: Spec, transitions: int) -> int:
 def dataset_bytes(data: Batch, spec: Spec) -> int:
     """Bytes that a dataset of single steps takes; of images, each counts once."""
     if not (isinstance(data.observation, Frames) and isinstance(data.next_observation, Frames)):
-        return replay_bytes(spec, len(data))
-    columns = data.observation, data.next_observation.newest, data.action, data.reward, data.mask
+        return written_bytes(spec, len(data))
+    columns = data.observation, data.next_observation.numbers, data.action, data.reward, data.mask
     return sum(column.nbytes for column in jax.tree.leaves(columns))
 
 

@@ -1,11 +1,16 @@
 """The ring of online transitions on the host: allocated once, written in place, the oldest overwritten."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
+from ..frames import Frames
 from ..types import Batch, Spec
+from .images import ImageStore, ImageTransitions, Transitions, has_images
 
 COLUMNS = ("observation", "action", "reward", "mask", "next_observation")
 """The columns that losses read."""
@@ -19,6 +24,8 @@ class Ring:
 
     def __init__(self, spec: Spec, *, seeds: int, slots: int, extras: Extras | None = None):
         self.rows = blank_rows((seeds, slots), spec, extras or {})
+        """The transitions; of images, with their numbers in the store for observations."""
+        self.store = ImageStore(spec, seeds=seeds, slots=slots) if has_images(spec) else None
         self.slots = slots
         self.inserted = 0
         """Transitions inserted so far per seed, including those overwritten since."""
@@ -33,35 +40,83 @@ class Ring:
         start = self.inserted if after is None else after
         return (start + np.arange(count)) % self.slots
 
-    def insert(self, transitions: Batch) -> np.ndarray:
-        """Write `transitions`, leading axes (S, E), and return their slots."""
+    @property
+    def transitions(self) -> Transitions:
+        """Everything, with leading axes (S, slots)."""
+        return self.rows if self.store is None else ImageTransitions(self.rows, self.store.images)
+
+    def before(self, environments: int) -> Batch:
+        """The last row (S, E) of each environment; anything, where `continues` is false."""
+        return self.rows[:, self.places(environments, after=self.inserted - environments)]
+
+    def continues(self, transitions: Batch) -> Bool[np.ndarray, "seeds environments"]:
+        """Whether s of new transitions (S, E) is the state that their environment's last one led to.
+
+        It is not where an episode ended, or where environments were restarted."""
+        seeds, environments = transitions.reward.shape
+        led_to = np.asarray(self.before(environments).next_observation)
+        if self.store is not None:
+            of_seeds = zip(self.store.images, led_to, strict=True)
+            led_to = np.stack([np.asarray(Frames(images, numbers)) for images, numbers in of_seeds])
+        differs = (led_to != np.asarray(transitions.observation)).reshape(seeds, environments, -1).any(-1)
+        return ~differs & (self.inserted >= environments)
+
+    def insert(self, transitions: Batch) -> tuple[Batch, np.ndarray]:
+        """Write `transitions`, leading axes (S, E). Returns them as they are stored, and their slots."""
         places = self.places(transitions.reward.shape[1])
+        if self.store is not None:
+            transitions = self._numbered(transitions, places)
         for column, new in _pairs(self.rows, transitions):
             column[:, places] = new
         self.inserted += len(places)
-        return places
+        return transitions, places
 
-    def state(self, seed: int) -> Batch:
-        """The filled slots of one seed: arrays (filled, ...), copied."""
-        return jax.tree.map(lambda column: column[seed, : self.filled].copy(), self.rows)
+    def state(self, seed: int) -> Transitions:
+        """The filled slots of one seed: arrays (filled, ...), copied; of images, those that are needed."""
+        rows = jax.tree.map(lambda column: column[seed, : self.filled].copy(), self.rows)
+        if self.store is None:
+            return rows
+        images, (here, following) = self.store.state(seed, *_seen(rows))
+        return ImageTransitions(dataclasses.replace(rows, observation=here, next_observation=following), images)
 
-    def restore(self, states: list[Batch], inserted: int) -> None:
+    def restore(self, states: list[Transitions], inserted: int) -> None:
         """Restore what `state` returned for each seed."""
         self.inserted = inserted
         for seed, state in enumerate(states):
-            for column, saved in _pairs(self.rows, state):
+            rows = state
+            if isinstance(state, ImageTransitions):
+                rows, store = state.rows, cast(ImageStore, self.store)
+                store.restore(seed, np.asarray(state.images), *_seen(rows))
+            for column, saved in _pairs(self.rows, cast(Batch, rows)):
                 column[seed, : self.filled] = saved
+
+    def _numbered(self, transitions: Batch, places: np.ndarray) -> Batch:
+        """The transitions with the numbers of their images, which are stored in place of those that are overwritten."""
+        store, images = cast(ImageStore, self.store), _seen(transitions)
+        known, continues = _seen(self.before(len(places)))[1], self.continues(transitions)
+        stored, numbers = _seen(self.rows), [np.empty_like(known), np.empty_like(known)]
+        for seed, environment in np.ndindex(continues.shape):
+            own, slot = (seed, environment), (seed, places[environment])
+            here, following = (column[own] for column in images)
+            new = store.add(seed, here, following, known[own] if continues[own] else None)
+            if self.inserted + environment >= self.slots:
+                store.release(seed, *(column[slot] for column in stored))
+            for column, later, entries in zip(stored, numbers, new, strict=True):
+                column[slot] = later[own] = entries
+        return dataclasses.replace(transitions, observation=numbers[0], next_observation=numbers[1])
 
 
 def blank_rows(lead: tuple[int, ...], spec: Spec, extras: Extras) -> Batch:
-    """Transitions of zeros with these leading axes."""
-    observation = (*lead, *spec.observation_shape)
+    """Rows of zeros with these leading axes, as they are stored."""
+    shape, kind = spec.observation_shape, spec.observation_dtype
+    if has_images(spec):
+        shape, kind = (spec.frame_stack,), "int32"  # numbers of images
     return Batch(
-        observation=np.zeros(observation, spec.observation_dtype),
+        observation=np.zeros((*lead, *shape), kind),
         action=np.zeros((*lead, spec.action_size), np.float32),
         reward=np.zeros(lead, np.float32),
         mask=np.zeros(lead, np.float32),
-        next_observation=np.zeros(observation, spec.observation_dtype),
+        next_observation=np.zeros((*lead, *shape), kind),
         extras={name: np.zeros((*lead, *shape), dtype) for name, (shape, dtype) in extras.items()},
     )
 
@@ -70,3 +125,8 @@ def _pairs(rows: Batch, others: Batch) -> list[tuple[np.ndarray, np.ndarray]]:
     """Each column of the ring, and the same column of other transitions, which may have more."""
     named = [(getattr(rows, name), getattr(others, name)) for name in COLUMNS]
     return named + [(column, others.extras[name]) for name, column in rows.extras.items()]
+
+
+def _seen(rows: Batch) -> list[np.ndarray]:
+    """The columns of s and of s', on the host."""
+    return [np.asarray(rows.observation), np.asarray(rows.next_observation)]

@@ -1,7 +1,6 @@
 """Sources: what a compiled update draws its batches from."""
 
 import abc
-import dataclasses
 import functools
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ from jaxtyping import Array, Bool, Int, Key
 from ..data.chunks import windows_of
 from ..types import Batch
 from .divided import AbstractDividedRows
+from .images import Transitions, as_batch
 from .windows import Chunks, window_slots
 
 Sampling = Literal["uniform", "balanced"]
@@ -95,7 +95,7 @@ class AbstractMixture(AbstractSource):
     """The dataset and online transitions, both on the device."""
 
     dataset: eqx.AbstractVar[Batch]
-    online: eqx.AbstractVar[Batch]
+    online: eqx.AbstractVar[Transitions]
     """The ring, with its further columns."""
     drawable: eqx.AbstractVar[Drawable]
     sampling: eqx.AbstractVar[Sampling]
@@ -120,13 +120,13 @@ class Mixture(AbstractMixture):
     """The dataset and single online transitions."""
 
     dataset: Batch
-    online: Batch
+    online: Transitions
     drawable: Drawable
     sampling: Sampling = eqx.field(static=True)
 
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, slot, _ = self.places(numbers)
-        new = dataclasses.replace(self.online, extras={})[slot]
+        new = as_batch(self.online).columns[slot].stacked()
         return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:
@@ -145,7 +145,7 @@ class WindowMixture(AbstractMixture):
     """The dataset in chunks, and windows of online transitions."""
 
     dataset: Batch
-    online: Batch
+    online: Transitions
     drawable: Drawable
     """Of windows, how many each seed has."""
     starts: Int[Array, "*seeds slots"]
@@ -157,7 +157,7 @@ class WindowMixture(AbstractMixture):
 
     def rows(self, numbers: Int[Array, " size"]) -> Batch:
         is_online, row, first, _ = self.places(numbers)
-        new = windows_of(self.online, self._slots(first), discount=self.chunks.discount)
+        new = windows_of(as_batch(self.online), self._slots(first), discount=self.chunks.discount).stacked()
         return jax.tree.map(lambda old, new: choose(is_online, new, old), self.dataset[row].stacked(), new)
 
     def places(self, numbers: Int[Array, " size"]) -> Places:

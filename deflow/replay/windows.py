@@ -72,11 +72,9 @@ class Windows:
                 f"The replay was made for {self.chunks.environments} environment(s) of each seed, and these are "
                 f"transitions of {environments}: make it with Chunks(..., environments={environments})."
             )
-        before = ring.rows[:, ring.places(environments, after=ring.inserted - environments)]
-        differs = np.asarray(before.next_observation) != np.asarray(transitions.observation)
-        same = ~differs.reshape(*transitions.reward.shape, -1).any(-1)
-        goes_on = same & (before.extras["trajectory_end"] == 0) & (ring.inserted >= environments)
-        steps = np.where(goes_on, before.extras["steps"] + 1, 1).astype(np.int32)
+        before = ring.before(environments).extras
+        goes_on = ring.continues(transitions) & (before["trajectory_end"] == 0)
+        steps = np.where(goes_on, before["steps"] + 1, 1).astype(np.int32)
         return dataclasses.replace(transitions, extras={**transitions.extras, "steps": steps})
 
     def add(self, places: np.ndarray) -> tuple[Int[np.ndarray, "seeds new"], Int[np.ndarray, " new"]]:

@@ -13,15 +13,16 @@ from jaxtyping import Array, Key
 from ..errors import InteractionError
 from ..interaction import Actors
 from ..replay import AbstractReplay
+from ..replay.images import ImageTransitions, Transitions, as_batch
 from ..replay.ring import blank_rows
 from ..training import Learner
-from ..types import Batch, Spec
+from ..types import Spec
 
 
 class Online(eqx.Module):
     """One seed's online transitions and running episodes, as NumPy arrays."""
 
-    transitions: Batch
+    transitions: Transitions
     episodes: dict[str, np.ndarray]
 
 
@@ -85,8 +86,10 @@ def sizes(online: tuple[Online, ...]) -> dict[str, Any] | None:
         return None
     episodes = {name: [list(array.shape), str(array.dtype)] for name, array in online[0].episodes.items()}
     transitions = online[0].transitions
-    extras = {name: [list(array.shape[1:]), str(array.dtype)] for name, array in transitions.extras.items()}
-    return {"transitions": len(transitions), "extras": extras, "episodes": episodes}
+    images = {"images": len(transitions.images)} if isinstance(transitions, ImageTransitions) else {}
+    rows = as_batch(transitions)
+    extras = {name: [list(array.shape[1:]), str(array.dtype)] for name, array in rows.extras.items()}
+    return {"transitions": len(rows), "extras": extras, "episodes": episodes, **images}
 
 
 def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
@@ -95,6 +98,8 @@ def blank(sizes: Mapping[str, Any] | None, spec: Spec) -> tuple[Online, ...]:
         return ()
     extras = {name: (tuple(shape), dtype) for name, (shape, dtype) in sizes.get("extras", {}).items()}
     transitions = blank_rows((sizes["transitions"],), spec, extras)
+    if "images" in sizes:
+        transitions = ImageTransitions(transitions, np.zeros((sizes["images"], *spec.frame_shape), np.uint8))
     episodes = {name: np.empty(shape, dtype) for name, (shape, dtype) in sizes["episodes"].items()}
     return (Online(transitions, episodes),)
 

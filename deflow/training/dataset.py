@@ -13,7 +13,7 @@ from ..behaviour import Proposals, States, proposal_source
 from ..behaviour.replay import proposals_bytes
 from ..behaviour.source import Sources
 from ..frames import Frames
-from ..replay import Dataset, Location, chunk_bytes, dataset_bytes, replay_bytes, where_it_fits
+from ..replay import Dataset, Location, chunk_bytes, dataset_bytes, where_it_fits, written_bytes
 from ..replay.sampling import drawn_on_host
 from ..types import Batch
 from .layouts import AbstractLayout
@@ -61,7 +61,7 @@ def locate(
     many as there are seeds."""
     rows = len(agent.rows(data)[0])
     is_stored_once = isinstance(data.observation, Frames)  # and rows are numbers of frames, which are read as a whole
-    shared = dataset_bytes(data, agent.spec) if is_stored_once else replay_bytes(agent.spec, rows)
+    shared = dataset_bytes(data, agent.spec) if is_stored_once else written_bytes(agent.spec, rows)
     shared += chunk_bytes(rows, agent.spec, agent.chunk)
     table = proposals_bytes(proposals, agent.action_size, states=states, online=0)
     own = tables * table if tables > 1 else 0

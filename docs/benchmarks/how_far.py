@@ -7,7 +7,7 @@ import json
 import pathlib
 
 from deflow import Spec
-from deflow.replay import replay_bytes
+from deflow.replay import written_bytes
 from deflow.replay.placement import SHARE
 
 SCALE, OFFLINE, ONLINE = (
@@ -72,12 +72,12 @@ def memory_of_processes():
 
 def data_that_fits():
     """Transitions that fit on a device, in millions."""
-    states = {name: replay_bytes(Spec((size,), action), 1) for name, (size, action, _) in FAMILIES.items()}
+    states = {name: written_bytes(Spec((size,), action), 1) for name, (size, action, _) in FAMILIES.items()}
     proposals = SCALE["data"]["bytes_of_a_states_proposals"]
     bytes_of = {f"`{name}`": states[name] for name in ("cube-single", "humanoidmaze-large", "puzzle-4x4")}
     bytes_of["`cube-single`, and 16 proposals for each state"] = states["cube-single"] + proposals
-    bytes_of["pixels 64 x 64 x 3, s and s' both stored"] = replay_bytes(Spec((64, 64, 3), 5, "uint8"), 1)
-    bytes_of["three such frames stacked, s and s' both stored"] = replay_bytes(Spec((64, 64, 9), 5, "uint8"), 1)
+    bytes_of["pixels 64 x 64 x 3, s and s' both stored"] = written_bytes(Spec((64, 64, 3), 5, "uint8"), 1)
+    bytes_of["three such frames stacked, s and s' both stored"] = written_bytes(Spec((64, 64, 9), 5, "uint8"), 1)
     bytes_of["pixels 64 x 64 x 3, each frame stored once"] = 64 * 64 * 3 + 4 * (5 + 2)
     yield f"| millions of transitions | bytes of one | {' | '.join(f'{card} GB' for card in CARDS)} | 4 x 24 GB |"
     yield f"|---|---|{'---|' * len(CARDS)}---|"
