@@ -76,9 +76,7 @@ def defaults(arguments: list[str]) -> tuple[Bounds, deflow.AgentConfig, str]:
     """As in offline.py; the bound has no flag of its own."""
     if cli.peek(arguments, "--trust-region.bound"):
         raise ValueError("--trust-region.bound is what is varied here: give --bounds.")
-    return cli.suggested(
-        arguments, Bounds, "bounds", paper=Bounds(), quickstart=QUICKSTART, network=offline.QUICKSTART_NETWORK
-    )
+    return cli.suggested(arguments, Bounds, "bounds", paper=Bounds(), quickstart=QUICKSTART)
 
 
 def main(options: Bounds, config: deflow.AgentConfig, algorithm: str) -> None:

@@ -147,7 +147,6 @@ QUICKSTART = Offline(
     log_every=200,
     save_every=2_000,
 )
-QUICKSTART_NETWORK = {"width": 256, "depth": 3}
 
 MAY_CHANGE = {
     *("steps", "eval_every", "episodes", "estimate_steps", "log_every", "save_every", "keep", "resume", "import_"),
@@ -158,9 +157,7 @@ MAY_CHANGE = {
 
 def defaults(arguments: list[str]) -> tuple[Offline, deflow.AgentConfig, str]:
     """The defaults that follow from the algorithm, the task and the budget, or from the run to be continued."""
-    return cli.suggested(
-        arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART, network=QUICKSTART_NETWORK
-    )
+    return cli.suggested(arguments, Offline, "offline", paper=Offline(), quickstart=QUICKSTART)
 
 
 def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:

@@ -123,7 +123,6 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
         "offline_to_online",
         paper=OfflineToOnline(),
         quickstart=QUICKSTART,
-        network=offline.QUICKSTART_NETWORK,
     )
     given = [deflow.Run.open(path) for path in cli.peek(arguments, "--from")]
     if not given:

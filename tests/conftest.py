@@ -49,8 +49,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = (
-    "newest kill_and_resume hosts launchers early_stop installing staged docs recipes visual bounds "
-    "interaction behaviour data_report online_proposals chunks_online plugin readers_formats algorithms"
+    "newest kill_and_resume hosts launchers early_stop installing staged learning_from_pixels docs recipes visual "
+    "bounds interaction behaviour data_report online_proposals chunks_online plugin readers_formats algorithms"
 )
 """The files that take longest begin first: one that is left for the end would keep one process busy and others idle."""
 

@@ -134,6 +134,22 @@ def test_quickstart_is_smaller_but_else_the_papers(offline):
     assert options.steps == 7
 
 
+def test_quickstart_from_images(offline):
+    """OGBench's visual tasks, and an encoder that is named; flags win."""
+    options, agent = parsed(offline, "--budget", "quickstart", "--env", "visual-scene-play-singletask-task1-v0")
+    assert (options.rows, options.batch_size, options.proposals) == (20_000, 64, 8)
+    assert agent.encoder == deflow.encoders.ImpalaSmallConfig((8, 16, 32), 0, 256)
+    assert agent.augmentation == deflow.augmentations.RandomCrop()
+    assert agent.field.width == 256
+    own = "--budget quickstart --env lab/Seen-v0 encoder:impala --encoder.blocks 1 --steps 9"
+    options, agent = parsed(offline, *own.split())
+    assert (options.steps, options.field_steps) == (9, 6_000)
+    assert agent.encoder == deflow.encoders.ImpalaConfig((8, 16, 32), 1, 256)
+    options, agent = parsed(offline, "--budget", "paper", "--env", "visual-scene-play-singletask-task1-v0")
+    assert (options.batch_size, options.proposals, options.steps) == (256, 0, 500_000)
+    assert agent.encoder == deflow.encoders.ImpalaSmallConfig()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -22,6 +22,7 @@ import yaml
 
 import deflow
 from deflow.agent import KINDS, task_settings
+from deflow.cli import budgets
 from deflow.commands import RECIPES, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -269,20 +270,21 @@ def rows_of(page, heading):
 def test_the_table_of_budgets_is_the_recipes(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "recipes")
     offline = importlib.import_module("offline")
-    paper, quick, network = offline.Offline(), offline.QUICKSTART, offline.QUICKSTART_NETWORK
-    table = {row[0]: row[1:3] for row in rows_of(ROOT / "docs/budgets.md", "# Budgets")}
+    paper, quick, network, less = offline.Offline(), offline.QUICKSTART, budgets.NETWORK, budgets.FROM_IMAGES
+    table = {row[0]: row[1:4] for row in rows_of(ROOT / "docs/budgets.md", "# Budgets")}
     for name, field in {
         "transitions": "rows",
         "updates": "steps",
         "evaluated every": "eval_every",
         "episodes per evaluation": "episodes",
     }.items():
-        assert table[name] == [f"{getattr(budget, field):,}" for budget in (paper, quick)]
-    assert table["hidden layers"] == ["4 x 512", f"{network['depth']} x {network['width']}"]
+        values = [getattr(budget, field) for budget in (paper, quick)]
+        assert table[name] == [f"{value:,}" for value in (*values, less.get(field, values[-1]))]
+    assert table["hidden layers"] == ["4 x 512", *[f"{network['depth']} x {network['width']}"] * 2]
     assert (paper.data, quick.data) == ("official", "collected")
     online = importlib.import_module("offline_to_online")
     steps = [f"{budget.online_steps:,}" for budget in (online.OfflineToOnline(), online.QUICKSTART)]
-    assert table["environment steps, online"] == steps
+    assert table["environment steps, online"] == [*steps, f"{less['online_steps']:,}"]
     (line,) = (row for row in rows_of(ROOT / "docs/online.md", "## Settings") if row[0] == "`--online-steps`")
     assert line[1] == f"{steps[0]} (quickstart: {steps[1]})"
 

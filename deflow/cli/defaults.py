@@ -1,12 +1,12 @@
 """The defaults of a recipe that trains, which depend on some of its arguments."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from ..agent import AgentConfig, agent_config, algorithm_name, task_settings
 from ..critics import FlowCriticConfig
 from ..runs import Run
+from . import budgets
 from .arguments import peek
 from .behaviours import behaviour_config
 from .data_options import settings_name
@@ -17,10 +17,10 @@ from .staged import proposals_needed, trains_from_proposals
 
 
 def suggested(
-    arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any, network: Mapping[str, int]
+    arguments: list[str], kind: type[Any], recipe: str, *, paper: Any, quickstart: Any
 ) -> tuple[Any, AgentConfig, str]:
     """The options, the agent and the algorithm's name that follow from the algorithm, the task and the budget, or from
-    the run to be continued. `kind` is the recipe's class of options, and `network` are the quickstart's sizes."""
+    the run to be continued. `kind` is the recipe's class of options."""
     import_files(peek(arguments, "--import"))
     if resumed := peek(arguments, "--resume"):
         run = Run.open(resumed[-1])
@@ -30,13 +30,15 @@ def suggested(
     algorithm = algorithm_name(arguments[0] if named else "deflow")
     settings = task_settings(settings_name(paper, arguments))
     quick = peek(arguments, "--budget")[-1:] == ["quickstart"]
-    width, depth = (network["width"], network["depth"]) if quick else (None, None)
-    config = agent_config(algorithm, settings=settings, width=width, depth=depth)
+    if quick:
+        options, config = budgets.quickstart(quickstart, algorithm, settings, arguments)
+    else:
+        options, config = paper, agent_config(algorithm, settings=settings)
     if given := peek(arguments, "--behaviour"):
         config = behaviour_config(given[0], config)
     if quick:
         proposals = max(quickstart.proposals, proposals_needed(config)) if trains_from_proposals(config) else 0
-        return dataclasses.replace(quickstart, proposals=proposals), config, algorithm
+        return dataclasses.replace(options, proposals=proposals), config, algorithm
     if isinstance(config.critic, FlowCriticConfig):
-        paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
-    return dataclasses.replace(paper, steps=settings.steps), config, algorithm
+        options = dataclasses.replace(options, batch_size=settings.flow_batch_size)
+    return dataclasses.replace(options, steps=settings.steps), config, algorithm
