@@ -62,7 +62,7 @@ def main(recipe: Collect) -> None:
 
 def next_command(recipe: Collect) -> str:
     """The command that trains on what was collected."""
-    words: list[object] = ["--env", recipe.env, "--data", "collected", "--rows", recipe.rows]
+    words: list[object] = ["--budget", "quickstart", "--env", recipe.env, "--rows", recipe.rows]
     if recipe.seed:
         words += ["--data-seed", recipe.seed]
     if recipe.data_dir != DEFAULT_DATA_DIR:

@@ -247,7 +247,7 @@ def online_facts(
         states = len(behaviours.runs) * len(deflow.behaviour.States.of(task.train))
         size = config.chunk * task.spec.action_size
         needed += proposals_bytes(options.proposals, size, states=states, online=seeds * slots)
-    size = f"{needed / 1e9:.2f} GB"
+    size = cli.bytes_in_words(needed)
     placement = f"on the {options.placement}"
     if options.placement == "auto":
         place = replay.choose_placement(needed)

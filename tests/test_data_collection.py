@@ -312,5 +312,5 @@ def test_the_recipe_ends_with_files_successes_and_the_next_command(tmp_path):
     counts = task_successes(MAZE, folder / "pointmaze-medium-navigate-v0.npz")
     assert [line.split()[:2] for line in out.splitlines()[1:6]] == [[f"{k}:", str(n)] for k, n in counts.items()]
     assert out.splitlines()[-1] == (
-        f"Next: python recipes/offline.py --env {MAZE} --data collected --rows 2000 --data-dir {tmp_path}"
+        f"Next: python recipes/offline.py --budget quickstart --env {MAZE} --rows 2000 --data-dir {tmp_path}"
     )

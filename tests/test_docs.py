@@ -63,7 +63,7 @@ def surroundings(tmp_path_factory):
     variables = {
         **os.environ,
         "HOME": str(home),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         "PYTHONWARNINGS": "ignore",
     }
     run([ROOT / "recipes/collect.py", "--env", TASK, "--rows", "1000", "--validation-rows", "1000"], home, variables)

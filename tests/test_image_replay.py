@@ -1,12 +1,15 @@
 """Online transitions with images: each image is stored once, and batches have the stacks that were inserted."""
 
 import dataclasses
+import re
 
+import equinox as eqx
 import image_environment
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from in_process import recipe
 
 import deflow
 from deflow import ProposedReplay, Spec, agent_config, draw_proposals
@@ -14,6 +17,7 @@ from deflow.behaviour.proposals import solved_block
 from deflow.encoders import ImpalaSmallConfig
 from deflow.environments.frame_stack import FrameStack
 from deflow.replay import Chunks, make_replay, replay_bytes
+from deflow.runs import Run
 from deflow.session.state import Online, blank, capture, resume, sizes
 from deflow.training import Learner
 from deflow.types import Batch
@@ -221,6 +225,42 @@ def test_a_break_changes_nothing(seen, placement):
 def assert_same(one, other):
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_ring_that_is_empty():
+    replay = make_replay(dataset(), SPEC, steps=8)
+    empty = replay.state(0)
+    assert (len(empty.rows), len(empty.images)) == (0, 0)
+    replay.restore([empty], 0)
+    assert_same(replay.state(0), empty)
+
+
+def test_the_recipe_and_resume(tmp_path):
+    """Online from images, at once and in two parts: the same logs and the same transitions."""
+    np.savez(tmp_path / "seen.npz", **image_environment.played(6, size=16))
+    task = ["--env", "seen/SmallReach-v0", "--data", tmp_path / "seen.npz", "--frame-stack", 2]
+    sizes = ["encoder:impala-small", "--encoder.stacks", 2, "--encoder.features", 4, "--field.width", 8]
+    sizes += ["--refiner.width", 8, "--critic.width", 8, "--steps", 4, "--batch-size", 4, "--proposals", 2]
+    often = ["--eval-every", 4, "--episodes", 1, "--log-every", 4, "--save-every", 4, "--workers", 1]
+    made = []
+    for steps in (8, 4):
+        output = ["--online-steps", steps, "--capacity", 200, "--output-dir", tmp_path / f"{steps}"]
+        done = recipe("offline_to_online", *task, *sizes, "--field-steps", 2, *often, *output)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"replay .* (kB|MB) on the device", done.stdout)
+        (path,) = (tmp_path / f"{steps}").glob("*/deflow/*")
+        made.append(path)
+    done = recipe("resume", made[1], "--online-steps", 8, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    whole, resumed = (Run.open(path) for path in made)
+    for table in ("train", "eval"):
+        one, other = whole.read(table), resumed.read(table)
+        assert one.keys() == other.keys()
+        for name in set(one) - {"time/seconds", "time/steps_per_second"}:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    agent = [jax.tree.leaves(eqx.filter(deflow.load(path).agent, eqx.is_array)) for path in made]
+    for one, other in zip(*agent, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_checkpoints_outline():

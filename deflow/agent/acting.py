@@ -63,10 +63,13 @@ def checked(agent: "Agent", observation: Any) -> Any:
         observation = np.asarray(observation)
     shape, wanted = observation.shape, agent.spec.observation_shape
     if shape[len(shape) - len(wanted) :] != wanted or len(shape) - len(wanted) not in (0, 1):
-        batch = ", ".join(map(str, ("B", *wanted)))
+        batch, count = ", ".join(map(str, ("B", *wanted))), agent.spec.frame_stack
+        remedy = "observations of the environment that it was trained for"
+        if count > 1:
+            remedy = f"the last {count} images, the oldest first among the channels (deflow.environments.FrameStack)"
         raise ValueError(
             f"The agent acts on observations of shape {wanted} or a batch ({batch}), got the shape {shape}: give it "
-            "observations of the environment that it was trained for."
+            f"{remedy}."
         )
     dtype = observation.dtype
     if dtype == agent.spec.observation_dtype:

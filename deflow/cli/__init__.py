@@ -33,7 +33,7 @@ from .resuming import (
     recorded_options,
     restore_options,
 )
-from .screen import counted, duration, file_size, parts_in_words, print_facts, say, show
+from .screen import bytes_in_words, counted, duration, file_size, parts_in_words, print_facts, say, show
 from .spelling import spelled_options
 from .staged import check_staged
 from .sweeping import Recipe, read_job, share_behaviours, with_absolute_paths, without_needs
@@ -47,6 +47,7 @@ __all__ = [
     "Recipe",
     "behaviour_config",
     "behaviour_options",
+    "bytes_in_words",
     "carried",
     "carried_facts",
     "check_carried",

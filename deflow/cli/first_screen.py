@@ -41,7 +41,7 @@ def first_screen(
     limit = "" if limited else " (cut off there: the environment has no time limit)"
     states = len(States.of(task.train)) if behaviours and options.proposals else 0
     tables = len(behaviours.runs) if behaviours else 0
-    borrowed = f" (settings borrowed from {family}: none are published)" if family else ""
+    borrowed = f" (settings, the bound too, borrowed from {family}: none are published)" if family else ""
     return {
         "task": f"{task.name}{borrowed}",
         **environment_facts(task.environment),

@@ -47,8 +47,14 @@ def duration(seconds: float) -> str:
 
 def file_size(path: Path) -> str:
     """The size of a file: `43 kB`, `6.5 MB`."""
-    size = path.stat().st_size
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return bytes_in_words(path.stat().st_size)
+
+
+def bytes_in_words(size: int) -> str:
+    """So many bytes: `43 kB`, `6.5 MB`, `12.3 GB`."""
+    if size < 1e6:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 def parts_in_words(config: AgentConfig, **notes: str) -> str:

@@ -71,6 +71,11 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
 
 def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
     wanted, got = describe_spec(spec), run.config["spec"]
+    if (frames := got.get("frame_stack", 1)) != spec.frame_stack:
+        raise ValueError(
+            f"{run.path} sees the last {frames} image(s), and this task's observations are of {spec.frame_stack}: give "
+            f"--frame-stack {frames}."
+        )
     for name in ("observation_shape", "action_size", "observation_dtype"):
         if _plain(got[name]) != _plain(wanted[name]):
             raise ValueError(

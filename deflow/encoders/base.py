@@ -51,9 +51,12 @@ def check_images(name: str, spec: Spec, *, smallest: int) -> None:
     """Raises a `ValueError` if observations are not images of bytes with at least `smallest` rows and columns."""
     shape, dtype = spec.observation_shape, spec.observation_dtype
     if len(shape) != 3:
+        remedy = "choose an encoder for states, such as 'identity'"
+        if len(shape) == 2 and dtype == "uint8":
+            remedy = "give grey images an axis of one channel, as image[..., None] does"
         raise ValueError(
             f"The encoder {name!r} is for images of shape (height, width, channels), got observations of shape "
-            f"{shape}: choose an encoder for states, such as 'identity'."
+            f"{shape}: {remedy}."
         )
     if dtype != "uint8":
         raise ValueError(

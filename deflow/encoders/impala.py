@@ -1,5 +1,7 @@
 """Images: the residual network of IMPALA (arXiv 1802.01561, figure 3), in the two sizes that OGBench's agents use."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -99,13 +101,18 @@ class AbstractImpalaConfig(AbstractImageEncoderConfig):
     features: eqx.AbstractVar[int]
     """Number of features."""
 
+    name: ClassVar[str] = "impala"
+    """What errors call it."""
+
     def __check_init__(self) -> None:
         if not self.stacks or any(not isinstance(size, int) or size < 1 for size in self.stacks):
-            raise ValueError(f"encoder impala: stacks must be numbers of channels such as 16 32 32, got {self.stacks}.")
+            raise ValueError(
+                f"encoder {self.name}: stacks must be numbers of channels such as 16 32 32, got {self.stacks}."
+            )
         if self.blocks < 0:
-            raise ValueError(f"encoder impala: blocks must not be negative, got {self.blocks}.")
+            raise ValueError(f"encoder {self.name}: blocks must not be negative, got {self.blocks}.")
         if self.features < 1:
-            raise ValueError(f"encoder impala: features must be at least 1, got {self.features}.")
+            raise ValueError(f"encoder {self.name}: features must be at least 1, got {self.features}.")
 
     def build(self, context: Context, *, key: Key[Array, ""]) -> Impala:
         """The network for the context's images.
@@ -113,7 +120,7 @@ class AbstractImpalaConfig(AbstractImageEncoderConfig):
         Raises:
             ValueError: If observations are no images of bytes, or if the images are too small for the stacks.
         """
-        check_images("impala", context.spec, smallest=2 ** len(self.stacks))
+        check_images(self.name, context.spec, smallest=2 ** len(self.stacks))
         height, width, channels = context.spec.observation_shape
         *keys, dense_key = jax.random.split(key, len(self.stacks) + 1)
         pairs = zip((channels, *self.stacks), self.stacks, keys, strict=False)
@@ -126,6 +133,8 @@ class AbstractImpalaConfig(AbstractImageEncoderConfig):
 @register("impala-small")
 class ImpalaSmallConfig(AbstractImpalaConfig):
     """IMPALA's network with one residual block a stack: the published visual agents' encoder."""
+
+    name: ClassVar[str] = "impala-small"
 
     stacks: tuple[int, ...] = (16, 32, 32)
     """Channels of each stack. A stack halves the image's height and width."""

@@ -9,6 +9,7 @@ from .environment import Adapter as Adapter
 from .environment import Environment as Environment
 from .environment import SuccessTiming as SuccessTiming
 from .environment import spec_of as spec_of
+from .frame_stack import FrameStack as FrameStack
 from .frame_stack import check_images as check_images
 from .frame_stack import stacked_shape as stacked_shape
 from .graphics import PACKAGES as PACKAGES

@@ -15,9 +15,13 @@ ASPECT = 2.0
 
 
 class FrameStack:
-    """The last images of an episode, whose first one is repeated until there are as many."""
+    """The last images of an episode, whose first one is repeated until there are as many.
+
+    For a policy that acts in an environment of single images: `first` at an episode's start, `next` after each step.
+    """
 
     def __init__(self, count: int):
+        check_count(count)
         self._count = count
         self._frames: collections.deque[np.ndarray] = collections.deque(maxlen=count)
 
@@ -72,10 +76,12 @@ def check_images(where: str, shape: tuple[int, ...], dtype: Any, frame_stack: in
             "them to the end, as numpy.moveaxis(image, 0, -1) does."
         )
     if frame_stack > 1 and not is_image:
+        remedy = "save such images, as in np.round(255 * image).astype(np.uint8) for entries from 0 to 1"
+        if len(shape) == 2 and dtype == np.uint8:
+            remedy = "give grey images an axis of one channel, as image[..., None] does"
         raise SpaceError(
             f"{where} has observations of shape {shape} and type {dtype}, and frames are images of bytes (uint8) of "
-            "shape (height, width, channels): save such images, as in np.round(255 * image).astype(np.uint8) for "
-            "entries from 0 to 1, or leave frame_stack out."
+            f"shape (height, width, channels): {remedy}, or leave frame_stack out."
         )
 
 

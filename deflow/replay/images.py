@@ -82,7 +82,7 @@ class ImageStore:
         among them."""
         used, first, place = np.unique(np.stack(numbers, axis=1), return_index=True, return_inverse=True)
         order = np.argsort(first)
-        among = np.argsort(order).astype(np.int32)[place].reshape(len(numbers[0]), len(numbers), -1)
+        among = np.argsort(order).astype(np.int32)[place].reshape(len(numbers[0]), len(numbers), self.count)
         return self.images[seed, used[order]], [among[:, index] for index in range(len(numbers))]
 
     def restore(self, seed: int, images: np.ndarray, *numbers: np.ndarray) -> None:
