@@ -127,7 +127,10 @@ def defaults(arguments: list[str]) -> tuple[OfflineToOnline, deflow.AgentConfig,
     given = [deflow.Run.open(path) for path in cli.peek(arguments, "--from")]
     if not given:
         return options, config, algorithm
-    return cli.carried(arguments, options, given), restore_agent(given[0].config["agent"]), given[0].algorithm
+    config = restore_agent(given[0].config["agent"])
+    if options.budget == "quickstart":
+        options = cli.fitting(options, config)
+    return cli.carried(arguments, options, given), config, given[0].algorithm
 
 
 def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -> None:

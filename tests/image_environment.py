@@ -11,8 +11,8 @@ class Reach(gymnasium.Env):
 
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def __init__(self, size=64):
-        self.size = size
+    def __init__(self, size=64, near=NEAR):
+        self.size, self.near = size, near
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self._picture = np.empty((size, size, 3), np.uint8)  # drawn into again and again
         across = np.linspace(-1, 1, size)
@@ -25,7 +25,7 @@ class Reach(gymnasium.Env):
 
     def step(self, action):
         self.place = np.clip(self.place + SPEED * np.clip(action, -1, 1), -1, 1)
-        reached = bool(np.linalg.norm(self.place - self.target) < NEAR)
+        reached = bool(np.linalg.norm(self.place - self.target) < self.near)
         return self.picture(), float(reached) - 1.0, reached, False, {"success": reached}
 
     def picture(self):
@@ -76,4 +76,5 @@ class FirstReach(Reach):
 
 gymnasium.register("seen/FirstReach-v0", entry_point=FirstReach, max_episode_steps=STEPS)
 gymnasium.register("seen/Reach-v0", entry_point=Reach, max_episode_steps=STEPS)
+gymnasium.register("seen/BriefReach-v0", entry_point=Reach, max_episode_steps=9, kwargs={"size": 16, "near": 0.9})
 gymnasium.register("seen/SmallReach-v0", entry_point=Reach, max_episode_steps=STEPS, kwargs={"size": 16})

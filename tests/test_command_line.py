@@ -145,6 +145,8 @@ def test_quickstart_from_images(offline):
     options, agent = parsed(offline, *own.split())
     assert (options.steps, options.field_steps) == (9, 6_000)
     assert agent.encoder == deflow.encoders.ImpalaConfig((8, 16, 32), 1, 256)
+    _, agent = parsed(offline, "--budget", "quickstart", "encoder:impala-small", "encoder:impala")
+    assert agent.encoder == deflow.encoders.ImpalaConfig((8, 16, 32), 0, 256)
     options, agent = parsed(offline, "--budget", "paper", "--env", "visual-scene-play-singletask-task1-v0")
     assert (options.batch_size, options.proposals, options.steps) == (256, 0, 500_000)
     assert agent.encoder == deflow.encoders.ImpalaSmallConfig()

@@ -286,7 +286,7 @@ def test_the_table_of_budgets_is_the_recipes(monkeypatch):
     steps = [f"{budget.online_steps:,}" for budget in (online.OfflineToOnline(), online.QUICKSTART)]
     assert table["environment steps, online"] == [*steps, f"{less['online_steps']:,}"]
     (line,) = (row for row in rows_of(ROOT / "docs/online.md", "## Settings") if row[0] == "`--online-steps`")
-    assert line[1] == f"{steps[0]} (quickstart: {steps[1]})"
+    assert line[1] == f"{steps[0]} (quickstart: {steps[1]}; from images {less['online_steps']:,})"
 
 
 def test_the_table_of_settings_is_the_codes():

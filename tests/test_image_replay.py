@@ -1,6 +1,7 @@
 """Online transitions with images: each image is stored once, and batches have the stacks that were inserted."""
 
 import dataclasses
+import json
 import re
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from deflow.replay import Chunks, make_replay, replay_bytes
 from deflow.runs import Run
 from deflow.session.state import Online, blank, capture, resume, sizes
 from deflow.training import Learner
-from deflow.types import Batch
+from deflow.types import Batch, placeholder_data
 
 KEY = jax.random.key(0)
 SHAPE = (4, 4, 2)
@@ -227,6 +228,18 @@ def assert_same(one, other):
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.parametrize("spec", [SPEC, Spec((3,), 2)], ids=["images", "states"])
+def test_fewer_slots_than_environments(spec):
+    data = placeholder_data(spec)
+    replay = make_replay(data, spec, seeds=1, steps=1)
+    new = jax.tree.map(lambda column: np.stack([column[:2]]), data)
+    with pytest.raises(ValueError, match=r"1 online .* no room for one of each of 2 environments"):
+        replay.insert(new)
+    make_replay(data, spec, seeds=1, steps=1, chunks=Chunks(environments=2)).insert(new)
+    with pytest.raises(ValueError, match=r"no room for a transition in each of 3 environment"):
+        make_replay(data, spec, steps=1, capacity=2, chunks=Chunks(environments=3))
+
+
 def test_a_ring_that_is_empty():
     replay = make_replay(dataset(), SPEC, steps=8)
     empty = replay.state(0)
@@ -236,31 +249,32 @@ def test_a_ring_that_is_empty():
 
 
 def test_the_recipe_and_resume(tmp_path):
-    """Online from images, at once and in two parts: the same logs and the same transitions."""
+    """Online from images, at once and in two parts: the same logs and the same agents of two seeds, whose episodes end
+    at different steps, so that the seeds have different numbers of images."""
     np.savez(tmp_path / "seen.npz", **image_environment.played(6, size=16))
-    task = ["--env", "seen/SmallReach-v0", "--data", tmp_path / "seen.npz", "--frame-stack", 2]
+    task = ["--env", "seen/BriefReach-v0", "--seeds", 3, 4, "--data", tmp_path / "seen.npz", "--frame-stack", 2]
     sizes = ["encoder:impala-small", "--encoder.stacks", 2, "--encoder.features", 4, "--field.width", 8]
     sizes += ["--refiner.width", 8, "--critic.width", 8, "--steps", 4, "--batch-size", 4, "--proposals", 2]
     often = ["--eval-every", 4, "--episodes", 1, "--log-every", 4, "--save-every", 4, "--workers", 1]
     made = []
-    for steps in (8, 4):
+    for steps in (24, 12):
         output = ["--online-steps", steps, "--capacity", 200, "--output-dir", tmp_path / f"{steps}"]
         done = recipe("offline_to_online", *task, *sizes, "--field-steps", 2, *often, *output)
         assert done.returncode == 0, done.stderr
         assert re.search(r"replay .* (kB|MB) on the device", done.stdout)
-        (path,) = (tmp_path / f"{steps}").glob("*/deflow/*")
-        made.append(path)
-    done = recipe("resume", made[1], "--online-steps", 8, "--workers", 1)
+        made.append(sorted((tmp_path / f"{steps}").glob("*/deflow/seed*/")))
+    notes = [json.loads((path / "checkpoints/16/notes/metadata").read_text()) for path in made[1]]
+    assert notes[0]["online"]["images"] != notes[1]["online"]["images"]
+    done = recipe("resume", made[1][0], "--online-steps", 24, "--workers", 1)
     assert done.returncode == 0, done.stderr
-    whole, resumed = (Run.open(path) for path in made)
-    for table in ("train", "eval"):
-        one, other = whole.read(table), resumed.read(table)
-        assert one.keys() == other.keys()
-        for name in set(one) - {"time/seconds", "time/steps_per_second"}:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-    agent = [jax.tree.leaves(eqx.filter(deflow.load(path).agent, eqx.is_array)) for path in made]
-    for one, other in zip(*agent, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for whole, resumed in zip(*made, strict=True):
+        for table in ("train", "eval"):
+            one, other = (Run.open(path).read(table) for path in (whole, resumed))
+            assert one.keys() == other.keys()
+            for name in set(one) - {"time/seconds", "time/steps_per_second"}:
+                np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        agents = [eqx.filter(deflow.load(path).agent, eqx.is_array) for path in (whole, resumed)]
+        assert_same(*agents)
 
 
 def test_a_checkpoints_outline():

@@ -127,7 +127,7 @@ def test_observations_of_another_kind(config, spec, says):
     ],
 )
 def test_settings(settings, says):
-    with pytest.raises(ValueError, match=f"encoder impala: {says}"):
+    with pytest.raises(ValueError, match=f"encoder impala-small: {says}"):
         ImpalaSmallConfig(**settings)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 
+import image_environment  # noqa: F401  (which registers an environment)
 import pytest
 from in_process import ROOT, recipe
 
@@ -215,6 +216,15 @@ def test_paths_mean_the_same_in_every_folder(recipes, tmp_path, monkeypatch):
 def test_joint_training_shares_nothing(recipes):
     made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), recipes)
     assert [job.needs for job in made] == [(), ()]
+
+
+def test_images_of_ones_own_share_a_flow(recipes):
+    """Of an environment with a namespace, with options that are not the encoder's."""
+    common = "--env seen/SmallReach-v0 --data seen.npz --budget quickstart --batch-size 256 encoder:impala-small"
+    flow, *made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=common), recipes)
+    assert flow.name == "behaviour,seen_SmallReach-v0,seed=0"
+    assert [job.needs for job in made] == [(flow.name,)] * 2
+    assert cli.read_job(flow, recipes).options.batch_size == 256
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from .behaviours import (
     open_behaviours,
     propose,
 )
+from .budgets import fitting
 from .completion import completion
 from .data_options import DataOptions, settings_name
 from .defaults import suggested
@@ -70,6 +71,7 @@ __all__ = [
     "file_size",
     "finish",
     "first_screen",
+    "fitting",
     "import_files",
     "launcher_of",
     "learned",

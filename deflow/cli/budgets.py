@@ -4,13 +4,15 @@ import dataclasses
 from typing import Any
 
 from ..agent import AgentConfig, AlgorithmName, TaskSettings, agent_config
-from ..encoders import AbstractImageEncoderConfig, AbstractImpalaConfig, registry
+from ..encoders import AbstractImageEncoder, AbstractImageEncoderConfig, AbstractImpalaConfig, registry
 
-NETWORK = {"width": 256, "depth": 3}
+NETWORK: dict[str, Any] = {"width": 256, "depth": 3}
 """Hidden layers."""
 
 ENCODER: dict[str, Any] = {"stacks": (8, 16, 32), "blocks": 0, "features": 256}
 """Sizes of an encoder of images."""
+
+OF_IMAGES = (AbstractImageEncoder, AbstractImageEncoderConfig)
 
 FROM_IMAGES = {
     "rows": 20_000,
@@ -26,16 +28,20 @@ FROM_IMAGES = {
 """Options where observations are images, of those that a recipe has."""
 
 
-def quickstart(
-    options: Any, algorithm: AlgorithmName, settings: TaskSettings, arguments: list[str]
-) -> tuple[Any, AgentConfig]:
-    """The budget's options and its agent, given the options for states."""
-    given = [argument.partition(":")[2] for argument in arguments if argument.startswith("encoder:")]
-    name = given[0] if given else settings.encoder
+def quickstart_agent(algorithm: AlgorithmName, settings: TaskSettings, arguments: list[str]) -> AgentConfig:
+    """An algorithm at the budget's sizes, with the encoder that the arguments name, if it is one of images."""
+    named = [argument.partition(":")[2] for argument in arguments if argument.startswith("encoder:")]
+    name = named[-1] if named else settings.encoder
     kind = registry[name] if name in set(registry) else None
-    if kind is None or not issubclass(kind, AbstractImageEncoderConfig):
-        return options, agent_config(algorithm, settings=settings, **NETWORK)
+    if kind is None or not issubclass(kind, OF_IMAGES):
+        return agent_config(algorithm, settings=settings, **NETWORK)
     encoder: Any = kind(**ENCODER) if issubclass(kind, AbstractImpalaConfig) else kind
+    return agent_config(algorithm, settings=settings, encoder=encoder, **NETWORK)
+
+
+def fitting(options: Any, config: AgentConfig) -> Any:
+    """The options of the quickstart for states, or what they are where an agent sees images."""
+    if not isinstance(config.encoder, OF_IMAGES):
+        return options
     known = {field.name for field in dataclasses.fields(options)}
-    less = {name: value for name, value in FROM_IMAGES.items() if name in known}
-    return dataclasses.replace(options, **less), agent_config(algorithm, settings=settings, encoder=encoder, **NETWORK)
+    return dataclasses.replace(options, **{name: value for name, value in FROM_IMAGES.items() if name in known})

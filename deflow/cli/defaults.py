@@ -31,14 +31,14 @@ def suggested(
     settings = task_settings(settings_name(paper, arguments))
     quick = peek(arguments, "--budget")[-1:] == ["quickstart"]
     if quick:
-        options, config = budgets.quickstart(quickstart, algorithm, settings, arguments)
+        config = budgets.quickstart_agent(algorithm, settings, arguments)
     else:
-        options, config = paper, agent_config(algorithm, settings=settings)
+        config = agent_config(algorithm, settings=settings)
     if given := peek(arguments, "--behaviour"):
         config = behaviour_config(given[0], config)
     if quick:
         proposals = max(quickstart.proposals, proposals_needed(config)) if trains_from_proposals(config) else 0
-        return dataclasses.replace(options, proposals=proposals), config, algorithm
+        return dataclasses.replace(budgets.fitting(quickstart, config), proposals=proposals), config, algorithm
     if isinstance(config.critic, FlowCriticConfig):
-        options = dataclasses.replace(options, batch_size=settings.flow_batch_size)
-    return dataclasses.replace(options, steps=settings.steps), config, algorithm
+        paper = dataclasses.replace(paper, batch_size=settings.flow_batch_size)
+    return dataclasses.replace(paper, steps=settings.steps), config, algorithm

@@ -153,18 +153,17 @@ def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
     """The job that learns a job's flow alone."""
     options, agent = command.options, command.agent
     begin = ["flow-bc", "--env", options.env, "--budget", options.budget]
-    words = [*begin, *spelled_options(behaviour_options(options), defaults(begin)[0], leave=NOT_SPELLED)]
+    parts = [word for kind in FLOW for word in spelled_part(KINDS[kind], getattr(agent, kind))]
+    suggested, _, _ = defaults([*begin, *parts])  # which depend on the encoder
+    words = [*begin, *spelled_options(behaviour_options(options), suggested, leave=NOT_SPELLED)]
     for name in ("chunk", "execute"):
         if (value := getattr(agent, name)) is not None:
             words += [f"--{name}", str(value)]
-    words += [word for kind in FLOW for word in spelled_part(KINDS[kind], getattr(agent, kind))]
+    words += parts
     words += ["--seeds", *map(str, options.seeds)]
-    seeds = "+".join(map(str, options.seeds))
-    return Job(
-        f"{BEHAVIOUR}{_data_set(options.env, options.data)},seed{'s' * (len(options.seeds) > 1)}={seeds}",
-        "offline",
-        tuple(words),
-    )
+    name = _data_set(options.env, options.data).replace("/", "_")
+    seeds = f"seed{'s' * (len(options.seeds) > 1)}={'+'.join(map(str, options.seeds))}"
+    return Job(f"{BEHAVIOUR}{name},{seeds}", "offline", tuple(words))
 
 
 def _learns(behaviour: Job, command: Command[Any], recipes: Mapping[str, Recipe]) -> bool:

@@ -60,7 +60,7 @@ def make_replay(
             f"have {dataset.action.shape[-1]}: give agent.with_returns(task.train), and "
             "chunks=deflow.replay.Chunks(agent.chunk, agent.discount)."
         )
-    slots = min(steps, capacity)
+    slots = min(max(steps, chunks.environments), capacity)
     if placement == "auto":
         online = slots * (seeds or 1)
         needed = dataset_bytes(dataset, spec) + chunk_bytes(len(dataset), spec, chunks.length)
@@ -76,10 +76,11 @@ def check_capacity(rows: int, capacity: int, sampling: Sampling, chunks: Chunks 
     Raises:
         ValueError: If it is smaller than the dataset, or than a chunk of every environment.
     """
-    if chunks.length > 1 and capacity < chunks.length * chunks.environments:
+    if 0 < capacity < chunks.length * chunks.environments:
+        what = f"a chunk of {chunks.length}" if chunks.length > 1 else "a transition"
         raise ValueError(
-            f"A ring of {capacity} transitions has no room for a chunk of {chunks.length} in each of "
-            f"{chunks.environments} environment(s): raise the capacity."
+            f"A ring of {capacity} transitions has no room for {what} in each of {chunks.environments} "
+            "environment(s): raise the capacity."
         )
     if sampling == "uniform" and capacity < rows:
         raise ValueError(

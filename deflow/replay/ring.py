@@ -62,8 +62,18 @@ class Ring:
         return ~differs & (self.inserted >= environments)
 
     def insert(self, transitions: Batch) -> tuple[Batch, np.ndarray]:
-        """Write `transitions`, leading axes (S, E). Returns them as they are stored, and their slots."""
-        places = self.places(transitions.reward.shape[1])
+        """Write `transitions`, leading axes (S, E). Returns them as they are stored, and their slots.
+
+        Raises:
+            ValueError: If there are fewer slots than environments.
+        """
+        environments = transitions.reward.shape[1]
+        if environments > self.slots:
+            raise ValueError(
+                f"A ring of {self.slots} online transition(s) has no room for one of each of {environments} "
+                "environments: raise the steps and the capacity to at least their number."
+            )
+        places = self.places(environments)
         if self.store is not None:
             transitions = self._numbered(transitions, places)
         for column, new in _pairs(self.rows, transitions):

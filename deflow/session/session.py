@@ -260,9 +260,8 @@ class Session:
             "window": self._metrics.to_json(),
             "owes_evaluation": self._owes_evaluation,
             "rollbacks": self._rollbacks,
-            "online": sizes(online),
         }
-        return [notes] * len(self._seeds)
+        return [{**notes, "online": sizes(online[index : index + 1])} for index in range(len(self._seeds))]
 
     def _restore(self) -> TrainingState:
         """The newest state that is intact for all seeds, with new keys for those that went back."""
