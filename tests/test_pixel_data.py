@@ -207,7 +207,9 @@ def test_what_is_no_number_of_frames(tmp_path, columns, given):
 def test_a_report_card_says_what_is_wrong_with_images(tmp_path, columns, change, says):
     card = report(saved(tmp_path, columns, observations=change(columns["observations"])), progress=False)
     assert any(re.search(says, warning) for warning in card.warnings)
-    assert not any("Loading" in warning for warning in report(saved(tmp_path, columns), progress=False).warnings)
+    warnings = report(saved(tmp_path, columns), progress=False).warnings
+    assert not any("Loading" in warning for warning in warnings)
+    assert any("name an encoder for them (encoder:impala-small)" in warning for warning in warnings)
 
 
 def test_a_bound_from_images(tmp_path, columns):

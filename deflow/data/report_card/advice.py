@@ -43,6 +43,11 @@ def advise(card: "ReportCard") -> Iterator[str]:
             f"{_named(constant)} never {_verb(constant, 'changes', 'change')}: encoder:standardize ignores constant "
             "dimensions; or leave them out with columns.observation."
         )
+    if observations and card.steps is None:
+        yield (
+            "Observations are images: where no settings are published, name an encoder for them (encoder:impala-small) "
+            "and the trust region's bound, which cannot be measured between images."
+        )
     if unscaled := [each for each in observations if _is_unscaled(each)]:
         worst = max(unscaled, key=lambda each: max(abs(each.mean), each.deviation))
         yield (
