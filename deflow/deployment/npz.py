@@ -1,6 +1,7 @@
 """NumPy: an npz, and beside it a page of plain code that runs it and needs nothing else."""
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -10,6 +11,9 @@ import numpy as np
 from . import plain
 from .format import AbstractFormat, Runner, register
 from .program import Program
+
+_READING = threading.Lock()
+"""NumPy reads headers with `ast.literal_eval`, which several threads of Python 3.11 cannot do at once."""
 
 
 @final
@@ -33,4 +37,5 @@ class NPZ(AbstractFormat):
 
     def read(self, path: Path) -> Runner:
         """What the page makes of the file."""
-        return plain.PlainPolicy(path).act
+        with _READING:
+            return plain.PlainPolicy(path).act
