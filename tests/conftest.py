@@ -1,12 +1,9 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
 import atexit
-import contextlib
-import ctypes
 import gc
 import importlib.metadata
 import os
-import pathlib
 import platform
 import shutil
 import signal
@@ -30,7 +27,6 @@ if platform.machine() in ("x86_64", "AMD64"):
     flags = f"{emitters} --xla_cpu_max_isa=AVX"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
-import equinox as eqx
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -62,27 +58,6 @@ LONG = (
 def pytest_collection_modifyitems(items):
     order = {f"test_{name}.py": number for number, name in enumerate(LONG.split())}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-
-
-def pytest_runtest_teardown(item, nextitem):
-    """A process forgets the programs of earlier files when it has come to take gigabytes."""
-    if nextitem is None or nextitem.path == item.path or memory() < MOST:
-        return
-    eqx.clear_caches()
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # what is free goes back to the system, where there is GNU's
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-MOST = 3e9
-"""Bytes of a process from which on it forgets programs."""
-
-
-def memory():
-    """The bytes that this process has in memory; 0 where it is not known."""
-    with contextlib.suppress(OSError):
-        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 @pytest.fixture(scope="session")

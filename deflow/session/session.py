@@ -132,11 +132,11 @@ class Session:
         bar.begin()
         try:
             for step, learner, metrics in phase.loop(state):
+                ends = self._ends()  # once, for all below; and first, since it fails where another process is gone
                 due = self.schedule.due(self.step, step, phase.last, plays=self._evaluator is not None)
                 self.step, state = step, TrainingState(learner, state.key)
                 self._metrics.add(step, metrics)
                 bar.show(step)
-                ends = self._ends()  # asked once: what is saved below must have been looked at
                 look = ends or any(due)
                 if look or phase.one_by_one:
                     self._check(phase, before, state, bar, parameters=look)
