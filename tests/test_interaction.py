@@ -468,7 +468,7 @@ def test_processes_end_with_their_parent_and_not_before(tmp_path, ending):
         process.stdin.write("stay\n")
         process.stdin.flush()
         (os.killpg if ending == signal.SIGINT else os.kill)(process.pid, ending)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     deadline = time.monotonic() + 10
     while (any(map(alive, workers)) or list(files.glob("deflow-*"))) and time.monotonic() < deadline:
         time.sleep(0.05)
