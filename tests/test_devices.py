@@ -88,7 +88,7 @@ def test_seeds_exchange_rows_once_an_update_and_no_data_set_is_gathered(four):
 def test_a_data_set_lies_where_it_fits_and_a_share_on_each_device(four):
     said, row = four[1]["lying"], 4 * (3 + 2 + 1 + 1 + 3)
     little, batches = "less than 0.1 MB", 2 * 16 * row  # those of two updates, for one seed
-    too_large = f"on the host, {little}, since it does not fit on the devices"
+    too_large = f"on the host, {little}, since it does not fit on the devices: an update moves 3 kB there"
     assert said == {
         "device": {"said": f"a copy on each of 4 devices, {little}", "size": 50 * row, "held": [50 * row] * 4},
         "divided": {"said": f"divided among 4 devices, {little} on each", "size": 500, "held": [13 * row] * 4},

@@ -8,8 +8,10 @@ import jax
 from .. import hosts
 from ..agent import Agent
 from ..data import Task
+from ..replay import written_bytes
 from ..training import Devices
 from ..training.dataset import locate
+from .screen import bytes_in_words
 
 
 def devices_of(options: Any) -> Devices:
@@ -44,8 +46,11 @@ def dataset_facts(options: Any, agent: Agent, task: Task, *, states: int, tables
     found = locate(layout, agent, task.train, **proposals)
     if found.devices == 1 and found.location == "device":
         return {}
-    missing = f", since it does not fit on the device{'s' * (found.devices > 1)}" if found.location == "host" else ""
-    return {"dataset": f"{found}{missing}"}
+    if found.location != "host":
+        return {"dataset": f"{found}"}
+    moved = bytes_in_words(len(options.seeds) * written_bytes(agent.spec, options.batch_size))
+    devices = f"device{'s' * (found.devices > 1)}"
+    return {"dataset": f"{found}, since it does not fit on the {devices}: an update moves {moved} there"}
 
 
 def _asked(options: Any) -> Devices:
