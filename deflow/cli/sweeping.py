@@ -11,6 +11,7 @@ from ..data import NO_ENVIRONMENT, RECORDED_ENVIRONMENT, readers
 from ..environments import parse_task_name
 from ..errors import DeflowError, SweepError
 from ..launchers import Job
+from ..launchers.grid import job_name
 from ..paths import absolute
 from .arguments import peek
 from .behaviours import behaviour_options
@@ -161,9 +162,9 @@ def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
             words += [f"--{name}", str(value)]
     words += parts
     words += ["--seeds", *map(str, options.seeds)]
-    name = _data_set(options.env, options.data).replace("/", "_")
     seeds = f"seed{'s' * (len(options.seeds) > 1)}={'+'.join(map(str, options.seeds))}"
-    return Job(f"{BEHAVIOUR}{name},{seeds}", "offline", tuple(words))
+    name = job_name(f"{BEHAVIOUR}{_data_set(options.env, options.data)},{seeds}")
+    return Job(name, "offline", tuple(words))
 
 
 def _learns(behaviour: Job, command: Command[Any], recipes: Mapping[str, Recipe]) -> bool:

@@ -97,7 +97,11 @@ def _seeds(job: Job, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 def _name(cell: Mapping[str, str]) -> str:
     words = [value if name in ("env", "algorithm") else f"{name}={value}" for name, value in cell.items()]
-    whole = ",".join(words)
+    return job_name(",".join(words))
+
+
+def job_name(whole: str) -> str:
+    """A name that a folder can have, with a digest where it is not the whole itself."""
     return _cut(re.sub(r"[^\w.,=+-]", "_", whole).lstrip("."), whole)
 
 

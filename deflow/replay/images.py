@@ -58,13 +58,12 @@ class ImageStore:
         return self.images.shape[1]
 
     def add(
-        self, seed: int, observation: np.ndarray, following: np.ndarray, known: np.ndarray | None
+        self, seed: int, observation: np.ndarray, following: np.ndarray, before: list[int]
     ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " count"]]:
-        """The numbers of the images of s and of s', which are stored unless they are there. `known` are those of s, if
-        it is the s' of an earlier transition."""
-        own: list[int] = [] if known is None else known.tolist()
-        here = self._numbers(seed, observation, own) if known is None else known
-        numbers = here, self._numbers(seed, following, own)
+        """The numbers of the images of s and of s', which are stored unless they are there. `before` are those of the
+        environment's last s', which is s unless an episode ended."""
+        own = list(before)
+        numbers = self._numbers(seed, observation, own), self._numbers(seed, following, own)
         for each in numbers:
             np.add.at(self._uses[seed], each, 1)
         return numbers
@@ -95,8 +94,7 @@ class ImageStore:
         self._free[seed], self._untouched[seed] = [], len(images)
 
     def _numbers(self, seed: int, stack: np.ndarray, own: list[int]) -> Int[np.ndarray, " count"]:
-        """The numbers of an observation's images, given those that the transition has already, to which new ones are
-        added."""
+        """The numbers of an observation's images, given those among which they may be, to which new ones are added."""
         numbers = []
         for image in np.split(np.asarray(stack), self.count, axis=-1):
             same = (number for number in own if np.array_equal(self.images[seed, number], image))

@@ -103,12 +103,12 @@ class Ring:
     def _numbered(self, transitions: Batch, places: np.ndarray) -> Batch:
         """The transitions with the numbers of their images, which are stored in place of those that are overwritten."""
         store, images = cast(ImageStore, self.store), _seen(transitions)
-        known, continues = _seen(self.before(len(places)))[1], self.continues(transitions)
-        stored, numbers = _seen(self.rows), [np.empty_like(known), np.empty_like(known)]
-        for seed, environment in np.ndindex(continues.shape):
+        before, stored = _seen(self.before(len(places)))[1], _seen(self.rows)
+        numbers = [np.empty_like(before), np.empty_like(before)]
+        for seed, environment in np.ndindex(transitions.reward.shape):
             own, slot = (seed, environment), (seed, places[environment])
-            here, following = (column[own] for column in images)
-            new = store.add(seed, here, following, known[own] if continues[own] else None)
+            known = before[own].tolist() if self.inserted >= len(places) else []
+            new = store.add(seed, images[0][own], images[1][own], known)
             if self.inserted + environment >= self.slots:
                 store.release(seed, *(column[slot] for column in stored))
             for column, later, entries in zip(stored, numbers, new, strict=True):
