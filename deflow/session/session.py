@@ -132,8 +132,8 @@ class Session:
         bar.begin()
         try:
             for step, learner, metrics in phase.loop(state):
-                ends = self._ends()  # once, for all below; and first, since it fails where another process is gone
                 due = self.schedule.due(self.step, step, phase.last, plays=self._evaluator is not None)
+                ends = self._ends()  # once for all below, before anything changes: it fails if another process is gone
                 self.step, state = step, TrainingState(learner, state.key)
                 self._metrics.add(step, metrics)
                 bar.show(step)
