@@ -8,6 +8,7 @@ within the trust region, and the critic estimates which actions are better (arXi
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..augmentations.base import AbstractAugmentation
 from ..augmentations.none import NoAugmentation
+from ..blocks import in_blocks
 from ..constraints.base import AbstractConstraint, AbstractHardConstraint
 from ..critics.base import AbstractCritic, AbstractInquiringCritic, AbstractStochasticCritic
 from ..data.chunks import chunk_rows, chunked
@@ -37,7 +39,7 @@ from ..trust_regions.base import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
 from .acting import act
 from .measuring import origins, projected, shaped, size_of
-from .proposing import Proposed, chosen, each, held, solved
+from .proposing import Proposed, chosen, held, solved
 from .summary import summary
 
 Metrics = dict[str, Scalar]
@@ -105,7 +107,7 @@ class Agent(eqx.Module):
         proposals = None
         if self.acting_solves:
             features = self.field.encode(observation)
-            proposals = each(lambda noise: self.propose(features, noise))(noises)
+            proposals = in_blocks(partial(self.propose, features), noises)
         action, _ = self._choose(observation, noises, proposals)
         return action if self.chunk == 1 else action.reshape(self.chunk, -1)[: self.execute]
 
@@ -205,12 +207,14 @@ class Agent(eqx.Module):
         observation: Observation,
         noises: Float[Array, "candidates action"],
         proposals: Float[Array, "candidates action"] | None,
+        rows: int = 1,
     ) -> tuple[Action, Int[Array, ""]]:
-        """Among the actions that could be executed, the one with the highest score from the critic, and which it is."""
-        actions = each(lambda noise, proposal: self._execute(observation, noise, proposal))(noises, proposals)
+        """Among the actions that could be executed, the one with the highest score from the critic, and which it is.
+        `rows` is for how many observations this is computed at once."""
+        actions = in_blocks(partial(self._execute, observation), noises, proposals, rows=rows)
         if len(noises) == 1:
             return actions[0], jnp.zeros((), jnp.int32)
-        scores = jax.vmap(lambda action: self.critic.score(observation, action))(actions)
+        scores = in_blocks(partial(self.critic.score, observation), actions, rows=rows)
         best = jnp.argmax(scores)
         selected = jnp.arange(len(noises)) == best  # an index would be a gather, which exporters get wrong
         return jnp.sum(jnp.where(selected[:, None], actions, 0.0), axis=0), best
@@ -239,7 +243,8 @@ class Agent(eqx.Module):
         next_actions = jnp.zeros((len(batch), 0, self.action_size))
         which = jnp.zeros((len(batch), 0), jnp.int32)
         if proposed.next_noise.size > 0:
-            choose = jax.vmap(jax.vmap(held(self)._choose, in_axes=(None, 0, 0)))
+            one = partial(held(self)._choose, rows=len(batch) * critic.next_actions)
+            choose = jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)))
             next_actions, which = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
         keys = jax.random.split(key, len(batch))
         if isinstance(critic, AbstractInquiringCritic):

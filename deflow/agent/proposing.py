@@ -1,7 +1,6 @@
 """The flow's proposals that a loss needs, at s and at s': solved for, or chosen among those drawn beforehand."""
 
 import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -13,7 +12,7 @@ from ..critics.base import AbstractInquiringCritic
 from ..keys import named_key
 from ..refiners.base import AbstractDirectRefiner, AbstractLearnedRefiner
 from ..trust_regions.base import AbstractTrustRegion
-from ..types import Action, Batch, BatchProposals, proposal_noise
+from ..types import Batch, BatchProposals, proposal_noise
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -106,14 +105,3 @@ def _solve(agent: "Agent", *wanted: tuple[Any, Array]) -> list[Array]:
     proposals = jax.vmap(agent.propose)(repeated, flat)
     ends = list(itertools.accumulate(len(noise) for _, noise in rows))[:-1]
     return [part.reshape(noise.shape) for part, (_, noise) in zip(jnp.split(proposals, ends), wanted, strict=True)]
-
-
-def each(function: Callable[..., Action]) -> Callable[..., Float[Array, "candidates action"]]:
-    """`jax.vmap`, without an axis inside for a single one: exported programs are quicker without it."""
-
-    def apply(noises, *others):
-        if len(noises) > 1:
-            return jax.vmap(function)(noises, *others)
-        return function(noises[0], *jax.tree.map(lambda each: each[0], others))[None]
-
-    return apply

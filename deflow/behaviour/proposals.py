@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..agent import Agent
 from ..agent.proposing import needs_proposals
 from ..agent.skeleton import static_values
+from ..blocks import in_blocks
 from ..constraints import NoConstraint
 from ..critics import NoCritic
 from ..keys import check_key
@@ -214,4 +215,4 @@ def solve(
         noises = jax.vmap(lambda which: proposal_noise(key, number, which, size))(jnp.arange(count))
         return jax.vmap(lambda noise: agent.propose(features, noise))(noises)
 
-    return jax.vmap(one)(observations, numbers)
+    return in_blocks(one, observations, numbers, rows=count)

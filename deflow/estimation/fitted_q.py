@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from ..agent import Agent, AgentConfig
 from ..behaviour import Proposals, States, behaviour_digest
+from ..blocks import in_blocks
 from ..constraints import NoConstraint
 from ..critics import AbstractCritic, AbstractCriticConfig, EnsembleCriticConfig, registry
 from ..encoders import AbstractEncoder, AbstractEncoderConfig, Identity, ImpalaSmallConfig, StandardizeConfig
@@ -172,8 +173,8 @@ def values_of(
 @eqx.filter_jit
 def _values(critic: AbstractCritic, observations: Array, actions: Array, stacked: bool) -> Array:
     def one(critic: AbstractCritic) -> Array:
-        value = jax.vmap(jax.vmap(critic.value, in_axes=(None, 0)))
-        return jnp.mean(value(observations, actions), axis=1)
+        value = jax.vmap(critic.value, in_axes=(None, 0))
+        return jnp.mean(in_blocks(value, observations, actions, rows=actions.shape[1]), axis=1)
 
     return eqx.filter_vmap(one)(critic) if stacked else one(critic)
 

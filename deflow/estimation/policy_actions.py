@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..agent import Agent
 from ..behaviour import States
+from ..blocks import in_blocks
 from ..errors import EvaluationInterrupted
 from ..progress import Bar
 
@@ -63,4 +64,4 @@ def _act(
         keys = jax.random.split(jax.random.fold_in(key, number), count)
         return jax.vmap(lambda key: jnp.ravel(agent.act(observation, key=key)))(keys)
 
-    return jax.vmap(one)(observations, numbers)
+    return in_blocks(one, observations, numbers, rows=count * agent.candidates)

@@ -1,0 +1,83 @@
+"""Rows in blocks: the same results, and that there are blocks where there is more than one."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from small import SPEC
+
+from deflow import agent_config, blocks, draw_proposals, solvers
+from deflow.blocks import in_blocks
+from deflow.testing import example_data
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "ROWS", 6)
+
+
+def loops(function, *arguments):
+    """How many loops the function's program has."""
+    return str(jax.make_jaxpr(lambda *arguments: function(*arguments))(*arguments)).count("scan[")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 9])
+def test_entries_are_what_they_are_together(small_blocks, count):
+    """Six rows are a block: three entries that stand for two rows each."""
+
+    def sums(left, right, nothing):
+        assert nothing is None
+        assert left.shape == (4,)
+        return {"dot": left @ right, "sum": left + right}
+
+    left, right = np.random.default_rng(0).normal(size=(2, count, 4)).astype(np.float32)
+
+    def run(left, right):
+        return in_blocks(sums, left, right, None, rows=2)
+
+    found = run(left, right)
+    np.testing.assert_allclose(found["dot"], (left * right).sum(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["sum"], left + right)
+    assert bool(loops(run, left, right)) == (count > 3)
+
+
+def test_an_entry_of_more_rows_than_a_block(small_blocks):
+    found = in_blocks(lambda x: 2 * x, jnp.arange(3.0), rows=100)
+    np.testing.assert_array_equal(found, [0, 2, 4])
+
+
+@pytest.mark.parametrize(("algorithm", "count"), [("qc", 32), ("deflow", 7), ("bfn", 4)])
+def test_a_loss_and_its_gradient_are_the_same_in_blocks(monkeypatch, algorithm, count):
+    """What all other tests of losses take together: the candidates of a small batch."""
+    config = agent_config(algorithm, width=4, depth=1, solver=solvers.Euler(steps=2), target_candidates=count)
+    data = dataclasses.replace(example_data(SPEC, 40), extras={"trajectory_end": np.arange(40) % 20 == 19})
+    agent = reference.perturbed(config.build(SPEC, data, key=KEY))
+    batch = agent.with_returns(data)
+    moved, rest = eqx.partition(agent, agent.trained())
+
+    def loss(moved):
+        return eqx.combine(moved, rest).loss(batch, key=KEY)[0]
+
+    together = jax.jit(jax.value_and_grad(loss))(moved)
+    loops_together = loops(loss, moved)
+    monkeypatch.setattr(blocks, "ROWS", 2 * len(batch))
+    in_parts = jax.jit(jax.value_and_grad(lambda moved: loss(moved)))(moved)
+    assert loops(loss, moved) > loops_together
+    for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(in_parts), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_proposals_are_the_same_bits_in_blocks(monkeypatch):
+    data = example_data(SPEC, 40)
+    agent = agent_config(width=4, depth=1, solver=solvers.Euler(steps=2)).build(SPEC, data, key=KEY)
+    together = draw_proposals(agent, data, 4, key=KEY, progress=False)
+    monkeypatch.setattr(blocks, "ROWS", 12)
+    jax.clear_caches()
+    in_parts = draw_proposals(agent, data, 4, key=KEY, progress=False)
+    np.testing.assert_array_equal(together.actions, in_parts.actions)
