@@ -1,6 +1,7 @@
 """How every test runs: shapes and types are checked at each call, and nothing is promoted or broadcast silently."""
 
 import atexit
+import ctypes
 import gc
 import importlib.metadata
 import os
@@ -67,6 +68,16 @@ def data_dir(tmp_path_factory):
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared-data"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory():
+    """What a file has compiled is forgotten after it: after all files, each process would have six gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if platform.system() == "Linux":
+        ctypes.CDLL(None).malloc_trim(0)  # the C library would keep it
 
 
 @pytest.fixture
