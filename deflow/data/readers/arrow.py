@@ -166,9 +166,8 @@ def _parquet(path: pathlib.Path, use: Any) -> Any:
         with parquet.ParquetFile(path) as file:
             return use(file)
     except refused() as error:
-        raise DatasetFileError(
-            f"{path} is truncated or damaged ({type(error).__name__}): fetch or save it again."
-        ) from error
+        what = "damaged, or does not fit into memory" if isinstance(error, MemoryError) else "truncated or damaged"
+        raise DatasetFileError(f"{path} is {what} ({type(error).__name__}): fetch or save it again.") from error
 
 
 def _whole(path: pathlib.Path, name: str, column: Any, each: int = 1) -> Any:
