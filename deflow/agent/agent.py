@@ -34,6 +34,7 @@ from ..refiners.base import (
     AbstractThroughSolverRefiner,
     Inquiry,
 )
+from ..replay.images import has_images
 from ..solvers.base import AbstractSolver
 from ..trust_regions.base import AbstractFlowRegion, AbstractTrustRegion
 from ..types import Action, Batch, Features, Observation, Scalar, Spec, trainable
@@ -209,8 +210,7 @@ class Agent(eqx.Module):
         proposals: Float[Array, "candidates action"] | None,
         rows: int = 1,
     ) -> tuple[Action, Int[Array, ""]]:
-        """Among the actions that could be executed, the one with the highest score from the critic, and which it is.
-        `rows` is for how many observations this is computed at once."""
+        """The action with the highest score of those that could be executed, and which it is; `rows` times at once."""
         actions = in_blocks(partial(self._execute, observation), noises, proposals, rows=rows)
         if len(noises) == 1:
             return actions[0], jnp.zeros((), jnp.int32)
@@ -243,8 +243,8 @@ class Agent(eqx.Module):
         next_actions = jnp.zeros((len(batch), 0, self.action_size))
         which = jnp.zeros((len(batch), 0), jnp.int32)
         if proposed.next_noise.size > 0:
-            one = partial(held(self)._choose, rows=len(batch) * critic.next_actions)
-            choose = jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)))
+            rows = 1 if has_images(self.spec) else len(batch) * critic.next_actions  # a block would encode them anew
+            choose = jax.vmap(jax.vmap(partial(held(self)._choose, rows=rows), in_axes=(None, 0, 0)))
             next_actions, which = choose(batch.next_observation, proposed.next_noise, proposed.next_proposal)
         keys = jax.random.split(key, len(batch))
         if isinstance(critic, AbstractInquiringCritic):
