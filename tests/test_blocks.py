@@ -10,7 +10,7 @@ import pytest
 import reference
 from small import SPEC
 
-from deflow import agent_config, blocks, draw_proposals, solvers
+from deflow import Spec, agent_config, blocks, draw_proposals, encoders, solvers
 from deflow.blocks import in_blocks
 from deflow.testing import example_data
 
@@ -81,3 +81,16 @@ def test_proposals_are_the_same_bits_in_blocks(monkeypatch):
     jax.clear_caches()
     in_parts = draw_proposals(agent, data, 4, key=KEY, progress=False)
     np.testing.assert_array_equal(together.actions, in_parts.actions)
+
+
+def test_images_are_encoded_once_for_all_candidates(monkeypatch):
+    """A block would encode them anew."""
+    monkeypatch.setattr(blocks, "ROWS", 8)
+    spec = Spec((8, 8, 3), 2, "uint8")
+    data = example_data(spec, 8)
+    encoder = encoders.ImpalaSmallConfig(stacks=(2,), features=4)
+    config = agent_config("bfn", width=4, depth=1, solver=solvers.Euler(steps=2), encoder=encoder)
+    agent = config.build(spec, data, key=KEY)
+    assert agent.target_candidates > 1
+    moved, rest = eqx.partition(agent, agent.trained())
+    assert not loops(lambda moved: eqx.combine(moved, rest).loss(data.on_device(), key=KEY)[0], moved)
