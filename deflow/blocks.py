@@ -1,12 +1,13 @@
 """Many rows at once or, on CPUs, in blocks whose intermediate results stay in the processor's cache."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-ROWS = 512 * (os.cpu_count() or 1)
+from .workers import usable_cores
+
+ROWS = 512 * usable_cores()
 """Rows of a block. Fewer leave cores waiting for each other, and the activations of more leave their caches."""
 
 

@@ -1,6 +1,9 @@
 """Rows in blocks: the same results, and that there are blocks where there is more than one."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -94,3 +97,11 @@ def test_images_are_encoded_once_for_all_candidates(monkeypatch):
     assert agent.target_candidates > 1
     moved, rest = eqx.partition(agent, agent.trained())
     assert not loops(lambda moved: eqx.combine(moved, rest).loss(data.on_device(), key=KEY)[0], moved)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the cores of a process can be set on Linux only")
+def test_blocks_are_for_the_cores_that_a_process_may_use():
+    """As a sweep pins a run: the machine's other cores have no part in it."""
+    pinned = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    words = [sys.executable, "-c", f"{pinned}; from deflow import blocks; print(blocks.ROWS)"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "512\n"

@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from ..workers import usable_cores
+
 PACKAGES = (
     "deflow",
     "jax",
@@ -39,6 +41,7 @@ def describe_machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
+        "usable_cores": usable_cores(),
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.local_devices()],
         "versions": {name: _version(name) for name in PACKAGES},
