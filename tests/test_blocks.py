@@ -14,10 +14,13 @@ import reference
 from small import SPEC
 
 from deflow import Spec, agent_config, blocks, draw_proposals, encoders, solvers
+from deflow.behaviour import proposals
 from deflow.blocks import in_blocks
 from deflow.testing import example_data
 
 KEY = jax.random.key(0)
+EVERYTHING = 1 << 40
+"""Rows of a block in which everything is together."""
 
 
 @pytest.fixture
@@ -67,6 +70,7 @@ def test_a_loss_and_its_gradient_are_the_same_in_blocks(monkeypatch, algorithm, 
     def loss(moved):
         return eqx.combine(moved, rest).loss(batch, key=KEY)[0]
 
+    monkeypatch.setattr(blocks, "ROWS", EVERYTHING)
     together = jax.jit(jax.value_and_grad(loss))(moved)
     loops_together = loops(loss, moved)
     monkeypatch.setattr(blocks, "ROWS", 2 * len(batch))
@@ -77,12 +81,16 @@ def test_a_loss_and_its_gradient_are_the_same_in_blocks(monkeypatch, algorithm, 
 
 
 def test_proposals_are_the_same_bits_in_blocks(monkeypatch):
+    """80 states of a dispatch: all together, and in 27 blocks, of which the last is incomplete."""
     data = example_data(SPEC, 40)
     agent = agent_config(width=4, depth=1, solver=solvers.Euler(steps=2)).build(SPEC, data, key=KEY)
+    monkeypatch.setattr(proposals, "ROWS", 4 * 80)
+    monkeypatch.setattr(blocks, "ROWS", EVERYTHING)
     together = draw_proposals(agent, data, 4, key=KEY, progress=False)
     monkeypatch.setattr(blocks, "ROWS", 12)
     jax.clear_caches()
     in_parts = draw_proposals(agent, data, 4, key=KEY, progress=False)
+    assert together.actions.shape[:2] == (80, 4)
     np.testing.assert_array_equal(together.actions, in_parts.actions)
 
 
