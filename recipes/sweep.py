@@ -132,13 +132,11 @@ def plan(sweep: launchers.Sweep, options: Sweep, common: Sequence[str]) -> None:
         sweep.write([*sweep.jobs, *first, *(job for job in new if job.needs)], asked)
     else:
         with working("reading the list"):
-            for job in sweep.jobs:
-                if not sweep.record(job).tries:  # it may have been edited
-                    cli.read_job(job, RECIPES)
-                    if cli.with_absolute_paths(job, RECIPES) != job:
-                        raise ValueError(
-                            f"{job.name} has a path that depends on the folder: write it from the root on."
-                        )
+            edited = [job for job in sweep.jobs if not sweep.record(job).tries]
+            cli.read_jobs(edited, RECIPES, sweep.jobs)
+            for job in edited:
+                if cli.with_absolute_paths(job, RECIPES) != job:
+                    raise ValueError(f"{job.name} has a path that depends on the folder: write it from the root on.")
 
 
 def planning(options: Sweep, common: Sequence[str]) -> list[str]:
@@ -169,11 +167,8 @@ def grid(options: Sweep, common: Sequence[str], existing: Sequence[Job]) -> list
             existing=there,
         )
     ]
-    if not options.own_behaviours:
-        return cli.share_behaviours(jobs, RECIPES, existing)
-    for job in jobs:
-        cli.read_job(job, RECIPES)  # which says what is mistyped
-    return jobs
+    commands = cli.read_jobs(jobs, RECIPES, existing)
+    return jobs if options.own_behaviours else cli.share_behaviours(jobs, commands, RECIPES, existing)
 
 
 # --- what is said

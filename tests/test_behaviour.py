@@ -383,6 +383,11 @@ def test_with_behaviour_takes_the_field_and_nothing_else():
     assert eqx.tree_equal(given, dataclasses.replace(fresh, agent=expected))
 
 
+def test_a_behaviour_of_other_chunks_is_refused():
+    with pytest.raises(ValueError, match=r"chunks of 1 action\(s\), and the learner's agent of 5: .* chunk=1"):
+        learner(chunk=5).with_behaviour(BEHAVIOUR)
+
+
 def test_the_placement_does_not_matter(alone):
     """From the host, the same learner bit for bit; without a word, too."""
     start = learner().with_behaviour(BEHAVIOUR)

@@ -464,6 +464,8 @@ def others(whole, tmp_path_factory):
     made["empty"] = altered("empty", lambda config: None)
     shutil.rmtree(made["empty"] / "checkpoints")
     made["data"] = altered("data", lambda config: config["data"].update(sha256="0" * 64))
+    made["rows"] = altered("rows", lambda config: config["data"].update(sha256="0" * 64, rows=2000))
+    made["chunk"] = altered("chunk", lambda config: config["agent"].update(chunk=3))
     made["environment"] = altered("environment", lambda config: config["spec"].update(action_size=7))
     through = deflow.agent.describe_agent(deflow.agent_config("fbrac"))["refiner"]
     critic = deflow.agent.describe_agent(deflow.agent_config("fbrac"))["critic"]
@@ -486,6 +488,8 @@ def others(whole, tmp_path_factory):
         ("--behaviour {empty}", "has no checkpoint, so there is no flow yet"),
         ("--behaviour {unfinished}", "is at step 20 of 1,000: finish it first, with python recipes/resume.py"),
         ("--behaviour {data}", "was trained on data with sha256 000000000000, but"),
+        ("--behaviour {rows}", "give --rows 2000, as there."),
+        ("--behaviour {chunk}", "makes chunks of 3 action(s), and this agent's are of 1: add --chunk 3"),
         ("--behaviour {environment}", "has action size 7, and "),
         ("--behaviour {fbrac}", "was trained by its critic, so it is no behaviour"),
         ("--behaviour {good} {good} {good}", "--behaviour takes one run for all seeds or one for each of the 2, got 3"),

@@ -34,6 +34,10 @@ def jobs(over, seeds="0", common="--budget quickstart", together=100, existing=(
     return [job for cell in cells for job in with_seeds(cell, numbers, together=together, existing=existing)]
 
 
+def shared(made, recipes, existing=()):
+    return cli.share_behaviours(made, cli.read_jobs(made, recipes, existing), recipes, existing)
+
+
 def test_every_cell_of_the_grid_is_a_job():
     made = jobs("env=a,b algorithm=fql,deflow solver=heun trust-region.bound=0.1,0.2", "0:3", together=2)
     assert len(made) == 2 * 2 * 1 * 2 * 2
@@ -144,9 +148,7 @@ def test_records_survive_and_damage_is_said(tmp_path):
 
 
 def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(recipes):
-    made = cli.share_behaviours(
-        jobs(f"env={','.join(TASKS)} algorithm=deflow,fql,ifql,flow-bc", "0:2", together=1), recipes
-    )
+    made = shared(jobs(f"env={','.join(TASKS)} algorithm=deflow,fql,ifql,flow-bc", "0:2", together=1), recipes)
     flows = [job for job in made if job.name.startswith("behaviour,")]
     assert [job.name for job in flows] == [f"behaviour,cube-single-play-v0,seed={seed}" for seed in (0, 1)]
     needs = {job.name: job.needs for job in made}
@@ -178,12 +180,13 @@ def test_tasks_and_algorithms_share_a_flow_and_seeds_do_not(recipes):
     ],
 )
 def test_what_changes_the_flow_is_not_shared(recipes, over, flows):
-    made = cli.share_behaviours(jobs(over), recipes)
+    made = shared(jobs(over), recipes)
     found = [job for job in made if job.name.startswith("behaviour,")]
     assert len(found) == flows
     for flow in found:
         served = [job for job in made if flow.name in job.needs]
         assert len(served) == 2
+        assert ("chunk=5" in flow.name) == (cli.read_job(flow, recipes).agent.chunk == 5)
         for job in served:
             own, theirs = cli.read_job(flow, recipes), cli.read_job(job, recipes)
             for part in ("encoder", "field", "solver", "chunk"):
@@ -193,11 +196,11 @@ def test_what_changes_the_flow_is_not_shared(recipes, over, flows):
 
 
 def test_a_flow_that_is_there_is_used(recipes):
-    before = cli.share_behaviours(jobs(f"env={TASKS[0]} algorithm=deflow,fql"), recipes)
+    before = shared(jobs(f"env={TASKS[0]} algorithm=deflow,fql"), recipes)
     more = f"env={TASKS[1]} algorithm=deflow-best,fql"
-    made = cli.share_behaviours(jobs(more), recipes, before)
+    made = shared(jobs(more), recipes, before)
     assert [job.needs for job in made] == [(before[0].name,)] * 2
-    other = cli.share_behaviours(jobs(more, common="--budget quickstart solver:heun"), recipes, before)
+    other = shared(jobs(more, common="--budget quickstart solver:heun"), recipes, before)
     assert other[0].name.startswith(f"{before[0].name}-")
     assert [job.needs for job in other[1:]] == [(other[0].name,)] * 2
 
@@ -215,14 +218,14 @@ def test_paths_mean_the_same_in_every_folder(recipes, tmp_path, monkeypatch):
 
 
 def test_joint_training_shares_nothing(recipes):
-    made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=""), recipes)
+    made = shared(jobs("algorithm=deflow,fql", common=""), recipes)
     assert [job.needs for job in made] == [(), ()]
 
 
 def test_images_of_ones_own_share_a_flow(recipes):
     """Of an environment with a namespace, with options that are not the encoder's."""
     common = "--env seen/SmallReach-v0 --data seen.npz --budget quickstart --batch-size 256 encoder:impala-small"
-    flow, *made = cli.share_behaviours(jobs("algorithm=deflow,fql", common=common), recipes)
+    flow, *made = shared(jobs("algorithm=deflow,fql", common=common), recipes)
     assert re.fullmatch("behaviour,seen_SmallReach-v0,seed=0-[0-9a-f]{8}", flow.name)
     assert [job.needs for job in made] == [(flow.name,)] * 2
     assert cli.read_job(flow, recipes).options.batch_size == 256
@@ -238,11 +241,36 @@ def test_images_of_ones_own_share_a_flow(recipes):
         ("steps=many", "--steps takes a whole number"),
         ("env=cube-single-play-singletask-task9-v0", "cube-single-play-singletask-task"),
         ("output-dir=a", "leave --output-dir out"),
+        ("trust-region.bound=0.1,x", "bound=x,seed=0: --trust-region.bound takes a number or 'auto', got x"),
+        ("trust-region.bound=0.1,-1", "bound=-1,seed=0: trust region mean-square: bound must be a positive number"),
+        ("proposals=4 algorithm=deflow,flow-bc", "flow-bc,seed=0: --proposals leaves nothing to train"),
+        ("proposals=4 algorithm=deflow,fan", "fan,seed=0: --proposals would have no effect"),
+        ("proposals=8 target-candidates=4,12", "target-candidates=12,seed=0: --proposals must be at least 12"),
     ],
 )
 def test_a_mistake_in_one_cell_is_said_with_its_name(recipes, over, words):
     with pytest.raises(SweepError, match=words):
-        cli.share_behaviours(jobs(over), recipes)
+        shared(jobs(over), recipes)
+
+
+@pytest.mark.parametrize(
+    ("common", "words"),
+    [
+        (
+            "--seeds 0 1 --chunk 5",
+            "The flow of flow-bc,seeds=0\\+1 makes chunks of 1 action.s., and this agent's are of 5",
+        ),
+        ("--seeds 0 1 2", "--behaviour takes one run for all seeds or one for each of the 3, got 2"),
+    ],
+)
+def test_a_flow_of_another_line_must_fit(recipes, common, words):
+    """Which the list alone says, before that flow is learned."""
+    (flow,) = jobs("algorithm=flow-bc", "0:2")
+    given = "--budget quickstart --proposals 0 --behaviour {flow-bc,seeds=0+1}"
+    fits, other = (Job("user", "offline", ("fan", *f"{given} {more}".split())) for more in ("--seeds 0 1", common))
+    cli.read_jobs([fits], recipes, [flow])
+    with pytest.raises(SweepError, match=f"user: {words}"):
+        cli.read_jobs([other], recipes, [flow])
 
 
 # --- the recipe

@@ -37,7 +37,7 @@ from .resuming import (
 from .screen import bytes_in_words, counted, duration, file_size, parts_in_words, print_facts, say, show
 from .spelling import spelled_options
 from .staged import check_staged
-from .sweeping import Recipe, read_job, share_behaviours, with_absolute_paths, without_needs
+from .sweeping import Recipe, read_job, read_jobs, share_behaviours, with_absolute_paths, without_needs
 
 __all__ = [
     "USAGE_ERROR",
@@ -87,6 +87,7 @@ __all__ = [
     "print_usage",
     "propose",
     "read_job",
+    "read_jobs",
     "recorded_options",
     "restore_options",
     "run",

@@ -5,14 +5,18 @@ A recipe has a frozen dataclass of options. `parse` turns arguments into that an
     python recipes/offline.py [ALGORITHM] --env NAME ... solver:heun --solver.steps 5 trust-region:none
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union
 
 import tyro
 
 from ..agent import KINDS, AgentConfig, TaskSettings, resized, task_settings, with_settings
+from ..errors import UsageError
 from ..registry import Registry
 from .arguments import (
     adding_flags,
@@ -58,8 +62,9 @@ def parse(
     """The options and the agent that the arguments describe, starting from these defaults.
 
     Raises:
-        UsageError: For a part, a kind or a flag that does not exist, or a value of another type than its flag's.
-        SystemExit: With code 0 after `--help` or `--help-all`, with code 2 after a value that a part refuses.
+        UsageError: For a part, a kind or a flag that does not exist, and a value of another type than its flag's, or
+            one that a part refuses.
+        SystemExit: With code 0 after `--help` or `--help-all`.
     """
     fresh = _fresh(agent, task_settings(settings_name(options, arguments)))
     if {"-h", "--help", "--help-all"} & set(arguments):
@@ -91,15 +96,33 @@ def parse(
     )
     parts = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
     default = annotated(options=options, agent=choices(**parts))
-    parsed = tyro.cli(
-        annotated,
-        default=default,
-        args=arguments,
-        prog=program,
-        config=(tyro.conf.CascadeSubcommandArgs,),
-    )
+    with _said_in_one_sentence():
+        parsed = tyro.cli(
+            annotated,
+            default=default,
+            args=arguments,
+            prog=program,
+            config=(tyro.conf.CascadeSubcommandArgs,),
+        )
     values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
+
+
+@contextlib.contextmanager
+def _said_in_one_sentence() -> Iterator[None]:
+    """tyro says what a part refuses in a box, and ends. What the part says is the sentence."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            yield
+    except SystemExit as end:
+        error: BaseException | None = end
+        while error is not None and not isinstance(error, ValueError):
+            error = error.__cause__ or error.__context__
+        if error is not None:
+            raise UsageError(str(error)) from error
+        sys.stderr.write(box.getvalue())
+        raise
 
 
 def _fresh(agent: AgentConfig, settings: TaskSettings) -> Fresh:

@@ -115,11 +115,14 @@ def check_data(run: Run, task: Task) -> None:
     Raises:
         ValueError: If the digests differ.
     """
-    wanted, got = run.config["data"]["sha256"], task.provenance.sha256
+    recorded, given = run.config["data"], task.provenance.to_json()
+    wanted, got = recorded["sha256"], given["sha256"]
     if wanted != got:
+        flags = {"source": "--data", "rows": "--rows", "seed": "--data-seed"} if given["source"] != "user" else {}
+        other = [f"{flag} {recorded[name]}" for name, flag in flags.items() if recorded.get(name) != given[name]]
         raise ValueError(
             f"{run.path} was trained on data with sha256 {wanted[:12]}, but {task.provenance.path} has {got[:12]}: "
-            "restore that file, or start a new run."
+            + (f"give {' '.join(other)}, as there." if other else "restore that file, or start a new run.")
         )
 
 

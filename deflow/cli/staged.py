@@ -31,9 +31,21 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
     """Refuse what a frozen flow cannot serve, and runs whose flow does not fit, before any work.
 
     Raises:
-        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals; or if a given run
-            is of other sizes or parts, or its flow is not a behaviour.
+        ValueError: As `check_served`; or if a given run is of other sizes or parts, or its flow is not a behaviour.
         RunError: If a given run is missing or not finished.
+    """
+    check_served(options, config)
+    if options.resume is None:
+        for path in options.behaviour:
+            _check_given(Run.open(path), config, spec)
+
+
+def check_served(options: Any, config: AgentConfig) -> None:
+    """Refuse what a frozen flow cannot serve, which the options and the parts alone say.
+
+    Raises:
+        ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals; or if there are
+            neither one nor as many given runs as seeds.
     """
     if options.behaviour and len(options.behaviour) not in (1, len(options.seeds)):
         raise ValueError(
@@ -43,7 +55,7 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
     if not (options.proposals or options.behaviour):
         return
     what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
-    agent = _outline(config, spec)
+    agent = _structure(config)
     if agent.gradient_enters_solver:
         raise ValueError(
             f"{what} has a frozen flow, but the refiner {type(agent.refiner).__name__} trains the flow through the "
@@ -64,9 +76,6 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
             f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
             f"state, got {options.proposals}."
         )
-    if options.resume is None:
-        for path in options.behaviour:
-            _check_given(Run.open(path), config, spec)
 
 
 def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
@@ -89,11 +98,7 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
                 f"The {name} of {run.path} is {getattr(described, name)}, got {getattr(config, name)}: the flow is "
                 "used as it is, so leave the flags out."
             )
-    if described.chunk != config.chunk:
-        raise ValueError(
-            f"The flow of {run.path} makes chunks of {described.chunk} action(s), and this agent's are of "
-            f"{config.chunk}: give a run with --chunk {config.chunk}."
-        )
+    check_chunk(str(run.path), described, config)
     if _outline(described, spec).gradient_enters_solver:
         raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
     steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
@@ -101,6 +106,19 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
         raise RunError(f"{run.path} has no checkpoint, so there is no flow yet: train it first.")
     if "recipe" in run.config and steps < last:
         raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
+
+
+def check_chunk(run: str, behaviour: AgentConfig, config: AgentConfig) -> None:
+    """Refuse the flow of a run, by its name, that makes chunks of another length.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if behaviour.chunk != config.chunk:
+        raise ValueError(
+            f"The flow of {run} makes chunks of {behaviour.chunk} action(s), and this agent's are of {config.chunk}: "
+            f"add --chunk {behaviour.chunk}, or give a run with --chunk {config.chunk}."
+        )
 
 
 def _outline(config: AgentConfig, spec: Spec) -> Agent:

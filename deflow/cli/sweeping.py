@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -18,6 +19,7 @@ from .behaviours import behaviour_options
 from .data_options import with_recorded_environment
 from .parsing import Command, parse
 from .spelling import spelled_options, spelled_part
+from .staged import check_chunk, check_served
 from .values import types_of
 
 Defaults = Callable[[list[str]], tuple[Any, AgentConfig, str]]
@@ -68,6 +70,32 @@ def read_job(job: Job, recipes: Mapping[str, Recipe]) -> Command[Any]:
     return command
 
 
+def read_jobs(
+    jobs: Sequence[Job], recipes: Mapping[str, Recipe], existing: Sequence[Job] = ()
+) -> dict[str, Command[Any]]:
+    """The options and agents of jobs, which may use the runs of existing ones.
+
+    Raises:
+        SweepError: For what a recipe would refuse, be it when its turn comes, after others have learned its flow; with
+            the job's name.
+    """
+    needed = {need for job in jobs for need in job.needs}
+    commands = {job.name: read_job(job, recipes) for job in (*existing, *jobs) if job in jobs or job.name in needed}
+    for job in jobs:
+        command, flows = commands[job.name], [name for name in _behaviours(job) if name in commands]
+        if job.recipe != "offline":
+            continue
+        runs = [Path(name) for name in flows for _ in commands[name].options.seeds]
+        options = dataclasses.replace(command.options, behaviour=(*command.options.behaviour, *runs))
+        try:
+            check_served(options, command.agent)
+            for name in flows:
+                check_chunk(name, commands[name].agent, command.agent)
+        except ValueError as error:
+            raise SweepError(f"{job.name}: {error}") from error
+    return commands
+
+
 def with_absolute_paths(job: Job, recipes: Mapping[str, Recipe]) -> Job:
     """The job with every path from the root on, so that it means the same in every folder."""
     hints, words, hint = types_of(recipes[job.recipe].options) if job.recipe in recipes else {}, list[str](), None
@@ -101,13 +129,26 @@ def without_needs(job: Job) -> list[str]:
     return kept
 
 
-def share_behaviours(jobs: Sequence[Job], recipes: Mapping[str, Recipe], existing: Sequence[Job] = ()) -> list[Job]:
-    """The jobs, where those of `offline` that would learn the same flow use that of a job of its own, which comes
-    first: tasks that differ in rewards alone, algorithms, bounds, critics. It is an existing one, if there is such."""
+def _behaviours(job: Job) -> list[str]:
+    """The jobs whose flows a job uses."""
+    words = list(job.arguments)
+    after = words[words.index("--behaviour") + 1 :] if "--behaviour" in words else []
+    return [word[1:-1] for word in itertools.takewhile(lambda word: word.startswith("{"), after)]
+
+
+def share_behaviours(
+    jobs: Sequence[Job],
+    commands: Mapping[str, Command[Any]],
+    recipes: Mapping[str, Recipe],
+    existing: Sequence[Job] = (),
+) -> list[Job]:
+    """The jobs, as `read_jobs` has read them, where those of `offline` that would learn the same flow use that of a job
+    of its own, which comes first: tasks that differ in rewards alone, algorithms, bounds, critics. It is an existing
+    one, if there is such."""
     learned = {_flow(job): job for job in existing if job.name.startswith(BEHAVIOUR)}
     groups: dict[tuple[str, ...], list[tuple[Job, Job, Command[Any]]]] = {}
     for job in jobs:
-        command = read_job(job, recipes)
+        command = commands[job.name]
         if job.recipe == "offline" and command.options.proposals and not command.options.behaviour and not job.needs:
             alone = _behaviour(command, recipes["offline"].defaults)
             groups.setdefault(_flow(alone), []).append((job, alone, command))
@@ -163,7 +204,8 @@ def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
     words += parts
     words += ["--seeds", *map(str, options.seeds)]
     seeds = f"seed{'s' * (len(options.seeds) > 1)}={'+'.join(map(str, options.seeds))}"
-    name = job_name(f"{BEHAVIOUR}{_data_set(options.env, options.data)},{seeds}")
+    chunk = f",chunk={agent.chunk}" if agent.chunk > 1 else ""
+    name = job_name(f"{BEHAVIOUR}{_data_set(options.env, options.data)}{chunk},{seeds}")
     return Job(name, "offline", tuple(words))
 
 

@@ -39,13 +39,14 @@ def leaves(options: type, prefix: str = "") -> dict[str, Any]:
 
 
 def types_of_parts() -> dict[str, Any]:
-    """The types of the agent's flags and of all parts' flags, of those whose members agree."""
+    """The types of the agent's flags and of all parts' flags: where members differ, what any of them takes."""
     found: dict[str, set[Any]] = {}
     for registry in KINDS.values():
         for member in registry.values():
             for field in dataclasses.fields(member):
                 found.setdefault(flag_of(f"{registry.choice}.{field.name}"), set()).add(field.type)
-    return types_of(AgentConfig) | {flag: hints.pop() for flag, hints in found.items() if len(hints) == 1}
+    alike = {flag: hints for flag, hints in found.items() if bool not in hints or len(hints) == 1}
+    return types_of(AgentConfig) | {flag: Union[tuple(hints)] for flag, hints in alike.items()}  # noqa: UP007
 
 
 def spelled(
@@ -112,7 +113,7 @@ def _value(flag: str, text: str, hint: Any) -> str:
     number = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     try:
         if float in plain:
-            return str(float(number))
+            return number if int in plain and re.fullmatch(r"[+-]?[\d_]+", number) else str(float(number))
         if int in plain and float(number).is_integer():
             return str(int(float(number))) if not re.fullmatch(r"[+-]?[\d_]+", number) else number
     except (ValueError, OverflowError):

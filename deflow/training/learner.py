@@ -142,6 +142,11 @@ class Learner(eqx.Module):
         for given in behaviours:
             if not isinstance(given, Agent):
                 raise TypeError(f"with_behaviour takes agents, such as learner.agent, got {type(given).__name__}.")
+            if given.chunk != own.chunk:
+                raise ValueError(
+                    f"The behaviour makes chunks of {given.chunk} action(s), and the learner's agent of {own.chunk}: "
+                    f"configure it with chunk={given.chunk}, or give another behaviour."
+                )
             for name in ("field", "solver"):
                 if _kind(getattr(given, name)) != _kind(getattr(own, name)):
                     raise ValueError(
