@@ -40,6 +40,7 @@ def test_interquartile_mean():
     assert interquartile_mean([0.0, 10.0, 20.0, 1000.0]).value == 15.0
     assert interquartile_mean([[0, 10], [20, 1000]]).value == 15.0
     assert interquartile_mean([0.5]) == pytest.approx((0.5, math.nan, math.nan), nan_ok=True)
+    assert interquartile_mean([[0.2, 0.6], [0.5]])[1:] == pytest.approx((math.nan, math.nan), nan_ok=True)
     assert math.isnan(interquartile_mean([]).value)
 
 

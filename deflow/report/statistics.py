@@ -44,7 +44,7 @@ def interquartile_mean(
 
     `values` has one value per seed (seeds,), or one such row per task, with possibly different lengths: seeds are
     resampled within each task. Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice". The same `seed`
-    gives the same interval; fewer than two seeds in every task give none.
+    gives the same interval. A task with a single seed leaves none, since how its seeds differ is unknown.
     """
     from scipy.stats import trim_mean
 
@@ -53,7 +53,7 @@ def interquartile_mean(
     if not sum(map(len, rows)):
         return Estimate(math.nan, math.nan, math.nan)
     estimate = float(trim_mean(np.concatenate(rows), 0.25))
-    if max(len(row) for row in rows) < 2 or math.isnan(estimate):
+    if min(len(row) for row in rows) < 2 or math.isnan(estimate):
         return Estimate(estimate, math.nan, math.nan)
     random = np.random.default_rng(seed)
     drawn = [row[random.integers(len(row), size=(resamples, len(row)))] for row in rows]
