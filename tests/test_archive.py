@@ -9,6 +9,7 @@ from test_comparison import agent, make_run
 from deflow.errors import ReportError
 from deflow.report import compare, comparison_figure, find_runs, read_runs, write_archive
 from deflow.report.archive import portable_command
+from deflow.report.labels import facts_of
 
 
 def described(path, **more):
@@ -117,3 +118,17 @@ def test_runs_with_other_settings_and_seeds_that_are_gone_are_not_lost(tmp_path)
     twins = [make_run(tmp_path / "twins", 0, [0.5]).rename(tmp_path / "twins" / name) for name in ("a-now", "b-now")]
     with pytest.raises(ReportError, match="the same settings and time, and a seed in common"):
         write_archive(read_runs(twins), tmp_path / "kept")
+
+
+def test_an_archive_knows_all_that_labels_tell_apart(tmp_path):
+    changed = {
+        "rewards": {"scale": 0.1, "shift": -1.0},
+        "action_bounds": {"low": [-2.0], "high": [2.0], "origin": "data"},
+        "spec": {"frame_stack": 3, "observation_shape": [4]},
+        "environment": {"name": "cube-v0", "success_timing": "post", "arguments": {"size": 2}},
+        "behaviour": {"own": True, "runs": ["/x/cube-v0/flow-bc/seed0-now"]},
+        "options": {"proposals": 8, "field_steps": 9, "field_learning_rate": 0.1, "schedule": "cosine", "seeds": [0]},
+    }
+    runs = read_runs([make_run(tmp_path, 0, [0.5], **changed)])
+    (archived,) = read_runs(write_archive(runs, tmp_path / "results"))
+    assert facts_of(archived) == facts_of(runs[0])

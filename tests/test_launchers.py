@@ -87,7 +87,7 @@ def test_a_grid_is_carried_out_from_one_flow(grid):
     (flow,) = sweep.runs(sweep.jobs[0])
     for job in sweep.jobs[1:]:
         (run,) = map(deflow.Run.open, sweep.runs(job))
-        assert run.config["behaviour"] == {"runs": [str(flow)], "own": False}
+        assert run.config["behaviour"] == {"runs": [str(flow)], "own": False, "steps": [20]}
         assert run.checkpoints.steps()[-1] == 20
     assert len(report.read_runs(report.find_runs([folder]))) == 3
 

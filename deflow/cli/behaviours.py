@@ -39,8 +39,9 @@ class Behaviours:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the runs of the training record about them."""
-        return {"behaviour": {"runs": [str(run.path) for run in self.runs], "own": self.own}}
+        """What the runs of the training record about them: of flows that are there already, also their updates."""
+        known = {} if self.own else {"steps": [max(run.checkpoints.steps(), default=0) for run in self.runs]}
+        return {"behaviour": {"runs": [str(run.path) for run in self.runs], "own": self.own, **known}}
 
     @functools.cached_property
     def agents(self) -> list[Agent]:

@@ -157,11 +157,15 @@ def portable_command(command: str) -> str:
 
 def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides about a run's result and its label, without places of this machine."""
-    kept: dict[str, Any] = {name: config[name] for name in ("agent", "environment", "learning_rate") if name in config}
+    names = ("agent", "environment", "learning_rate", "rewards", "action_bounds")
+    kept: dict[str, Any] = {name: config[name] for name in names if name in config}
+    if spec := config.get("spec"):
+        kept["spec"] = {"frame_stack": spec.get("frame_stack", 1)}
     if data := config.get("data"):
         kept["data"] = {name: value for name, value in data.items() if not name.endswith("path")}
     if (behaviour := config.get("behaviour")) is not None:
-        kept["behaviour"] = {"own": behaviour.get("own"), "runs": [_short(path) for path in behaviour.get("runs", ())]}
+        known = {name: behaviour[name] for name in ("own", "steps") if name in behaviour}
+        kept["behaviour"] = {**known, "runs": [_short(path) for path in behaviour.get("runs", ())]}
     options = config.get("options") or {}
     return {**kept, "options": {name: options[name] for name in OPTIONS if name in options}}
 

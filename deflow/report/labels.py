@@ -1,10 +1,12 @@
 """Labels for comparisons: the algorithm, and in brackets what distinguishes these runs."""
 
+import dataclasses
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from ..agent import KINDS, TaskSettings
 from .reading import RunFiles
 
 TRAINED_WITH = (
@@ -13,79 +15,129 @@ TRAINED_WITH = (
 )
 """Options of a recipe that change the training. (Its length is shown as steps.)"""
 
+AGENT_OF_TASK = ("encoder", "augmentation", "discount", "flow_weight")
+"""The agent's parts and numbers that are settings of the task."""
+
+FIELDS_OF_TASK = {
+    "trust_region": ("bound",),
+    "constraint": ("weight",),
+    "critic": ("reward_min", "reward_max"),
+}
+"""By kind, the parts' fields that are settings of the task whichever part it is, besides its own `task_settings`."""
+
+SETTINGS = {field.name for field in dataclasses.fields(TaskSettings)} - {"steps"}
+"""The settings that a task has. Its length is shown as steps."""
+
 
 def labels(runs: Sequence[RunFiles]) -> list[str]:
-    """For each run `deflow`, or `deflow (critic.members 10)` if runs of one algorithm on one task differ.
+    """For each run `deflow`, or `deflow (critic.members 10)` if runs of one algorithm differ.
 
     The brackets have the values that differ, except for a value that most of the algorithm's runs have. Equal labels
-    therefore mean equal settings, except for settings that only change from task to task, such as a bound.
+    therefore mean equal settings on all tasks, except for settings that belong to the task, such as a bound or the
+    data: runs of different tasks may differ in them, and the value left out is the one that most runs of a task have.
     """
-    facts = [dict(_facts(run)) for run in runs]
-    usual: dict[str, dict[str, str | None]] = {}
-    for algorithm in {run.algorithm for run in runs}:
-        mine = [(run.environment, known) for run, known in zip(runs, facts, strict=True) if run.algorithm == algorithm]
-        usual[algorithm] = {name: _usual(known[name] for _, known in mine if name in known) for name in _varied(mine)}
+    facts = [{fact.name: fact for fact in facts_of(run)} for run in runs]
+    values: dict[tuple[str, str, str | None], Counter[str]] = defaultdict(Counter)
+    for run, known in zip(runs, facts, strict=True):
+        for fact in known.values():
+            values[run.algorithm, fact.name, run.environment].update([fact.text])
+            if not fact.of_task:
+                values[run.algorithm, fact.name, None].update([fact.text])
+    varied = {(algorithm, name) for (algorithm, name, _), found in values.items() if len(found) > 1}
     named = []
     for run, known in zip(runs, facts, strict=True):
         unusual = [
-            f"{name} {known[name]}" for name, value in usual[run.algorithm].items() if known.get(name, value) != value
+            f"{fact.name} {fact.text}"
+            for fact in known.values()
+            if (run.algorithm, fact.name) in varied
+            and fact.text != _usual(values[run.algorithm, fact.name, run.environment if fact.of_task else None])
         ]
         named.append(f"{run.algorithm} ({', '.join(unusual)})" if unusual else run.algorithm)
     return named
 
 
-def _facts(run: RunFiles) -> Iterator[tuple[str, str]]:
-    """What a run was made with, as (name, text): parts, their fields, the data, options."""
+class Fact(NamedTuple):
+    """One thing that a run was made with."""
+
+    name: str
+    """As a flag has it: `trust-region.bound`."""
+
+    text: str
+    """Its value."""
+
+    of_task: bool = False
+    """Whether it is the task's own, and may change from task to task. A length, a rate or a size never is."""
+
+
+def facts_of(run: RunFiles) -> list[Fact]:
+    """What a run was made with: parts, their fields, the data, options."""
+    return [*_training_facts(run), *_task_facts(run.config)]
+
+
+def _training_facts(run: RunFiles) -> Iterator[Fact]:
     config, options = run.config, run.config.get("options") or {}
-    for name, value in (config.get("agent") or {}).items():
-        yield from _flat(name.replace("_", "-"), value)
-    yield "online-from", "never" if run.online_from is None else f"{run.online_from}"
-    if data := config.get("data"):
-        yield "data", f"{data.get('source')} {data.get('rows')} {str(data.get('sha256'))[:8]}"
-        yield from _flat("columns", data.get("columns") or {})
-        yield "terminals", str(data.get("terminals"))
-    yield from _flat("rewards", config.get("rewards") or {"scale": 1.0, "shift": 0.0})
-    if (bounds := config.get("action_bounds") or {}).get("origin", "environment") != "environment":
-        yield "action-bounds", f"{bounds['low']} {bounds['high']}"
+    agent = config.get("agent") or {}
+    for name, value in agent.items():
+        yield from _part(name, value, name.replace("_", "-"), of_task=name in AGENT_OF_TASK)
+    yield Fact("online-from", "never" if run.online_from is None else f"{run.online_from}")
     if "success_timing" in (config.get("environment") or {}):
-        yield "success-timing", str(config["environment"]["success_timing"])
-        yield "environment-arguments", json.dumps(config["environment"].get("arguments") or {}, sort_keys=True)
-        yield "picture-effects", str(config["environment"].get("picture_effects", True))
-    yield "frame-stack", str((config.get("spec") or {}).get("frame_stack", 1))
+        yield Fact("success-timing", str(config["environment"]["success_timing"]))
     if "learning_rate" in config:
-        yield "learning-rate", str(config["learning_rate"])
+        yield Fact("learning-rate", str(config["learning_rate"]))
     behaviour = config.get("behaviour")
-    yield "flow", "joint" if behaviour is None else "learned first"
+    yield Fact("flow", "joint" if behaviour is None else "learned first")
     if behaviour is not None:
-        yield "proposals", str(options.get("proposals"))
+        yield Fact("proposals", str(options.get("proposals")))
+        if run.behaviour_steps is not None:
+            yield Fact("field-steps", str(run.behaviour_steps))
         if behaviour.get("own"):
-            yield "field-steps", str(options.get("field_steps"))
-            yield "field-learning-rate", str(options.get("field_learning_rate"))
+            yield Fact("field-learning-rate", str(options.get("field_learning_rate")))
+    flow_critic = (agent.get("critic") or {}).get("name") == "flow"  # some tasks have larger batches for it
     for name in TRAINED_WITH:
         if name in options:
-            yield name.replace("_", "-"), str(options[name])
+            yield Fact(name.replace("_", "-"), str(options[name]), of_task=flow_critic and name == "batch_size")
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A part's name and each of its fields, as (name, text)."""
+def _task_facts(config: Mapping[str, Any]) -> Iterator[Fact]:
+    """The data and the environment."""
+    if data := config.get("data"):
+        yield Fact("data", f"{data.get('source')} {data.get('rows')} {str(data.get('sha256'))[:8]}", of_task=True)
+        yield Fact("columns", _text(data.get("columns") or {}), of_task=True)
+        yield Fact("terminals", str(data.get("terminals")), of_task=True)
+    rewards = config.get("rewards") or {"scale": 1.0, "shift": 0.0}
+    yield Fact("rewards", _text(rewards), of_task=True)
+    if (bounds := config.get("action_bounds") or {}).get("origin", "environment") != "environment":
+        yield Fact("action-bounds", f"{bounds['low']} {bounds['high']}", of_task=True)
+    if "success_timing" in (environment := config.get("environment") or {}):
+        yield Fact("environment-arguments", _text(environment.get("arguments") or {}), of_task=True)
+        yield Fact("picture-effects", str(environment.get("picture_effects", True)), of_task=True)
+    yield Fact("frame-stack", str((config.get("spec") or {}).get("frame_stack", 1)), of_task=True)
+
+
+def _part(kind: str, value: Any, name: str, *, of_task: bool) -> Iterator[Fact]:
+    """A part's name and each of its fields, or a number of the agent."""
     if isinstance(value, Mapping) and "name" in value:
-        yield name, str(value["name"])
+        yield Fact(name, str(value["name"]), of_task)
+        known = _fields_of_task(kind, str(value["name"]))
         for field, entry in (value.get("fields") or {}).items():
-            yield from _flat(f"{name}.{field.replace('_', '-')}", entry)
+            yield from _part(kind, entry, f"{name}.{field.replace('_', '-')}", of_task=field in known)
     else:
-        yield name, value if isinstance(value, str) else json.dumps(value)
+        yield Fact(name, _text(value), of_task)
 
 
-def _varied(runs: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Names with two values among the runs of one task. Runs without the name are ignored."""
-    values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for environment, known in runs:
-        for name, value in known.items():
-            values[name, environment].add(value)
-    return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
+def _fields_of_task(kind: str, member: str) -> set[str]:
+    """The fields of a part that a task's settings may fill, and those that are tuned for a task like them."""
+    registry = KINDS.get(kind, {})
+    # Of a part that is not installed here, all that have a setting's name.
+    filled = registry[member].task_settings if member in registry else SETTINGS
+    return {*filled, *FIELDS_OF_TASK.get(kind, ())}
 
 
-def _usual(values: Iterable[str]) -> str | None:
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _usual(values: Counter[str]) -> str | None:
     """The most frequent value, or `None` if there is a tie."""
-    (first, count), *others = Counter(values).most_common(2)
+    (first, count), *others = values.most_common(2)
     return None if others and others[0][1] == count else first

@@ -5,13 +5,15 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import ReportError
+
+Value = TypeVar("Value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +55,21 @@ class RunFiles:
     @property
     def behaviour(self) -> str | None:
         """The run of these whose flow this seed used."""
-        if not self.behaviours:
-            return None
+        return self._mine(self.behaviours)
+
+    @property
+    def behaviour_steps(self) -> int | None:
+        """How many updates that flow was trained for, if the run says so."""
+        described = self.config.get("behaviour") or {}
+        if described.get("own"):
+            return (self.config.get("options") or {}).get("field_steps")
+        return self._mine(described.get("steps", ()))
+
+    def _mine(self, of_flows: Sequence[Value]) -> Value | None:
+        """This seed's, of values for each flow: all seeds share one, or each has its own."""
         seeds = list((self.config.get("options") or {}).get("seeds", [self.seed]))
-        return self.behaviours[seeds.index(self.seed) % len(self.behaviours) if self.seed in seeds else 0]
+        own = seeds.index(self.seed) % len(of_flows) if of_flows and self.seed in seeds else 0
+        return of_flows[own] if of_flows else None
 
     @property
     def steps(self) -> int:
