@@ -1,4 +1,4 @@
-"""Comparisons of runs: lines against plain NumPy, labels, what is never averaged together, the recipe."""
+"""Comparisons of runs: lines against plain NumPy, means over tasks, what is never averaged together, the recipe."""
 
 import io
 import json
@@ -15,6 +15,7 @@ from scipy import stats
 
 from deflow.errors import ReportError
 from deflow.report import compare, comparison_figure, find_runs, read_runs
+from deflow.report.comparison_figure import _name as name_of
 from deflow.report.table import results_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -125,78 +126,55 @@ def test_another_metric(tmp_path):
 
 
 def test_all_tasks(tmp_path):
-    results = {"cube-v0": [0.1, 0.5, 0.6, 0.2], "maze-v0": [0.7, 0.9, 0.8, 1.0]}
+    """The interval is over each seed's mean over tasks: seeds that are good on one and bad on another are alike."""
+    results = {"cube-v0": [0.1, 0.5, 0.6, 0.2], "maze-v0": [0.9, 0.6, 0.5, 1.0]}
     for task, values in results.items():
         for seed, value in enumerate(values):
-            make_run(tmp_path, seed, [value], task=task, every=100 if task == "cube-v0" else 300)
+            make_run(tmp_path, seed, [value], task=task)
     make_run(tmp_path, 4, [1.0, 1.0], task="cube-v0")  # longer, but alone
-    make_run(tmp_path, 0, [1.0], task="maze-v0", algorithm="fql", every=300)
+    make_run(tmp_path, 0, [1.0], task="maze-v0", algorithm="fql")
     compared = compare(read_runs(find_runs([tmp_path])))
     whole, part = compared.over_tasks
-    assert (whole.task, whole.label, whole.steps) == ("all 2 tasks", "deflow", None)
-    assert whole.mean.value == pytest.approx(np.mean([np.mean(values) for values in results.values()]))
+    assert (whole.task, whole.label, whole.steps) == ("all 2 tasks", "deflow", 100)
+    means = np.mean(list(results.values()), axis=0)
+    interval = stats.t.interval(0.95, 3, means.mean(), stats.sem(means))
+    assert whole.mean == pytest.approx((means.mean(), *interval))
     assert whole.iqm.value == pytest.approx(iqm(list(results.values())))
     random, drawn = np.random.default_rng(2), []
     for values in results.values():
         drawn.append(np.array(values)[random.integers(4, size=(20_000, 4))])
     quantiles = np.quantile(np.sort(np.hstack(drawn), axis=1)[:, 2:6].mean(axis=1), [0.025, 0.975])
     assert whole.iqm[1:] == pytest.approx(quantiles, abs=0.03)
-    assert (part.task, part.label, part.steps) == ("1 of 2 tasks", "fql", 300)
-    assert math.isnan(whole.mean.low)
+    assert (part.task, part.label, part.steps) == ("1 of 2 tasks", "fql", 100)
     assert [line.task for line in compared.lines] == ["cube-v0", "cube-v0", "maze-v0", "maze-v0"]
     console = rich.console.Console(width=110, record=True, file=io.StringIO())
     console.print(compared.table())
     assert "all 2 tasks" in console.export_text()
 
 
-# --- labels
-
-
-def test_settings_that_differ_have_lines_and_names_of_their_own(tmp_path):
-    for seed in range(2):
-        make_run(tmp_path, seed, [0.5])
-    make_run(tmp_path, 2, [0.6], parts=agent(critic={"members": 10}))
-    make_run(tmp_path, 3, [0.7], parts=agent(solver="heun", discount=0.9))
-    assert [(line.label, len(line.runs)) for line in lines(tmp_path)] == [
-        ("deflow (solver heun, discount 0.9)", 1),
-        ("deflow (critic.members 10)", 1),
-        ("deflow", 2),
+def test_a_mean_over_tasks_has_one_length(tmp_path):
+    lengths = {"cube-v0": (1, 2), "maze-v0": (1, 2), "puzzle-v0": (1, 3)}
+    for task, counts in lengths.items():
+        for count in counts:
+            make_run(tmp_path, 0, [0.1 * count] * count, task=task)
+    over = compare(read_runs(find_runs([tmp_path]))).over_tasks
+    assert [(line.task, line.steps, line.mean.value) for line in over] == [
+        ("all 3 tasks", 100, pytest.approx(0.1)),
+        ("2 of 3 tasks", 200, pytest.approx(0.2)),
     ]
 
 
-def test_where_no_value_is_usual_each_is_named(tmp_path):
-    make_run(tmp_path, 0, [0.5])
-    make_run(tmp_path, 1, [0.6], parts=agent(solver="heun"))
-    assert [line.label for line in lines(tmp_path)] == ["deflow (solver heun)", "deflow (solver euler)"]
-
-
-def test_what_changes_from_task_to_task_alone_is_no_difference(tmp_path):
-    make_run(tmp_path, 0, [0.5])
-    make_run(tmp_path, 0, [0.5], task="maze-v0", parts=agent(trust_region={"bound": 0.01}))
-    assert [line.label for line in lines(tmp_path)] == ["deflow", "deflow"]
-
-
-def test_a_label_means_the_same_on_every_task(tmp_path):
-    """On each task another solver is the more frequent one."""
-    for task, names in {"cube-v0": ["euler", "euler", "heun"], "maze-v0": ["heun", "heun", "euler", "euler"]}.items():
-        for seed, name in enumerate(names):
-            make_run(tmp_path, seed, [0.5 + 0.1 * (name == "heun")], task=task, parts=agent(solver=name))
-    found = {
-        (line.task, line.label, run.config["agent"]["solver"]["name"]) for line in lines(tmp_path) for run in line.runs
-    }
-    assert {(label, solver) for _, label, solver in found} == {("deflow", "euler"), ("deflow (solver heun)", "heun")}
-
-
-def test_data_options_and_the_switch_count_as_settings(tmp_path):
-    for seed in range(2):
-        make_run(tmp_path, seed, [0.5], options={"batch_size": 256, "steps": 9}, data={"source": "official", "rows": 9})
-    make_run(tmp_path, 2, [0.6], options={"batch_size": 512, "steps": 8}, data={"source": "official", "rows": 9})
-    make_run(tmp_path, 3, [0.7], data={"source": "collected", "rows": 5, "sha256": "ab"}, online_from=50)
-    assert [line.label for line in lines(tmp_path)] == [
-        "deflow (online-from 50, data collected 5 ab)",
-        "deflow (batch-size 512)",
-        "deflow",
-    ]
+def test_tasks_of_different_seeds_have_a_mean_without_an_interval(tmp_path):
+    for task, seeds in {"cube-v0": (0, 1), "maze-v0": (1, 2, 3)}.items():
+        for seed in seeds:
+            make_run(tmp_path, seed, [0.1 * seed], task=task)
+    comparison = compare(read_runs(find_runs([tmp_path])))
+    (line,) = comparison.over_tasks
+    assert line.mean.value == pytest.approx((0.05 + 0.2) / 2)
+    assert math.isnan(line.mean.low)
+    assert comparison.notes == (
+        "deflow over all 2 tasks: no interval, since its tasks do not have the same seeds, each once.",
+    )
 
 
 # --- folders
@@ -230,6 +208,16 @@ def test_picture_of_many_lines_and_tasks(tmp_path):
     assert picture.stat().st_size > 20_000
     with pytest.raises(ReportError, match="Cannot write"):
         comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "nowhere" / "report.png")
+
+
+def test_a_length_has_one_name_and_colour_on_all_tasks(tmp_path):
+    """Of the flow there is a shorter one, on one task alone."""
+    for task, lengths in {"cube-v0": (1, 2), "maze-v0": (2,)}.items():
+        for length in lengths:
+            make_run(tmp_path, 0, [0.5] * length, task=task, algorithm="flow-bc")
+        make_run(tmp_path, 0, [0.5] * length, task=task)
+    found = lines(tmp_path)
+    assert {name_of(line, found) for line in found} == {"flow-bc, 100 steps", "flow-bc, 200 steps", "deflow"}
 
 
 def recipe(arguments, monkeypatch):
@@ -310,11 +298,3 @@ def test_a_table_of_seeds_says_that_they_share_a_flow(tmp_path):
     assert "Seeds 0 and 1 of deflow on cube-v0 share the flow of bc" in results_markdown(paths)
     alone = [make_run(tmp_path / "other", seed, [0.5]) for seed in (0, 1)]
     assert "share" not in results_markdown(alone)
-
-
-def test_other_rewards_and_other_columns_are_other_lines(tmp_path):
-    data = {"source": "user", "rows": 9, "sha256": "abc", "columns": {"reward": "paid"}}
-    make_run(tmp_path, 0, [0.5], data=data, rewards={"scale": 1.0, "shift": 0.0})
-    make_run(tmp_path, 1, [0.6], data=data, rewards={"scale": 0.1, "shift": 0.0})
-    make_run(tmp_path, 2, [0.7], data={**data, "columns": {}}, rewards={"scale": 1.0, "shift": 0.0})
-    assert len(lines(tmp_path)) == 3

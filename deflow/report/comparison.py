@@ -25,7 +25,10 @@ CAPTION = (
 )
 """Explains the numbers."""
 
-CAPTION_ALL = "All tasks: the row of each task with the most seeds, then the most steps; the mean is over tasks."
+CAPTION_ALL = (
+    "All tasks: each seed's mean over tasks, then the mean of these and its interval over seeds.",
+    "What belongs to a task, such as the bound or the data, may differ between tasks.",
+)
 """The further explanation if there are several tasks."""
 
 
@@ -39,8 +42,8 @@ class ComparisonLine:
     label: str
     """The algorithm, and how these runs differ from its others."""
 
-    steps: int | None
-    """Step of the last evaluation; `None` if it differs between tasks."""
+    steps: int
+    """Step of the last evaluation."""
 
     runs: tuple[RunFiles, ...]
     """The runs, by seed."""
@@ -49,7 +52,8 @@ class ComparisonLine:
     """The metric at the last evaluation: for each task a row with one value per seed."""
 
     mean: Estimate
-    """Mean over seeds; for several tasks the mean of their means, without an interval."""
+    """Mean over seeds; for several tasks over each seed's mean over tasks. Where tasks have different seeds, it is the
+    mean of their means, without an interval."""
 
     iqm: Estimate
     """Interquartile mean over seeds and tasks."""
@@ -109,7 +113,7 @@ class Comparison:
         return f"{table}\n{said}\n\n| algorithm | seed | run | commit |\n| --- | ---: | --- | --- |\n{runs}"
 
     def _caption(self) -> list[str]:
-        return [*CAPTION, CAPTION_ALL] if self.over_tasks else [*CAPTION]
+        return [*CAPTION, *CAPTION_ALL] if self.over_tasks else [*CAPTION]
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         """The headings, and the rows as text."""
@@ -160,7 +164,8 @@ def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
                     "independent; give only one of them."
                 )
         notes += shared_behaviours(line.runs)
-    return Comparison(metric, tuple(lines), tuple(_over_tasks(lines)), tuple(notes))
+    over_tasks, without = _over_tasks(lines)
+    return Comparison(metric, tuple(lines), tuple(over_tasks), (*notes, *without))
 
 
 def _line(task: str, label: str, steps: int, runs: list[RunFiles], metric: str) -> ComparisonLine:
@@ -169,36 +174,33 @@ def _line(task: str, label: str, steps: int, runs: list[RunFiles], metric: str) 
     return ComparisonLine(task, label, steps, tuple(runs), (values,), mean(values), interquartile_mean(values), returns)
 
 
-def _over_tasks(lines: list[ComparisonLine]) -> list[ComparisonLine]:
-    """One row per label, the best first."""
+def _over_tasks(lines: list[ComparisonLine]) -> tuple[list[ComparisonLine], list[str]]:
+    """One row per label and length, the best first, and a sentence about each that has no interval for its seeds."""
     tasks = {line.task for line in lines}
     if len(tasks) < 2:
-        return []
-    chosen: dict[str, dict[str, ComparisonLine]] = defaultdict(dict)
-    for line in sorted(lines, key=lambda line: (len(line.runs), line.steps)):
-        chosen[line.label][line.task] = line
-    over = []
-    for label, found in chosen.items():
-        of = [found[task] for task in sorted(found)]
-        values = tuple(row for line in of for row in line.values)
-        name = f"all {len(tasks)} tasks" if len(of) == len(tasks) else f"{len(of)} of {len(tasks)} tasks"
-        steps = {line.steps for line in of}
-        center = Estimate(float(np.mean([line.mean.value for line in of])), math.nan, math.nan)
-        every = tuple(run for line in of for run in line.runs)
-        over.append(
-            ComparisonLine(
-                name,
-                label,
-                steps.pop() if len(steps) == 1 else None,
-                every,
-                values,
-                center,
-                interquartile_mean(values),
-                math.nan,
-            )
-        )
+        return [], []
+    groups: dict[str, dict[int, list[ComparisonLine]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        groups[line.label][line.steps].append(line)
+    over, notes = [], []
+    for label, lengths in groups.items():
+        most = max(map(len, lengths.values()))
+        for steps, of in lengths.items():
+            if len(of) == 1 < most:
+                continue  # unfinished, say: it would only repeat its line
+            name = f"{'all' if len(of) == len(tasks) else f'{len(of)} of'} {len(tasks)} tasks"
+            values, every = tuple(line.values[0] for line in of), tuple(run for line in of for run in line.runs)
+            seeds = [[run.seed for run in line.runs] for line in of]
+            if len(of) == 1 or all(len(set(each)) == len(each) and each == seeds[0] for each in seeds):
+                center = mean(np.mean(values, axis=0))
+            else:
+                center = Estimate(float(np.mean([line.mean.value for line in of])), math.nan, math.nan)
+                notes.append(
+                    f"{label} over {name}: no interval, since its tasks do not have the same seeds, each once."
+                )
+            over.append(ComparisonLine(name, label, steps, every, values, center, interquartile_mean(values), math.nan))
     # Who was not tried on every task stands below those who were.
-    return sorted(over, key=lambda line: (-len(line.values), -line.mean.value, line.label))
+    return sorted(over, key=lambda line: (-len(line.values), -line.mean.value, line.label)), notes
 
 
 def _column(run: RunFiles, name: str) -> np.ndarray:
@@ -219,7 +221,7 @@ def _texts(line: ComparisonLine, metric: str) -> list[str]:
         line.task,
         line.label,
         "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
-        "" if line.steps is None else f"{line.steps:,}",
+        f"{line.steps:,}",
         estimate_text(line.mean, style, limits),
         estimate_text(line.iqm, style, limits),
         "" if math.isnan(line.returns) else f"{line.returns:.1f}",

@@ -57,7 +57,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
             )
             band(axes, curve, color, "", limits)
         switches = {run.online_from for line in mine for run in line.runs}
-        dress(axes, max(line.steps or 0 for line in mine), switches.pop() if len(switches) == 1 else None)
+        dress(axes, max(line.steps for line in mine), switches.pop() if len(switches) == 1 else None)
         if switches:  # some went online, and some did not or at another step
             axes.set_xlabel("steps (gradient updates, then environment steps)")
         if comparison.metric == SUCCESS:
@@ -79,7 +79,6 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
 
 
 def _name(line: ComparisonLine, lines: tuple[ComparisonLine, ...]) -> str:
-    """The label, with the number of steps if runs of several lengths have it on one task."""
-    alike = [other for other in lines if (other.task, other.label) == (line.task, line.label)]
-    seeds = f"{len(line.runs)} seed{'s' * (len(line.runs) > 1)}"
-    return line.label if len(alike) == 1 else f"{line.label}, {line.steps:,} steps ({seeds})"
+    """The label, with the number of steps if runs of several lengths have it on any task: on all it is the same."""
+    tasks = [other.task for other in lines if other.label == line.label]
+    return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"
