@@ -47,7 +47,7 @@ def main(options: Report) -> None:
     page, picture = options.output / "report.md", options.output / "report.png"
     command = cli.command("report", *sys.argv[1:])
     text = (
-        f"# Comparison of {len(runs)} runs\n\n"
+        f"# Comparison of {sum(len(line.runs) for line in comparison.lines)} runs\n\n"
         f"{comparison.markdown()}\n![Learning curves](report.png)\n\nMade by:\n\n```bash\n{command}\n```\n"
     )
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from test_comparison import agent, make_run
@@ -132,3 +133,48 @@ def test_an_archive_knows_all_that_labels_tell_apart(tmp_path):
     runs = read_runs([make_run(tmp_path, 0, [0.5], **changed)])
     (archived,) = read_runs(write_archive(runs, tmp_path / "results"))
     assert facts_of(archived) == facts_of(runs[0])
+
+
+# --- the same run twice
+
+
+def test_a_run_and_its_archive_count_once(tmp_path):
+    folder = tmp_path / "runs" / "seen_Reach-v0" / "deflow-best"
+    for seed in (0, 1):
+        path = make_run(tmp_path / "runs", seed, [1 / 3, seed / 7], task="seen/Reach-v0", algorithm="deflow-best")
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / f"seed{seed}-20260101-120000")
+    write_archive(read_runs(find_runs([tmp_path / "runs"])), tmp_path / "results")
+    for path in folder.iterdir():  # they went on since, and have a copy
+        with (path / "eval.csv").open("a") as table:
+            table.write("300,0.75,-25\n")
+    shutil.copytree(tmp_path / "runs", tmp_path / "copies")
+    given = [tmp_path / name for name in ("results", "runs", "copies")]
+    comparison = compare(read_runs(find_runs(given)))
+    (line,) = comparison.lines
+    assert [(run.seed, run.path.is_dir()) for run in line.runs] == [(0, True), (1, True)]
+    assert (line.steps, line.mean.value) == (300, 0.75)
+    assert comparison.notes == (
+        "Of the 6 runs given, 4 repeat others, as an archive does that of a run whose folder is given, too: each run "
+        "counts once.",
+    )
+    of_archive = compare(read_runs(find_runs(given[:1])))
+    assert not of_archive.notes
+    assert [len(line.runs) for line in of_archive.lines] == [2]
+
+
+@pytest.mark.parametrize(
+    "other", [{"success": [0.1, 0.6]}, {"commit": "c1"}, {"learning_rate": 1}, {"time": "20260101-120001"}]
+)
+def test_other_runs_of_a_seed_are_no_copies(tmp_path, other):
+    def run(folder, success=(0.1, 0.5), time="20260101-120000", **more):
+        path = make_run(tmp_path / folder, 0, list(success), **more)
+        return path.rename(path.parent / f"seed0-{time}")
+
+    write_archive(read_runs([run("one")]), tmp_path / "results")
+    found = read_runs(find_runs([tmp_path / "results"])) + read_runs([run("two", **other)])
+    comparison = compare(found)
+    assert sum(len(line.runs) for line in comparison.lines) == 2
+    if "learning_rate" not in other:
+        (note,) = comparison.notes
+        assert note.startswith("Seed 0 of deflow on cube-v0 appears 2 times")

@@ -105,10 +105,20 @@ def read_archive(path: Path) -> list[RunFiles]:
 
 def _file_name(run: RunFiles) -> str:
     """The same for seeds that were trained together, and another one for other settings or another folder."""
-    time = run.path.name.partition("-")[2] or run.path.name
     facts = json.dumps([_portable(run.config), run.online_from, run.commit, str(run.path.resolve().parent)])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-    return f"{run.environment}-{run.algorithm}-{time}-{digest}.csv".replace("/", "_")
+    return f"{_beginning(run)}{time_of(run)}-{digest}.csv".replace("/", "_")
+
+
+def time_of(run: RunFiles) -> str:
+    """The part of a run's name after the seed, which an archive's file name has, too."""
+    if run.path.suffix == ".csv":
+        return run.path.stem.removeprefix(_beginning(run)).rpartition("-")[0]
+    return run.path.name.partition("-")[2] or run.path.name
+
+
+def _beginning(run: RunFiles) -> str:
+    return f"{run.environment}-{run.algorithm}-".replace("/", "_")
 
 
 def _text(runs: list[RunFiles]) -> str:

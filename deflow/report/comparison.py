@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import ReportError
+from .copies import each_once
 from .labels import labels
 from .reading import RunFiles, shared_behaviours
 from .statistics import Estimate, interquartile_mean, mean
@@ -126,6 +127,7 @@ class Comparison:
 
 def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
     """Runs of any tasks, algorithms, settings and lengths, compared by a column of eval.csv at their last evaluation.
+    A run that is given twice, as in its folder and in an archive, counts once.
 
     Without a metric it is success, or the return if no run reports success, or the estimated value if no run was
     played.
@@ -134,6 +136,7 @@ def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
         ReportError: If no run has a value of the metric.
     """
     asked = metric
+    runs, again = each_once(runs)
     known = [name for name in (SUCCESS, RETURN, ESTIMATE) if any(np.isfinite(_column(run, name)).any() for run in runs)]
     metric = metric or (known or [RETURN])[0]
     groups: dict[tuple[str, str, int], list[RunFiles]] = defaultdict(list)
@@ -152,7 +155,7 @@ def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
         raise ReportError(f"No run has a value of {metric}: {has}; choose another metric or train for longer.")
     lines = [_line(*key, sorted(group, key=lambda run: run.seed), metric) for key, group in groups.items()]
     lines.sort(key=lambda line: (line.task, -line.mean.value, line.label))
-    notes = [f"Left out, since it has no value of {metric} yet: {run.path}" for run in missing]
+    notes = again + [f"Left out, since it has no value of {metric} yet: {run.path}" for run in missing]
     if asked is None and metric != SUCCESS:
         instead = "return" if metric == RETURN else "the value that was estimated from the data"
         notes.insert(0, f"No environment reports success: compared by {instead}.")
