@@ -156,3 +156,15 @@ def test_flows_of_different_lengths_are_other_lines(tmp_path):
     ]
     runs = write_archive(runs, tmp_path / "results")
     assert "deflow (field-steps 60)" in {line.label for line in compare(read_runs(runs)).lines}
+
+
+def test_of_a_part_that_is_not_installed_here_what_is_named_like_a_setting_belongs_to_the_task(tmp_path):
+    for task, changes in {
+        "cube-v0": {"aggregation": "min", "width": 256},
+        "maze-v0": {"aggregation": "mean", "width": 256},
+        "puzzle-v0": {"aggregation": "mean", "width": 512},
+    }.items():
+        parts = agent(critic=changes)
+        parts["critic"]["name"] = "somebodys"
+        make_run(tmp_path, 0, [0.5], task=task, parts=parts)
+    assert [line.label for line in lines(tmp_path)] == ["deflow", "deflow", "deflow (critic.width 512)"]
