@@ -21,6 +21,9 @@ Options = TypeVar("Options")
 FORGOTTEN = ("join",)
 """Options that hold for one process, and not for whatever continues its run."""
 
+PLACES = ("resume", "data", "data_dir", "output_dir", "import_")
+"""Options that say where something lies: a run has on record where it lay when it was made."""
+
 
 def continued_task(options: Any, *, check: Callable[[Spec], None]) -> Task | None:
     """The task of the run that `options.resume` continues, if its data lies somewhere; None if it must be made again.
@@ -77,16 +80,16 @@ def open_runs(
     recipe: str,
     **more: object,
 ) -> RunGroup | HostsGroup:
-    """A new run directory for each of `options.seeds`, or those of `options.resume`.
+    """A new run directory for each of `options.seeds`, or those of `options.resume`. Options that are others than when
+    it was made or last continued are recorded first: the next one to continue it goes on with them.
 
     Raises:
         ValueError: If the data is not what the runs were trained on.
         RunError: If a directory cannot be read or written.
     """
     if options.resume is not None:
-        group = runs_together(lambda: RunGroup.open(options.resume, keep=options.keep, loggers=options.log))
-        check_data(group.runs[0], task)
-        return group
+        check_data(Run.open(options.resume), task)
+        return runs_together(lambda: _continued(options))
     return runs_together(
         lambda: create_runs(
             options.output_dir,
@@ -107,6 +110,13 @@ def open_runs(
             **more,
         )
     )
+
+
+def _continued(options: Any) -> RunGroup:
+    group = RunGroup.open(options.resume, keep=options.keep, loggers=options.log)
+    described = describe_options(options)
+    group.amend({name: value for name, value in described.items() if name not in (*PLACES, *FORGOTTEN)})
+    return group
 
 
 def check_data(run: Run, task: Task) -> None:
@@ -135,10 +145,23 @@ def check_unchanged(options: Any, config: AgentConfig, may_change: Collection[st
     if options.resume is None:
         return
     run = Run.open(options.resume)
-    made = max(run.checkpoints.steps(), default=0)
-    if "steps" in may_change and options.steps < made:
-        raise ValueError(f"--steps {options.steps:,} is less than the {made:,} that {run.path} has made: give more.")
+    _check_length(options, run, may_change)
     check_same(options, config, run, may_change, what="the run to be continued", remedy="start a new run")
+
+
+def _check_length(options: Any, run: Run, may_change: Collection[str]) -> None:
+    for name, before in (("steps", 0), ("online_steps", options.steps)):
+        if name not in may_change:
+            continue
+        made, asked = max(run.checkpoints.steps(), default=0) - before, getattr(options, name)
+        flag = f"--{name.replace('_', '-')}"
+        if asked < made and asked == run.config["options"].get(name):  # continued before that was recorded
+            raise ValueError(
+                f"{run.path} has made {made:,} steps, more than the {asked:,} that it was begun for, and how many it "
+                f"is to make is not on record: give {flag}."
+            )
+        if asked < made:
+            raise ValueError(f"{flag} {asked:,} is less than the {made:,} that {run.path} has made: give more.")
 
 
 def check_same(

@@ -104,8 +104,10 @@ def read_archive(path: Path) -> list[RunFiles]:
 
 
 def _file_name(run: RunFiles) -> str:
-    """The same for seeds that were trained together, and another one for other settings or another folder."""
-    facts = json.dumps([_portable(run.config), run.online_from, run.commit, str(run.path.resolve().parent)])
+    """The same for seeds that were trained together, and another one for other settings or another folder. A run keeps
+    its own when it is continued with other options."""
+    begun = run.config if run.begun_with is None else {**run.config, "options": run.begun_with}
+    facts = json.dumps([_portable(begun), run.online_from, run.commit, str(run.path.resolve().parent)])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
     return f"{_beginning(run)}{time_of(run)}-{digest}.csv".replace("/", "_")
 
@@ -131,6 +133,7 @@ def _text(runs: list[RunFiles]) -> str:
         "online_from": first.online_from,
         "commit": first.commit,
         "command": portable_command(str(machine.get("command", ""))),
+        **({"continued_by": [portable_command(each) for each in first.continued_by]} if first.continued_by else {}),
         "devices": machine.get("devices"),
         "versions": machine.get("versions"),
         "config": _portable(first.config),

@@ -47,6 +47,12 @@ class RunFiles:
     commit: str
     """The commit at which it was made, with a `+` if files differed from it; empty if unknown."""
 
+    begun_with: dict[str, Any] | None = None
+    """The options that it was begun with, if it was continued with others."""
+
+    continued_by: tuple[str, ...] = ()
+    """The commands that continued it with others."""
+
     @property
     def behaviours(self) -> tuple[str, ...]:
         """The runs whose flows its training used, frozen; none if its own flow was trained."""
@@ -92,10 +98,12 @@ def read_run(path: str | os.PathLike[str]) -> RunFiles:
         made_with = dict(config.get("config", {}))
         online_from = made_with.get("online_from")
         online_from = None if online_from is None else int(online_from)
+        continued = config.get("begun_with"), tuple(map(str, config.get("continued_by", ())))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is not a run (config.json: {error}); give a run's directory.") from error
     tables = _read_table(path / "train.csv"), _read_table(path / "eval.csv")
-    return RunFiles(path, *names, online_from, *tables, made_with, _read_commit(path / "environment.json"))
+    commit = _read_commit(path / "environment.json")
+    return RunFiles(path, *names, online_from, *tables, made_with, commit, *continued)
 
 
 def shared_behaviours(runs: Iterable[RunFiles]) -> list[str]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..errors import RunError, RunWarning, first_of, warn
 from ..progress import working
+from .amending import amend
 from .checkpoints import Like, Restored, restore_together
+from .locking import PATIENCE
 from .loggers import check_loggers
 from .loggers.follower import end_all
 from .pytrees import PyTree
@@ -95,11 +97,24 @@ class RunGroup:
         path = self.runs[0].path
         try:
             (path / "config.json").stat()  # filelock would make a directory that is gone
-            self._lock.acquire(timeout=0.5, poll_interval=0.05)  # whoever looks at it holds it for a moment
+            self._lock.acquire(timeout=PATIENCE, poll_interval=0.05)
         except filelock.Timeout:
             raise RunError(f"{path} is being trained by another process; wait until it ends, or end it.") from None
         except OSError as error:
             raise RunError(f"Cannot lock {path}: {error.strerror or error}; restore the directory.") from error
+
+    def amend(self, options: Mapping[str, Any]) -> None:
+        """Let these options of the runs' recipe hold from now on, in all of them: see `amending.amend`.
+
+        Raises:
+            RunError: If another process is training them, or they cannot be read or written.
+        """
+        self.lock()
+        try:
+            for run in self.runs:
+                amend(run, options)
+        finally:
+            self._lock.release()  # once, however often it is locked
 
     def restore(self, like: Like) -> Restored | None:
         """States, notes and step of the newest step with an intact checkpoint in every run.

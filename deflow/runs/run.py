@@ -29,7 +29,8 @@ class Run:
     """A run's directory; make one with `Run.create` or `Run.open`.
 
     <output_dir>/<environment>/<algorithm>/seed<k>-<YYYYmmdd-HHMMSS>/
-        config.json         schema version, environment, algorithm, seed, and the configuration that rebuilds the agent
+        config.json         schema version, environment, algorithm, seed, the configuration that rebuilds the agent, and
+                            what a recipe's options were at first if the run was continued with others
         environment.json    versions, device, commit, command line
         train.csv           metrics of training, one row per call of `log`
         eval.csv            metrics of evaluation

@@ -1,9 +1,7 @@
 """Looking at runs from outside, while they are trained or later: how far they are, how good, and whether they go on."""
 
 import dataclasses
-import fcntl
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import RunError
+from .locking import is_locked
 from .run import Run
 from .scores import scores_of
 from .stopped import Stopped
@@ -92,7 +91,7 @@ def look(run: Run) -> Look:
         path=run.path,
         state="stopped" if stopped else _state(run, step, last, silent),
         step=step,
-        last=last if last is None or step <= last else None,  # longer than it was begun for: nothing says how long
+        last=last if last is None or step <= last else None,  # continued before that was recorded
         rate=_rate(run, step),
         silent=max(silent, 0.0),
         row={name: value for name, value in row.items() if not math.isnan(value)},
@@ -115,7 +114,7 @@ def evaluations_of(run: Run, score: str = "") -> tuple[str, tuple[tuple[int, flo
 
 
 def last_step(run: Run) -> int | None:
-    """The last step of a recipe's run, as it was begun."""
+    """The last step of a recipe's run, as it was begun or last continued."""
     options: Mapping[str, Any] = run.config.get("options", {})
     if "steps" not in options:
         return None
@@ -124,18 +123,7 @@ def last_step(run: Run) -> int | None:
 
 def is_trained(path: Path, together: Sequence[str]) -> bool | None:
     """Whether a process has locked the run, or those that are trained with it; None if none ever has."""
-    lock = path.parent / together[0] / ".lock"
-    try:
-        file = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go when the file is closed
-    except OSError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    return is_locked(path.parent / together[0] / ".lock")
 
 
 def _state(run: Run, step: int, last: int | None, silent: float) -> State:

@@ -30,8 +30,4 @@ def farewell(group: RunGroup | HostsGroup, step: int, last: int, continued_by: R
     else:
         what = f"{run.path} has made no update yet"
     again = run if continued_by is None else continued_by
-    planned = again.config.get("options", {}).get("steps", last)
-    # A run knows the length it was made with, and not the one that it was given when it was continued.
-    longer = again.config.get("recipe") == "offline" and run is again and planned != last
-    command = resume_command(again, "--steps", str(last)) if longer else resume_command(again)
-    return f"Interrupted at step {step:,}: {what}. Go on with: {command}"
+    return f"Interrupted at step {step:,}: {what}. Go on with: {resume_command(again)}"
