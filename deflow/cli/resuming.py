@@ -114,8 +114,15 @@ def open_runs(
 
 def _continued(options: Any) -> RunGroup:
     group = RunGroup.open(options.resume, keep=options.keep, loggers=options.log)
-    described = describe_options(options)
-    group.amend({name: value for name, value in described.items() if name not in (*PLACES, *FORGOTTEN)})
+    recorded = group.runs[0].config["options"]
+    before = describe_options(restore_options(type(options), recorded))  # with the defaults of options added since
+    group.amend(
+        {
+            name: value
+            for name, value in describe_options(options).items()
+            if name not in (*PLACES, *FORGOTTEN) and (name in recorded or value != before[name])
+        }
+    )
     return group
 
 
