@@ -156,7 +156,7 @@ def runs_in(paths: tuple[Path, ...]) -> list[deflow.Run]:
     Raises:
         ReportError: If one has none, or only what was archived of some.
     """
-    found = [path for path in report.find_runs(paths) if path.is_dir()]
+    found = [path for path in report.find_runs(paths, to="estimate") if path.is_dir()]
     if not found:
         raise ReportError("There are archives only, which have no policies: give run directories.")
     return [deflow.Run.open(path.absolute()) for path in found]

@@ -13,22 +13,27 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 import deflow
 from deflow import cli, report
-from deflow.errors import SweepError
-from deflow.launchers import Record
+from deflow.errors import ReportError, SweepError
+from deflow.launchers import Record, Sweep
 from deflow.runs import Look, look, resume_command, sparkline
 
 VALUES = ("training/value", "training/critic_value", "training/flow_loss", "training/critic_loss")
 """Columns of train.csv; the first that is there is shown as the value."""
+
+COLUMNS = ("run", "step", "rate", "left", "value", "score", "state")
+"""What is shown of a run; a column without entries is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Watch:
     """Options of the recipe."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs"),)
-    """Run directories, or folders that contain some."""
+    """Run directories, or folders that contain some; also that of a sweep."""
 
     once: bool = False
     """Show what there is now, and end. It is so, too, where the output is no terminal."""
@@ -49,75 +54,216 @@ class Watch:
             raise ValueError(f"--every must be positive, got {self.every}.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a sweep's list."""
+
+    folder: Path
+    """The sweep's folder."""
+
+    name: str
+    """The name of the line, and of its folder there."""
+
+    record: Record
+    """What has become of it."""
+
+    at_work: bool
+    """Whether a process carries the sweep out."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something else than a sweep at work has it: a queue, or a process that outlived its sweep."""
+        return self.record.state == "submitted" or self.record.alive() is not None
+
+    @property
+    def left(self) -> bool:
+        """Whether somebody must go on with the sweep for it."""
+        return not (self.at_work or self.pending or self.record.state in ("finished", "stopped early"))
+
+    def __str__(self) -> str:
+        """What has become of it, while it has no runs."""
+        state, again = self.record.state, ", and the sweep goes on with it" if self.at_work else ""
+        if state == "running":
+            return "starting" if self.pending else f"interrupted{again}"
+        words = {"to do": "not begun", "submitted": "in the queue", "interrupted": f"interrupted{again}"}
+        return words.get(state, state) + self.reason
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, if it failed."""
+        return f": {self.record.said}" if self.record.state in ("failed", "killed") and self.record.said else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """What there is to see."""
+
+    runs: list[tuple[Look, Line | None]]
+    """The runs, each with the line of a sweep that made it, if one did."""
+
+    lines: list[Line]
+    """All lines of the sweeps that lie in the folders."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no run goes on, and none is to come."""
+        waits = any(line.at_work or line.pending for line in self.lines)
+        return not waits and all(each.over and not (line and line.at_work) for each, line in self.runs)
+
+
 def main(options: Watch) -> None:
     """Look, show, wait, until no run goes on."""
-    looks = look_at(options)
+    sight = look_at(options)
     if options.once or not sys.stdout.isatty():
-        cli.show(table(looks))
+        cli.show(screen(sight))
     else:
-        with Live(table(looks), console=Console(highlight=False), auto_refresh=False) as screen:
-            while not all(each.over for each in looks):
+        with Live(screen(sight), console=Console(highlight=False), auto_refresh=False) as shown:
+            while not sight.over:
                 time.sleep(options.every)
-                looks = look_at(options)
-                screen.update(table(looks), refresh=True)
-    ended = [deflow.Run.open(each.path) for each in looks if each.state == "not running" and not stopped_early(each)]
-    cli.say(*(f"Go on with: {resume_command(run)}" for run in ended))
+                sight = look_at(options)
+                shown.update(screen(sight), refresh=True)
+    cli.say(*(f"Go on with: {command}" for command in dict.fromkeys(commands(sight))))
 
 
-def look_at(options: Watch) -> list[Look]:
-    """The runs as they are now, and those that are trained together with them."""
+# --- looking
+
+
+def look_at(options: Watch) -> Sight:
+    """The runs as they are now, those that are trained together with them, and the sweeps."""
+    known: dict[Path, list[Line]] = {}
     found: dict[Path, Look] = {}
-    for path in report.find_runs(options.runs):
-        if path.is_dir():
-            run = deflow.Run.open(path)
+    listed: list[Line] = []
+    for path in options.runs:
+        here = [line for folder in (path, *sorted(path.glob("*"))) for line in lines_in(folder, known)]
+        listed += [line for line in here if line not in listed]
+        try:
+            below = report.find_runs([path], to="watch")
+        except ReportError:
+            if not here:
+                raise
+            below = []  # of a sweep that has begun none
+        for run in (deflow.Run.open(each) for each in below if each.is_dir()):
             for name in run.together:
                 if (beside := run.path.parent / name) not in found and beside.is_dir():
                     found[beside] = look(deflow.Run.open(beside))
-    return list(found.values())
+    return Sight([(each, line_of(each, known)) for each in found.values()], listed)
 
 
-def table(looks: list[Look]) -> Table:
-    """A line for each run."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "step", "rate", "left", "value", "score", "state"):
-        shown.add_column(name, justify="right" if name in ("step", "rate", "left") else "left", overflow="fold")
-    above = Path(os.path.commonpath([each.path.parent for each in looks])) if looks else Path()
-    for each in looks:
-        shown.add_row(str(each.path.relative_to(above)), *line(each))
-    return shown
+def lines_in(folder: Path, known: dict[Path, list[Line]]) -> list[Line]:
+    """The lines of the sweep in a folder; none if there is no sweep. Each is read once."""
+    folder = folder.absolute()
+    if folder not in known:
+        sweep = Sweep.open(folder)
+        at_work = bool(sweep.jobs) and sweep.at_work
+        known[folder] = [Line(folder, job.name, record(sweep, job.name), at_work) for job in sweep.jobs]
+    return known[folder]
 
 
-def line(each: Look) -> tuple[str, ...]:
-    """A run in words."""
+def line_of(each: Look, known: dict[Path, list[Line]]) -> Line | None:
+    """The line of a sweep that has made a run."""
+    if len(each.path.parents) < 4:
+        return None
+    job = each.path.parents[2]
+    return next((line for line in lines_in(job.parent, known) if line.name == job.name), None)
+
+
+def record(sweep: Sweep, name: str) -> Record:
+    """What has become of a line, also if its file is damaged."""
+    try:
+        return sweep.record(name)
+    except SweepError as error:
+        return Record("failed", said=str(error))
+
+
+def commands(sight: Sight) -> Iterator[str]:
+    """What goes on with the runs that do not: each by itself, or a sweep with its own."""
+    left = [line for line in sight.lines if line.left]
+    for each, line in sight.runs:
+        if each.state == "not running" and (line is None or line.record.over):
+            yield resume_command(deflow.Run.open(each.path))
+        elif each.state == "not running" and line is not None and line.left:
+            left.append(line)
+    for line in left:
+        yield f"{cli.command('sweep', '--output-dir', line.folder)} (and the launcher that it had)"
+
+
+# --- what is shown
+
+
+def screen(sight: Sight) -> RenderableType:
+    """The runs in words, below the folder or the line of a sweep that they belong to."""
+    lines = {each.path: line for each, line in sight.runs}
+    names = {each.score for each, _ in sight.runs if each.scores}
+    score = next(iter(names)) if len(names) == 1 else ""
+    head = [("  " + name if name == "run" else score or name if name == "score" else name) for name in COLUMNS]
+    shown = [(heading, [words(each, lines[each.path], score) for each in own]) for heading, own in sections(sight)]
+    rows = [row for _, own in shown for row in own]
+    widths = [max((len(row[index]) for row in rows), default=0) for index in range(len(COLUMNS))]
+    widths = [max(width, len(name)) if width else 0 for width, name in zip(widths, head, strict=True)]
+    parts: list[RenderableType] = [table([head], widths, "bold")] if rows else []
+    for heading, own in shown:
+        parts += [Text(heading, overflow="fold"), *([table(own, widths)] if own else [])]
+    return Group(*parts)
+
+
+def sections(sight: Sight) -> list[tuple[str, list[Look]]]:
+    """Headings, and the runs below each: those that are trained together, or are of one line of a sweep."""
+    groups: dict[tuple[Line | None, Path, str], list[Look]] = {}
+    for each, line in sight.runs:
+        groups.setdefault((line, each.path.parent, each.path.name.partition("-")[2]), []).append(each)
+    found: list[tuple[str, list[Look]]] = []
+    for line in sight.lines:
+        own = [(folder, looks) for (of, folder, _), looks in groups.items() if of == line]
+        found += [] if own else [(f"{line.name}: {line}", [])]
+        for folder, looks in own:
+            found.append((line.name + (f", {folder.name}" if len(own) > 1 else "") + line.reason, looks))
+    others = {key: looks for key, looks in groups.items() if key[0] not in sight.lines}
+    places = [folder.parents[min(1, len(folder.parents) - 1)] for _, folder, _ in others]  # above task and algorithm
+    above = os.path.commonpath(places) if places else ""
+    for (_, folder, time_of), looks in others.items():
+        name = looks[0].path.name if len(looks) == 1 else f"*-{time_of}"
+        found.append((str((folder / name).relative_to(above)), looks))
+    return found
+
+
+def table(rows: list[list[str]], widths: list[int], style: str = "") -> Table:
+    """Rows with these widths, without the columns that have none. The state may take several lines."""
+    made = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for name, width in zip(COLUMNS, widths, strict=True):
+        if width:
+            side = "right" if name in ("step", "rate", "left") else "left"
+            fixed = {} if name == "state" else {"width": width, "no_wrap": True}
+            made.add_column(justify=side, overflow="fold", style=style, **fixed)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell, width in zip(row, widths, strict=True) if width))
+    return made
+
+
+def words(each: Look, line: Line | None, score: str) -> list[str]:
+    """A run in words, a cell for each column. `score` is what the column's head says already."""
     step = f"{each.step:,}" if each.last is None else f"{each.step:,}/{each.last:,}"
     rate = f"{each.rate:.3g}/s" if each.rate is not None and each.state == "running" else ""
     left = "" if each.left is None else f"{each.left / 60:.0f} min" if each.left > 90 else f"{each.left:.0f} s"
     named = next((name for name in VALUES if name in each.row), None)
     value = f"{each.row[named]:.3g}" if named else ""
-    score = ""
+    judged = ""
     if each.scores:
         known = [score for _, score in each.scores]
         bars = sparkline(known, low=0.0, high=1.0) if each.score == "success" else sparkline(known)
-        score = f"{bars} {each.score} {known[-1]:.3g}"
-    return step, rate, left, value, score, state(each)
+        judged = " ".join([bars, *([] if score else [each.score]), f"{known[-1]:.3g}"])
+    return [f"  {each.path.name.partition('-')[0]}", step, rate, left, value, judged, state(each, line)]
 
 
-def state(each: Look) -> str:
-    """What becomes of a run, in words."""
-    words = {"waiting": "waits for its behaviour", "unknown": "perhaps running", "stopped": f"stopped: {each.note}"}
-    said = words.get(each.state, each.state)
-    if stopped_early(each):
-        return "stopped early"
+def state(each: Look, line: Line | None) -> str:
+    """What becomes of a run."""
+    if each.state == "not running" and line is not None and not line.record.over:
+        if line.record.state in ("stopped early", "failed", "killed"):
+            return line.record.state
+        if line.at_work or line.pending:
+            return "the sweep goes on with it"
+    said = {"waiting": "waits for its behaviour", "unknown": "perhaps running", "stopped": f"stopped: {each.note}"}
     silent = each.state not in ("finished", "stopped", "waiting") and each.silent > 60
-    return f"{said}, no row for {each.silent / 60:.0f} min" if silent else said
-
-
-def stopped_early(each: Look) -> bool:
-    """Whether a sweep has stopped it, by the record of its job."""
-    try:
-        return each.state == "not running" and Record.read(each.path.parents[2]).state == "stopped early"
-    except (SweepError, IndexError):
-        return False
+    return said.get(each.state, each.state) + (f", no row for {each.silent / 60:.0f} min" if silent else "")
 
 
 if __name__ == "__main__":

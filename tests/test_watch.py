@@ -5,12 +5,14 @@ import fcntl
 import io
 import os
 import pty
+import re
 import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 from in_process import recipe
 
 from deflow.errors import RunError
+from deflow.launchers import Job, Record, Sweep
 from deflow.progress import Bar, working
 from deflow.runs import Run, RunGroup, look, sparkline
 from deflow.session.progress import Progress
@@ -100,14 +103,95 @@ def test_the_recipe_shows_all_runs_once_where_nobody_watches(tmp_path):
         shown = recipe("watch", group.runs[0].path)
         assert shown.returncode == 0, shown.stderr
         for each in group.runs:
-            (line,) = [line for line in shown.stdout.splitlines() if each.path.name in line]
-            assert line.split()[1:] == ["60/100", "6", "▃", "success", "0.25", "running"]
+            (line,) = [line for line in shown.stdout.splitlines() if f"seed{each.seed}" in line]
+            assert line.split()[1:] == ["60/100", "6", "▃", "0.25", "running"]
+        assert shown.stdout.splitlines()[0].split() == ["run", "step", "value", "success", "state"]
+        assert shown.stdout.splitlines()[1] == f"e/a/*-{group.runs[0].path.name.partition('-')[2]}"
     for each in group.runs:
         age(each, 400)
     shown = recipe("watch", tmp_path, "--once")
     assert "not running, no row for 7 min" in shown.stdout
     assert f"Go on with: python recipes/resume.py {group.runs[0].path}" in shown.stdout
-    assert "There is no such folder" in recipe("watch", tmp_path / "nothing").stderr
+    said = recipe("watch", tmp_path / "nothing").stderr
+    assert said.startswith(f"error: Cannot watch {tmp_path / 'nothing'}: There is no such folder")
+
+
+JOBS = [
+    "cube-single-play-singletask-task1-v0,deflow,seeds=0+1",
+    *(f"cube-single-play-singletask-task{task}-v0,deflow,seeds=0+1" for task in (2, 3, 4, 5)),
+]
+
+
+def swept(folder):
+    """A sweep with lines in five states, of which the first two have runs."""
+    sweep = Sweep.open(folder)
+    sweep.write([Job(name, "offline", ()) for name in JOBS])
+    states = ("interrupted", "stopped early", "failed", "submitted")
+    for name, state in zip(JOBS, states, strict=False):
+        Record(state, said="memory ran out." if state == "failed" else "").write(sweep.place(name))
+    for name in JOBS[:2]:
+        options = {"steps": 1_000_000}
+        about = {"environment": name.partition(",")[0], "algorithm": "deflow", "seeds": (0, 1)}
+        group = RunGroup.create(sweep.place(name), **about, config={"recipe": "offline", "options": options})
+        with group:
+            row(group, 123_450)
+        for each in group.runs:
+            age(each, 400)
+    return sweep
+
+
+def test_all_lines_of_a_sweep_are_shown_in_eighty_columns(tmp_path):
+    sweep = swept(tmp_path / "sweep")
+    command = [sys.executable, "recipes/watch.py", sweep.folder, "--once"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"})
+    said, again = shown.stdout.split("Go on with: ")
+    assert max(map(len, said.splitlines())) <= 80
+    assert [line for line in said.splitlines() if line.startswith("cube")] == [
+        *JOBS[:2],
+        f"{JOBS[2]}: failed: memory ran out.",
+        f"{JOBS[3]}: in the queue",
+        f"{JOBS[4]}: not begun",
+    ]
+    assert len(re.findall(r"^  seed\d  123,450/1,000,000  1\.23e\+04  █ 617 ", said, re.MULTILINE)) == 4, said
+    assert said.count("stopped early") == 2
+    assert again == f"python recipes/sweep.py --output-dir {sweep.folder} (and the launcher that it had)\n"
+    alone = recipe("watch", sweep.place(JOBS[0]), "--once").stdout  # only what it was asked about
+    assert JOBS[1] not in alone
+    assert f"Go on with: python recipes/sweep.py --output-dir {sweep.folder}" in alone
+
+
+def test_a_sweep_at_work_goes_on_with_its_runs_itself(tmp_path):
+    sweep = swept(tmp_path / "runs" / "sweep")
+    Record("finished").write(sweep.place(JOBS[1]))  # and continued by hand since
+    with sweep:
+        for watched in (tmp_path / "runs", sweep.folder):
+            said = recipe("watch", watched, "--once").stdout
+            assert said.count("the sweep goes on with it") == 2
+            (run, _) = sweep.runs(JOBS[1])
+            assert re.findall("Go on with: (.*)", said)[0] == f"python recipes/resume.py {run}"
+            assert "sweep.py" not in said
+
+
+def test_a_sweep_that_has_begun_nothing(tmp_path):
+    sweep = Sweep.open(tmp_path / "sweep")
+    sweep.write([Job("one", "offline", ()), Job("two", "offline", ())])
+    sweep.place("two").mkdir()
+    (sweep.place("two") / "job.json").write_text("{")
+    said = recipe("watch", sweep.folder, "--once").stdout
+    assert "one: not begun" in said
+    assert "two: failed: " in said
+    assert "job.json cannot be read" in said
+
+
+def test_looking_does_not_keep_a_sweep_from_its_folder(tmp_path):
+    with Sweep.open(tmp_path) as sweep:
+        assert sweep.at_work
+    assert not sweep.at_work
+    with open(tmp_path / ".sweep.lock") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.1, file.close).start()
+        with sweep:
+            assert sweep.at_work
 
 
 def test_sparklines():

@@ -42,6 +42,11 @@ class Sweep:
         """Where its list lies."""
         return self.folder / LIST_FILE
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a process carries it out at this moment."""
+        return self._lock.held
+
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Self:
         """The sweep in a folder; one without jobs if there is none yet.

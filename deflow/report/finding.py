@@ -21,8 +21,8 @@ def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[RunFiles]:
     return sorted(runs, key=lambda run: (run.environment, run.algorithm, run.seed, str(run.path)))
 
 
-def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The run directories and archives in and below these folders, each once.
+def find_runs(paths: Iterable[str | os.PathLike[str]], *, to: str = "report on") -> list[Path]:
+    """The run directories and archives in and below these folders, each once. `to` says what for.
 
     Raises:
         ReportError: If a folder has no run.
@@ -44,7 +44,7 @@ def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
                 "There is no run in it or below it" if path.is_dir() else "It is neither a run's folder nor an archive"
             )
             what = what if path.exists() else "There is no such folder"
-            raise ReportError(f"Cannot report on {path}: {what}; give run directories, or a folder that holds some.")
+            raise ReportError(f"Cannot {to} {path}: {what}; give run directories, or a folder that holds some.")
         for run in below:
             found.setdefault(run.resolve(), run)
     return list(found.values())
