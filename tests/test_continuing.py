@@ -1,5 +1,6 @@
 """What a run is continued with is on record before training goes on: whatever ends it then, it goes on with that."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 from in_process import recipe
 
+import deflow
+from deflow import cli
+from deflow.cli.resuming import continued
 from deflow.errors import RunError
 from deflow.report import compare, read_runs, write_archive
 from deflow.runs import Run, RunGroup, look
@@ -128,3 +132,34 @@ def test_a_damaged_description_is_left_alone(tmp_path):
     with pytest.raises(RunError, match="cannot be read"):
         group.amend({"steps": 4})
     assert os.listdir(group.runs[0].path).count("config.json") == 1
+
+
+def test_steps_online_are_on_record_and_options_added_since_are_no_change(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "recipes")
+    import offline_to_online
+
+    agent = deflow.agent_config("flow-bc")
+    begun = offline_to_online.OfflineToOnline(steps=30, online_steps=60)
+    described = cli.describe_options(begun)
+    del described["estimate_steps"]
+    config = {"recipe": "offline_to_online", "options": described, "agent": deflow.agent.describe_agent(agent)}
+    group = RunGroup.create(tmp_path, environment="e", algorithm="a", seeds=(0, 1), config=config)
+    path = group.runs[0].path
+    with group:
+        group.save(80, [{"x": np.zeros(1)}] * 2, [{}] * 2)
+
+    def again(**options):
+        given = dataclasses.replace(begun, resume=path, **options)
+        cli.check_unchanged(given, agent, offline_to_online.MAY_CHANGE)
+        return continued(given)
+
+    with pytest.raises(ValueError, match=r"--online-steps 40 is less than the 50 that .* has made"):
+        again(online_steps=40)
+    again()
+    assert "begun_with" not in config_of(path)
+    assert [look(run).last for run in again(online_steps=70, output_dir=tmp_path / "other").runs] == [100, 100]
+    for run in group.runs:
+        assert config_of(run.path)["config"]["options"] == described | {"online_steps": 70}
+    again(online_steps=70, estimate_steps=0)
+    assert config_of(path)["config"]["options"]["estimate_steps"] == 0
+    assert config_of(path)["begun_with"] == described

@@ -89,7 +89,7 @@ def open_runs(
     """
     if options.resume is not None:
         check_data(Run.open(options.resume), task)
-        return runs_together(lambda: _continued(options))
+        return runs_together(lambda: continued(options))
     return runs_together(
         lambda: create_runs(
             options.output_dir,
@@ -112,7 +112,12 @@ def open_runs(
     )
 
 
-def _continued(options: Any) -> RunGroup:
+def continued(options: Any) -> RunGroup:
+    """The runs that `options.resume` continues, with these options on record.
+
+    Raises:
+        RunError: If they cannot be read or written, or another process trains them.
+    """
     group = RunGroup.open(options.resume, keep=options.keep, loggers=options.log)
     recorded = group.runs[0].config["options"]
     before = describe_options(restore_options(type(options), recorded))  # with the defaults of options added since
