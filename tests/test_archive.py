@@ -178,3 +178,13 @@ def test_other_runs_of_a_seed_are_no_copies(tmp_path, other):
     if "learning_rate" not in other:
         (note,) = comparison.notes
         assert note.startswith("Seed 0 of deflow on cube-v0 appears 2 times")
+
+
+def test_runs_of_two_lengths_that_began_in_the_same_second_are_no_copies(tmp_path):
+    """As a sweep begins them: neither has the other's evaluation."""
+    paths = [make_run(tmp_path / name, 0, [0.5]) for name in ("short", "long")]
+    table = paths[1] / "eval.csv"
+    table.write_text(table.read_text().replace("\n100,", "\n900,"))
+    comparison = compare(read_runs(paths))
+    assert sorted(line.steps for line in comparison.lines) == [100, 900]
+    assert not comparison.notes

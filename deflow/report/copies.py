@@ -13,8 +13,8 @@ def each_once(runs: Sequence[RunFiles]) -> tuple[list[RunFiles], list[str]]:
     """Each run once, and a sentence if some came more than once.
 
     It is the same run if the task, the algorithm, the seed, the time in its name, the commit and the settings are the
-    same, and no evaluation contradicts it: an archive may have been written before a run's last one. The one with the
-    latest evaluation is kept, and of equals the run's folder.
+    same, and one has all evaluations of the other: an archive may have been written before a run's last one. The one
+    with the latest evaluation is kept, and of equals the run's folder.
     """
     kept: list[RunFiles] = []
     for run in sorted(runs, key=lambda run: (-_last_step(run), not run.path.is_dir())):
@@ -37,9 +37,10 @@ def _same(one: RunFiles, other: RunFiles) -> bool:
 
 
 def _agree(one: RunFiles, other: RunFiles) -> bool:
-    """Whether the evaluations at common steps are equal, to the digits that an archive keeps."""
-    _, mine, its = np.intersect1d(one.evaluation["step"], other.evaluation["step"], return_indices=True)
-    return all(
+    """Whether one has all evaluations of the other, to the digits that an archive keeps."""
+    steps = one.evaluation["step"], other.evaluation["step"]
+    common, mine, its = np.intersect1d(*steps, return_indices=True)
+    return len(common) == min(map(len, steps)) and all(
         np.allclose(one.evaluation[name][mine], other.evaluation[name][its], rtol=1e-5, atol=1e-12, equal_nan=True)
         for name in one.evaluation.keys() & other.evaluation.keys()
     )
