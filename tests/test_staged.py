@@ -202,7 +202,7 @@ def test_one_behaviour_serves_another_algorithm_and_task(whole, data_dir, tmp_pa
     assert files_of_proposals(behaviour) == before
     assert not runs_of(tmp_path, "flow-bc", task=1)
     for path in runs_of(tmp_path, "fql", task=1):
-        assert deflow.Run.open(path).config["behaviour"] == {"runs": [str(behaviour)], "own": False}
+        assert deflow.Run.open(path).config["behaviour"] == {"runs": [str(behaviour)], "own": False, "steps": [20]}
         assert_same(deflow.load(path).agent.field, deflow.load(behaviour).agent.field)
         assert np.isfinite(deflow.Run.open(path).read("train")["training/critic_loss"]).all()
 
