@@ -46,7 +46,8 @@ class Landscape:
     """Number of actions that the flow proposes."""
 
     dimensions: tuple[int, int] | None = None
-    """The two dimensions of the action to draw (default: those with the largest displacements)."""
+    """The two dimensions of the action to draw (default: those with the largest displacements). In a chunk, those of
+    its actions follow each other, and the default is among the actions that are executed."""
 
     seed: int = 0
     """Seed of the noise, the sample and the episode."""
@@ -87,7 +88,7 @@ def main(options: Landscape) -> None:
     )
     if np.isfinite(landscape.bound):
         cli.say(f"Displacements of mean size {landscape.size:.2g} at this state; the bound is {landscape.bound:g}.")
-    cli.say(f"{run.path}: {where}, action dimensions {' and '.join(map(str, landscape.dimensions))}")
+    cli.say(f"{run.path}: {where}, {' and '.join(landscape.names)}")
     cli.say(f"Picture: {picture}")
 
 
@@ -151,7 +152,9 @@ def explain(
     made = eqx.filter_jit(agent.proposals_and_actions)(observation, options.proposals, key=noise)
     proposals, actions = map(np.asarray, made)
     moves = actions - proposals
-    dimensions = options.dimensions or most_moved(moves if np.any(np.abs(moves) > 1e-6) else proposals)
+    executed = max(agent.execute * agent.spec.action_size, 2)
+    chosen = moves if np.any(np.abs(moves[:, :executed]) > 1e-6) else proposals
+    dimensions = options.dimensions or most_moved(chosen[:, :executed])
     columns = list(dimensions)
 
     def grid(center: np.ndarray, middle: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -175,6 +178,7 @@ def explain(
     scores = eqx.filter_jit(jax.vmap(lambda action: agent.critic.score(observation, action)))
     return report.Landscape(
         dimensions=dimensions,
+        names=(name_of(agent, dimensions[0]), name_of(agent, dimensions[1])),
         proposals=proposals,
         actions=actions,
         overview=overview,
@@ -199,6 +203,12 @@ def most_moved(moves: np.ndarray) -> tuple[int, int]:
     """The two dimensions that differ most, in order."""
     first, second = sorted(np.argsort(moves.std(axis=0) + np.abs(moves.mean(axis=0)))[-2:].tolist())
     return first, second
+
+
+def name_of(agent: deflow.Agent, dimension: int) -> str:
+    """What a dimension is called: of a chunk, which of its actions it belongs to."""
+    action, own = divmod(dimension, agent.spec.action_size)
+    return f"action dimension {own}" if agent.chunk == 1 else f"dimension {own} of the chunk's action {action + 1}"
 
 
 def region_reach(agent: deflow.Agent, sizes, columns: list[int]) -> float:

@@ -32,9 +32,9 @@ def tasks(tmp_path_factory):
             "actions": random.uniform(-1, 1, (ROWS, sizes[1])),
             "rewards": random.uniform(-1, 0, ROWS),
             "masks": np.arange(ROWS) > 0,
-            "terminals": np.ones(ROWS),
+            "terminals": np.arange(ROWS) % 10 == 9,
         }
-        columns["next_observations"] = columns["observations"] + 0.1
+        columns["next_observations"] = np.roll(columns["observations"], -1, axis=0)
         np.savez(file, **{key: column.astype(np.float32) for key, column in columns.items()})
         made[name] = deflow.load_task(name, deflow.UserData(file))
     return made
@@ -136,7 +136,7 @@ def test_of_several_candidates_the_best_is_marked(make_run, tasks):
 def test_the_state_of_largest_gain_is_drawn(make_run, recipe, tmp_path, capsys):
     recipe(make_run(task=CUBE).path)
     said = capsys.readouterr().out
-    assert "of the data, action dimensions" in said
+    assert "of the data, action dimension " in said
     assert "the bound is 0.001" in said
     assert (tmp_path / "landscape.png").stat().st_size > 20_000
 
@@ -151,8 +151,16 @@ def test_the_state_of_largest_gain_is_drawn(make_run, recipe, tmp_path, capsys):
 )
 def test_other_compositions(make_run, recipe, tmp_path, parts, capsys):
     recipe(make_run(**parts).path, "--observation", 3, "--proposals", 6, "--output", tmp_path / "a.png")
-    assert "row 3 of the data, action dimensions 0 and 1" in capsys.readouterr().out
+    assert "row 3 of the data, action dimension 0 and action dimension 1" in capsys.readouterr().out
     assert (tmp_path / "a.png").stat().st_size > 20_000
+
+
+def test_of_a_chunk_the_executed_actions_are_drawn_and_named(make_run, recipe, capsys):
+    path = make_run(chunk=3, execute=1).path
+    recipe(path, "--observation", 3)
+    assert "of the data, dimension 0 of the chunk's action 1 and dimension 1 of" in capsys.readouterr().out
+    recipe(path, "--observation", 3, "--dimensions", 1, 4)
+    assert "dimension 1 of the chunk's action 1 and dimension 0 of the chunk's action 3" in capsys.readouterr().out
 
 
 def test_without_the_data_an_episodes_first_state_is_drawn(make_run, recipe, capsys, tmp_path):

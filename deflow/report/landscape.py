@@ -48,6 +48,9 @@ class Landscape:
     dimensions: tuple[int, int]
     """The two dimensions of the action that are drawn."""
 
+    names: tuple[str, str]
+    """What they are called."""
+
     proposals: np.ndarray
     """The flow's proposals."""
 
@@ -104,8 +107,8 @@ def landscape_figure(
         axes.set_title(f"{head}\n", loc="left", fontsize=11, fontweight="bold")
         # Beside the frames' layout, or a long line would push the colour bar away.
         axes.text(0.0, 1.015, subtitle, transform=axes.transAxes, fontsize=8.5, color=GREY, in_layout=False)
-        axes.set_xlabel(f"action dimension {landscape.dimensions[0]}")
-        axes.set_ylabel(f"action dimension {landscape.dimensions[1]}")
+        axes.set_xlabel(landscape.names[0])
+        axes.set_ylabel(landscape.names[1])
         axes.tick_params(colors=GREY, labelsize=9)
         axes.locator_params(nbins=6)
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
