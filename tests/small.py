@@ -1,6 +1,8 @@
-"""Members at test sizes."""
+"""Members and data at test sizes."""
 
 import dataclasses
+
+import numpy as np
 
 from deflow import Spec
 from deflow.agent import KINDS
@@ -23,3 +25,15 @@ def members(kind):
 def cases(kind):
     """`members` as parameters of a test, named after them."""
     return {"argvalues": [part for _, part in members(kind)], "ids": [name for name, _ in members(kind)]}
+
+
+def walks(path):
+    """A file of ten trajectories of 40 transitions of noise, which belong to no environment."""
+    np.savez(
+        path,
+        observations=np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32),
+        actions=np.random.default_rng(1).uniform(-1, 1, (400, 2)).astype(np.float32),
+        rewards=np.zeros(400, np.float32),
+        terminals=np.arange(1, 401) % 40 == 0,
+    )
+    return path

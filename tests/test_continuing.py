@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import recipe
+from small import walks
 
 import deflow
 from deflow import cli
@@ -33,14 +34,7 @@ def config_of(path):
 @pytest.fixture
 def trained(tmp_path):
     """Two seeds, 30 updates."""
-    np.savez(
-        tmp_path / "walk.npz",
-        observations=np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32),
-        actions=np.random.default_rng(1).uniform(-1, 1, (400, 2)).astype(np.float32),
-        rewards=np.zeros(400, np.float32),
-        terminals=np.arange(1, 401) % 40 == 0,
-    )
-    what = ["flow-bc", "--env", "none", "--data", tmp_path / "walk.npz", "--seeds", 0, 1, "--steps", 30]
+    what = ["flow-bc", "--env", "none", "--data", walks(tmp_path / "walk.npz"), "--seeds", 0, 1, "--steps", 30]
     outcome = recipe("offline", *what, *SMALL, *EVERY, "--output-dir", tmp_path / "runs")
     assert outcome.returncode == 0, outcome.stderr
     return sorted((tmp_path / "runs").glob("*/*/seed*"))

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import recipe
+from small import walks
 
 from deflow.errors import RunError
 from deflow.launchers import Job, Record, Sweep
@@ -238,14 +239,7 @@ def on_a_terminal(*command, until=None, **environment):
 
 
 def test_a_start_is_never_silent(tmp_path):
-    np.savez(
-        tmp_path / "walk.npz",
-        observations=np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32),
-        actions=np.random.default_rng(1).uniform(-1, 1, (400, 2)).astype(np.float32),
-        rewards=np.zeros(400, np.float32),
-        terminals=np.arange(1, 401) % 40 == 0,
-    )
-    command = [sys.executable, "recipes/offline.py", "flow-bc", "--env", "none", "--data", tmp_path / "walk.npz"]
+    command = [sys.executable, "recipes/offline.py", "flow-bc", "--env", "none", "--data", walks(tmp_path / "walk.npz")]
     small = ["--field.width", "8", "--field.depth", "1", "--batch-size", "8", "--estimate-steps", "0"]
     rhythm = ["--steps", "40", "--log-every", "20", "--output-dir", tmp_path / "runs"]
     fresh = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}  # so that it compiles
