@@ -17,6 +17,7 @@ from rich.table import Table
 import deflow
 from deflow import cli
 from deflow.agent import KINDS, describe_agent, restore_agent
+from deflow.cli.parsing import said_in_one_sentence
 from deflow.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -375,3 +376,17 @@ def test_more_mistakes_end_in_one_sentence(offline, arguments):
     with pytest.raises(UsageError) as caught:
         parsed(offline, "--steps", "5", *arguments.split())
     assert "\n" not in str(caught.value)
+
+
+def test_a_warning_while_arguments_are_read_is_not_lost(capsys):
+    """What tyro prints is held back, since a part's refusal takes its place."""
+    with said_in_one_sentence():
+        sys.stderr.write("careful\n")
+    assert capsys.readouterr().err == "careful\n"
+    with pytest.raises(UsageError, match=r"^too wide$"), said_in_one_sentence():
+        try:
+            raise ValueError("too wide")
+        except ValueError:
+            sys.stderr.write("a box")
+            raise SystemExit(2) from None
+    assert not capsys.readouterr().err

@@ -96,7 +96,7 @@ def parse(
     )
     parts = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
     default = annotated(options=options, agent=choices(**parts))
-    with _said_in_one_sentence():
+    with said_in_one_sentence():
         parsed = tyro.cli(
             annotated,
             default=default,
@@ -109,7 +109,7 @@ def parse(
 
 
 @contextlib.contextmanager
-def _said_in_one_sentence() -> Iterator[None]:
+def said_in_one_sentence() -> Iterator[None]:
     """tyro says what a part refuses in a box, and ends. What the part says is the sentence."""
     box = io.StringIO()
     try:
@@ -123,6 +123,7 @@ def _said_in_one_sentence() -> Iterator[None]:
             raise UsageError(str(error)) from error
         sys.stderr.write(box.getvalue())
         raise
+    sys.stderr.write(box.getvalue())  # warnings
 
 
 def _fresh(agent: AgentConfig, settings: TaskSettings) -> Fresh:

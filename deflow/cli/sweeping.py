@@ -82,7 +82,7 @@ def read_jobs(
     needed = {need for job in jobs for need in job.needs}
     commands = {job.name: read_job(job, recipes) for job in (*existing, *jobs) if job in jobs or job.name in needed}
     for job in jobs:
-        command, flows = commands[job.name], [name for name in _behaviours(job) if name in commands]
+        command, flows = commands[job.name], [name for name in _given(job) if name in commands]
         if job.recipe != "offline":
             continue
         runs = [Path(name) for name in flows for _ in commands[name].options.seeds]
@@ -127,13 +127,6 @@ def without_needs(job: Job) -> list[str]:
         else:
             kept.append(word)
     return kept
-
-
-def _behaviours(job: Job) -> list[str]:
-    """The jobs whose flows a job uses."""
-    words = list(job.arguments)
-    after = words[words.index("--behaviour") + 1 :] if "--behaviour" in words else []
-    return [word[1:-1] for word in itertools.takewhile(lambda word: word.startswith("{"), after)]
 
 
 def share_behaviours(
@@ -207,6 +200,13 @@ def _behaviour(command: Command[Any], defaults: Defaults) -> Job:
     chunk = f",chunk={agent.chunk}" if agent.chunk > 1 else ""
     name = job_name(f"{BEHAVIOUR}{_data_set(options.env, options.data)}{chunk},{seeds}")
     return Job(name, "offline", tuple(words))
+
+
+def _given(job: Job) -> list[str]:
+    """The jobs whose flows a job uses."""
+    words = list(job.arguments)
+    after = words[words.index("--behaviour") + 1 :] if "--behaviour" in words else []
+    return [word[1:-1] for word in itertools.takewhile(lambda word: word.startswith("{"), after)]
 
 
 def _learns(behaviour: Job, command: Command[Any], recipes: Mapping[str, Recipe]) -> bool:

@@ -45,8 +45,8 @@ def types_of_parts() -> dict[str, Any]:
         for member in registry.values():
             for field in dataclasses.fields(member):
                 found.setdefault(flag_of(f"{registry.choice}.{field.name}"), set()).add(field.type)
-    alike = {flag: hints for flag, hints in found.items() if bool not in hints or len(hints) == 1}
-    return types_of(AgentConfig) | {flag: Union[tuple(hints)] for flag, hints in alike.items()}  # noqa: UP007
+    clear = {flag: hints for flag, hints in found.items() if bool not in hints or len(hints) == 1}
+    return types_of(AgentConfig) | {flag: Union[tuple(hints)] for flag, hints in clear.items()}  # noqa: UP007
 
 
 def spelled(
