@@ -384,9 +384,14 @@ def test_a_warning_while_arguments_are_read_is_not_lost(capsys):
         sys.stderr.write("careful\n")
     assert capsys.readouterr().err == "careful\n"
     with pytest.raises(UsageError, match=r"^too wide$"), said_in_one_sentence():
-        try:
-            raise ValueError("too wide")
-        except ValueError:
-            sys.stderr.write("a box")
-            raise SystemExit(2) from None
+        refused("too wide")
     assert not capsys.readouterr().err
+
+
+def refused(words):
+    """As tyro ends where a part refuses a value."""
+    try:
+        raise ValueError(words)
+    except ValueError:
+        sys.stderr.write("a box")
+        raise SystemExit(2) from None
