@@ -17,7 +17,7 @@ from rich.table import Table
 import deflow
 from deflow import cli
 from deflow.agent import KINDS, describe_agent, restore_agent
-from deflow.cli.parsing import said_in_one_sentence
+from deflow.cli.parsing import filled
 from deflow.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -378,20 +378,22 @@ def test_more_mistakes_end_in_one_sentence(offline, arguments):
     assert "\n" not in str(caught.value)
 
 
-def test_a_warning_while_arguments_are_read_is_not_lost(capsys):
-    """What tyro prints is held back, since a part's refusal takes its place."""
-    with said_in_one_sentence():
-        sys.stderr.write("careful\n")
-    assert capsys.readouterr().err == "careful\n"
-    with pytest.raises(UsageError, match=r"^too wide$"), said_in_one_sentence():
-        refused("too wide")
+@dataclasses.dataclass(frozen=True)
+class Wide:
+    """Options that warn, and refuse."""
+
+    width: int = 4
+
+    def __post_init__(self):
+        sys.stderr.write(f"careful with {self.width}\n")
+        if self.width > 9:
+            raise ValueError(f"width {self.width} is too wide")
+
+
+def test_what_is_refused_is_a_sentence_and_a_warning_is_not_lost(capsys):
+    """What tyro prints is held back, since the refusal takes the place of its box."""
+    assert filled(Wide, ["--width", "5"], program="p") == Wide(5)
+    assert "careful with 5\n" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"^width 10 is too wide$"):
+        filled(Wide, ["--width", "10"], program="p")
     assert not capsys.readouterr().err
-
-
-def refused(words):
-    """As tyro ends where a part refuses a value."""
-    try:
-        raise ValueError(words)
-    except ValueError:
-        sys.stderr.write("a box")
-        raise SystemExit(2) from None

@@ -6,7 +6,7 @@ from .. import launchers
 from ..errors import UsageError
 from ..registry import suggestion
 from .help import field_docstrings
-from .program import filled
+from .parsing import filled
 from .values import flag_of, spelled, types_of
 
 

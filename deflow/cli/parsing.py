@@ -9,14 +9,13 @@ import contextlib
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union
 
 import tyro
 
 from ..agent import KINDS, AgentConfig, TaskSettings, resized, task_settings, with_settings
-from ..errors import UsageError
 from ..registry import Registry
 from .arguments import (
     adding_flags,
@@ -62,8 +61,8 @@ def parse(
     """The options and the agent that the arguments describe, starting from these defaults.
 
     Raises:
-        UsageError: For a part, a kind or a flag that does not exist, and a value of another type than its flag's, or
-            one that a part refuses.
+        UsageError: For a part, a kind or a flag that does not exist, or a value of another type than its flag's.
+        ValueError: What a part refuses.
         SystemExit: With code 0 after `--help` or `--help-all`.
     """
     fresh = _fresh(agent, task_settings(settings_name(options, arguments)))
@@ -96,34 +95,32 @@ def parse(
     )
     parts = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
     default = annotated(options=options, agent=choices(**parts))
-    with said_in_one_sentence():
-        parsed = tyro.cli(
-            annotated,
-            default=default,
-            args=arguments,
-            prog=program,
-            config=(tyro.conf.CascadeSubcommandArgs,),
-        )
+    config = (tyro.conf.CascadeSubcommandArgs,)
+    parsed: Any = filled(annotated, arguments, program=program, default=default, config=config)
     values = {field.name: _member_of(getattr(parsed.agent, field.name)) for field in dataclasses.fields(agent)}
     return Command(parsed.options, AgentConfig(**values))
 
 
-@contextlib.contextmanager
-def said_in_one_sentence() -> Iterator[None]:
-    """tyro says what a part refuses in a box, and ends. What the part says is the sentence."""
+def filled(options: type[Options], arguments: Sequence[str], *, program: str, **more: Any) -> Options:
+    """A dataclass of options from arguments in tyro's spelling; `more` is for `tyro.cli`.
+
+    Raises:
+        ValueError: What the options, or parts in them, refuse. tyro would say it in a box, and end.
+    """
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            yield
+            return tyro.cli(options, args=arguments, prog=program, **more)
     except SystemExit as end:
         error: BaseException | None = end
         while error is not None and not isinstance(error, ValueError):
             error = error.__cause__ or error.__context__
-        if error is not None:
-            raise UsageError(str(error)) from error
+        if error is None:
+            raise
+        box = io.StringIO()
+        raise error from None
+    finally:
         sys.stderr.write(box.getvalue())
-        raise
-    sys.stderr.write(box.getvalue())  # warnings
 
 
 def _fresh(agent: AgentConfig, settings: TaskSettings) -> Fresh:

@@ -8,9 +8,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-import tyro
 from rich.markup import escape
 
 from ..agent import AgentConfig
@@ -34,11 +33,9 @@ from .completion import wanted
 from .data_options import DataOptions, with_recorded_environment
 from .help import print_options, print_usage
 from .joining import check_alike, go_on, join, joined, leave
-from .parsing import parse
+from .parsing import filled, parse
 from .screen import console
 from .values import is_positional, positional_of, spelled, types_of
-
-Options = TypeVar("Options")
 
 USAGE_ERROR = 2
 """Exit code for a user's mistake."""
@@ -128,29 +125,13 @@ def run_plain(main: Callable[..., None], options: type, *, description: str | No
             print_options(options)
             return
         if wanted(arguments):
-            tyro.cli(_unchecked(options), args=arguments, prog=_called(main))
+            filled(options, arguments, program=_called(main))
         if issubclass(options, DataOptions):
             arguments = with_recorded_environment(arguments)
         check_flags(arguments, flags_of(options), {})
         arguments = spelled(arguments, types_of(options), positional=positional_of(options), named=names)
         given = filled(options, arguments, program=_called(main))
         main(*([given, others] if rest else [given]))
-
-
-def filled(options: type[Options], arguments: Sequence[str], *, program: str) -> Options:
-    """A dataclass of options from arguments in tyro's spelling.
-
-    Raises:
-        ValueError: What the options refuse.
-    """
-    parsed = tyro.cli(_unchecked(options), args=arguments, prog=program)
-    return options(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(options)})  # pyright: ignore[reportArgumentType]
-
-
-def _unchecked(options: type) -> type:
-    """The options before `__post_init__` looks at them: what it refuses, tyro would say in a box of its own."""
-    namespace = {"__post_init__": lambda self: None, "__module__": options.__module__, "__doc__": options.__doc__}
-    return dataclasses.dataclass(frozen=True)(type(options.__name__, (options,), namespace))
 
 
 @contextlib.contextmanager
