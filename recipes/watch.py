@@ -192,11 +192,10 @@ def commands(sight: Sight) -> Iterator[str]:
 
 def screen(sight: Sight) -> RenderableType:
     """The runs in words, below the folder or the line of a sweep that they belong to."""
-    lines = {each.path: line for each, line in sight.runs}
     names = {each.score for each, _ in sight.runs if each.scores}
     score = next(iter(names)) if len(names) == 1 else ""
     head = [("  " + name if name == "run" else score or name if name == "score" else name) for name in COLUMNS]
-    shown = [(heading, [words(each, lines[each.path], score) for each in own]) for heading, own in sections(sight)]
+    shown = [(heading, [words(each, line, score) for each, line in own]) for heading, own in sections(sight)]
     rows = [row for _, own in shown for row in own]
     widths = [max((len(row[index]) for row in rows), default=0) for index in range(len(COLUMNS))]
     widths = [max(width, len(name)) if width else 0 for width, name in zip(widths, head, strict=True)]
@@ -206,23 +205,23 @@ def screen(sight: Sight) -> RenderableType:
     return Group(*parts)
 
 
-def sections(sight: Sight) -> list[tuple[str, list[Look]]]:
+def sections(sight: Sight) -> list[tuple[str, list[tuple[Look, Line | None]]]]:
     """Headings, and the runs below each: those that are trained together, or are of one line of a sweep."""
-    groups: dict[tuple[Line | None, Path, str], list[Look]] = {}
+    groups: dict[tuple[Line | None, Path, str], list[tuple[Look, Line | None]]] = {}
     for each, line in sight.runs:
-        groups.setdefault((line, each.path.parent, each.path.name.partition("-")[2]), []).append(each)
-    found: list[tuple[str, list[Look]]] = []
+        groups.setdefault((line, each.path.parent, each.path.name.partition("-")[2]), []).append((each, line))
+    found: list[tuple[str, list[tuple[Look, Line | None]]]] = []
     for line in sight.lines:
-        own = [(folder, looks) for (of, folder, _), looks in groups.items() if of == line]
+        own = [(folder, runs) for (of, folder, _), runs in groups.items() if of == line]
         found += [] if own else [(f"{line.name}: {line}", [])]
-        for folder, looks in own:
-            found.append((line.name + (f", {folder.name}" if len(own) > 1 else "") + line.reason, looks))
-    others = {key: looks for key, looks in groups.items() if key[0] not in sight.lines}
+        for folder, runs in own:
+            found.append((line.name + (f", {folder.name}" if len(own) > 1 else "") + line.reason, runs))
+    others = {key: runs for key, runs in groups.items() if key[0] not in sight.lines}
     places = [folder.parents[min(1, len(folder.parents) - 1)] for _, folder, _ in others]  # above task and algorithm
     above = os.path.commonpath(places) if places else ""
-    for (_, folder, time_of), looks in others.items():
-        name = looks[0].path.name if len(looks) == 1 else f"*-{time_of}"
-        found.append((str((folder / name).relative_to(above)), looks))
+    for (_, folder, time_of), runs in others.items():
+        name = runs[0][0].path.name if len(runs) == 1 else f"*-{time_of}"
+        found.append((str((folder / name).relative_to(above)), runs))
     return found
 
 
