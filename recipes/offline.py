@@ -177,7 +177,7 @@ def main(options: Offline, config: deflow.AgentConfig, algorithm: str) -> None:
         facts = cli.first_screen(options, task, start.learner, config, algorithm, group, bound, behaviours)
         cli.print_facts("DeFlow, offline", facts)
         cli.end_with(group.runs[0])
-        with graceful_interrupts() as interrupt:
+        with runs.locked(group), graceful_interrupts() as interrupt:
             if evaluator is not None:
                 with working("making the environment"):
                     evaluator.check(interrupt)

@@ -167,7 +167,7 @@ def main(options: OfflineToOnline, config: deflow.AgentConfig, algorithm: str) -
         if options.from_ and not any(run.checkpoints.steps() for run in group.runs):
             start, step = taken or cli.learned(options, config, task, start), options.steps
             cli.take_over_logs(options, group)
-        with graceful_interrupts() as interrupt:
+        with runs.locked(group), graceful_interrupts() as interrupt:
             if evaluator is not None:
                 with working("making the environment"):
                     evaluator.check(interrupt)

@@ -269,12 +269,16 @@ def summary(sweep: launchers.Sweep, options: Sweep, launcher: launchers.Abstract
     lost = [
         f"{name}: {record.state}: {record.said}" for name, record in records.items() if record.said and not record.over
     ]
-    waiting = [name for name, record in records.items() if record.state == "to do"]
+    waiting, interrupted = (
+        [name for name, record in records.items() if record.state == state] for state in ("to do", "interrupted")
+    )
     elsewhere = [name for name, record in records.items() if record.state in ("submitted", "running")]
     early = f", {stopped} stopped early" if stopped else ""
     cli.say(f"{finished} of {cli.counted(len(records), 'run')} finished{early}.", *lost)
     if elsewhere:
         cli.say(f"Still carried out, by a queue or another process: {', '.join(elsewhere)}")
+    if interrupted:
+        cli.say(f"Interrupted, and saved if it had begun to train: {', '.join(interrupted)}")
     if waiting:
         cli.say(f"Not begun: {', '.join(waiting)}")
     if left:

@@ -178,10 +178,15 @@ def record(sweep: Sweep, name: str) -> Record:
 def commands(sight: Sight) -> Iterator[str]:
     """What goes on with the runs that do not: each by itself, or a sweep with its own."""
     left = [line for line in sight.lines if line.left]
-    for each, line in sight.runs:
-        if each.state == "not running" and (line is None or line.record.over):
-            yield resume_command(deflow.Run.open(each.path))
-        elif each.state == "not running" and line is not None and line.left:
+    ended = [(deflow.Run.open(each.path), line) for each, line in sight.runs if each.state == "not running"]
+    learning = [run.config["behaviour"] for run, _ in ended if run.config.get("behaviour")]
+    parts = {Path(path) for behaviour in learning if behaviour["own"] for path in behaviour["runs"]}
+    for run, line in ended:
+        if run.path in parts:
+            continue  # whoever learns it goes on with it
+        if line is None or line.record.over:
+            yield resume_command(run)
+        elif line.left:
             left.append(line)
     for line in left:
         yield f"{cli.command('sweep', '--output-dir', line.folder)} (and the launcher that it had)"

@@ -66,7 +66,9 @@ def recorded_options(run: Run, kind: type[Options], recipe: str) -> tuple[Option
         raise RunError(f"{run.path} was made by a Python program, not by a recipe: continue it with that program.")
     if made_by != recipe:
         raise RunError(f"{run.path} was made by {command(made_by)}: continue it with {command('resume', run.path)}")
-    described = {name: value for name, value in run.config["options"].items() if name not in FORGOTTEN}
+    first = run.path.parent / Path(run.together[0]).name  # what it is continued with is written there first
+    options = (Run.open(first) if first.is_dir() else run).config["options"]
+    described = {name: value for name, value in options.items() if name not in FORGOTTEN}
     return restore_options(kind, described), restore_agent(run.config["agent"])
 
 
@@ -219,4 +221,4 @@ def _typed(value: Any, hint: Any) -> Any:
 
 
 def _said(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (" ".join(map(str, value)) or "not given") if isinstance(value, list) else str(value)

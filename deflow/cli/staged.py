@@ -14,16 +14,22 @@ from ..errors import RunError
 from ..runs import Run, resume_command
 from ..types import Spec
 
+FLOW = ("encoder", "field", "solver")
+"""The parts that a behaviour has."""
+
 
 def trains_from_proposals(config: AgentConfig) -> bool:
     """Whether proposals of a frozen flow are what this agent can be trained from."""
-    agent = _structure(config)
+    agent = structure(config)
     return any(needs_proposals(agent)) and not agent.gradient_enters_solver
 
 
 def proposals_needed(config: AgentConfig) -> int:
     """The fewest proposals for a state that this agent can be trained from."""
-    agent = _structure(config)
+    return _needed(structure(config))
+
+
+def _needed(agent: Agent) -> int:
     return agent.critic.next_actions * agent.target_candidates if needs_proposals(agent)[1] else 1
 
 
@@ -34,14 +40,14 @@ def check_staged(options: Any, config: AgentConfig, spec: Spec) -> None:
         ValueError: As `check_served`; or if a given run is of other sizes or parts, or its flow is not a behaviour.
         RunError: If a given run is missing or not finished.
     """
-    check_served(options, config)
+    check_served(options, _outline(config, spec))
     if options.resume is None:
         for path in options.behaviour:
             _check_given(Run.open(path), config, spec)
 
 
-def check_served(options: Any, config: AgentConfig) -> None:
-    """Refuse what a frozen flow cannot serve, which the options and the parts alone say.
+def check_served(options: Any, agent: Agent) -> None:
+    """Refuse what a frozen flow cannot serve, which the options and the agent's structure say.
 
     Raises:
         ValueError: If the agent would learn nothing, trains the flow itself, or needs more proposals; or if there are
@@ -55,7 +61,6 @@ def check_served(options: Any, config: AgentConfig) -> None:
     if not (options.proposals or options.behaviour):
         return
     what, remedy = ("--proposals", "--proposals 0") if options.proposals else ("--behaviour", "no --behaviour")
-    agent = _structure(config)
     if agent.gradient_enters_solver:
         raise ValueError(
             f"{what} has a frozen flow, but the refiner {type(agent.refiner).__name__} trains the flow through the "
@@ -70,7 +75,7 @@ def check_served(options: Any, config: AgentConfig) -> None:
                 "--proposals would have no effect: neither critic nor refiner asks for proposals in training. Give "
                 "--proposals 0, and --behaviour RUN to train with a flow that was learned before."
             )
-    needed = proposals_needed(config)
+    needed = _needed(agent)
     if 0 < options.proposals < needed:
         raise ValueError(
             f"--proposals must be at least {needed}, since the critic's target needs that many different ones for a "
@@ -92,15 +97,8 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
                 f"environment as this task, which has {_plain(wanted[name])}: give a run of the same environment."
             )
     described = restore_agent(run.config["agent"])
-    for name in ("encoder", "field", "solver"):
-        if getattr(described, name) != getattr(config, name):
-            raise ValueError(
-                f"The {name} of {run.path} is {getattr(described, name)}, got {getattr(config, name)}: the flow is "
-                "used as it is, so leave the flags out."
-            )
-    check_chunk(str(run.path), described, config)
-    if _outline(described, spec).gradient_enters_solver:
-        raise ValueError(f"The flow of {run.path} was trained by its critic, so it is no behaviour: give another run.")
+    check_flow(str(run.path), described, config)
+    check_decoupled(str(run.path), _outline(described, spec))
     steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
     if steps == 0:
         raise RunError(f"{run.path} has no checkpoint, so there is no flow yet: train it first.")
@@ -108,17 +106,33 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
         raise RunError(f"{run.path} is at step {steps:,} of {last:,}: finish it first, with {resume_command(run)}")
 
 
-def check_chunk(run: str, behaviour: AgentConfig, config: AgentConfig) -> None:
-    """Refuse the flow of a run, by its name, that makes chunks of another length.
+def check_flow(run: str, behaviour: AgentConfig, config: AgentConfig) -> None:
+    """Refuse the flow of a run, by its name, whose parts are not the agent's.
 
     Raises:
-        ValueError: If it does.
+        ValueError: If they are not, or it makes chunks of another length.
     """
+    for name in FLOW:
+        if getattr(behaviour, name) != getattr(config, name):
+            raise ValueError(
+                f"The {name} of {run} is {getattr(behaviour, name)}, got {getattr(config, name)}: the flow is used as "
+                "it is, so leave the flags out."
+            )
     if behaviour.chunk != config.chunk:
         raise ValueError(
             f"The flow of {run} makes chunks of {behaviour.chunk} action(s), and this agent's are of {config.chunk}: "
             f"add --chunk {behaviour.chunk}, or give a run with --chunk {config.chunk}."
         )
+
+
+def check_decoupled(run: str, behaviour: Agent) -> None:
+    """Refuse the flow of a run, by its name, that its critic has trained.
+
+    Raises:
+        ValueError: If it has.
+    """
+    if behaviour.gradient_enters_solver:
+        raise ValueError(f"The flow of {run} was trained by its critic, so it is no behaviour: give another run.")
 
 
 def _outline(config: AgentConfig, spec: Spec) -> Agent:
@@ -127,8 +141,12 @@ def _outline(config: AgentConfig, spec: Spec) -> Agent:
     return eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
 
 
-def _structure(config: AgentConfig) -> Agent:
-    """The same for observations of whatever kind."""
+def structure(config: AgentConfig) -> Agent:
+    """The structure of an agent for observations of whatever kind, with shapes in place of arrays.
+
+    Raises:
+        Exception: Whatever a part raises that needs the sizes of the task.
+    """
     config = dataclasses.replace(config, encoder=Identity(), augmentation=NoAugmentation())
     return _outline(config, Spec(observation_shape=(1,), action_size=1))
 

@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from ..agent import KINDS, AgentConfig
+from ..agent import KINDS, AgentConfig, restore_agent
 from ..data import NO_ENVIRONMENT, RECORDED_ENVIRONMENT, readers
 from ..environments import parse_task_name
 from ..errors import DeflowError, SweepError
 from ..launchers import Job
 from ..launchers.grid import job_name
 from ..paths import absolute
+from ..runs import Run
 from .arguments import peek
 from .behaviours import behaviour_options
 from .data_options import with_recorded_environment
 from .parsing import Command, parse
 from .spelling import spelled_options, spelled_part
-from .staged import check_chunk, check_served
-from .values import types_of
+from .staged import FLOW, check_decoupled, check_flow, check_served, structure
+from .values import ends_values, types_of
 
 Defaults = Callable[[list[str]], tuple[Any, AgentConfig, str]]
 """A recipe's options, agent and algorithm, which follow from its arguments."""
@@ -36,9 +37,6 @@ class Recipe(NamedTuple):
     """How it reads its arguments."""
 
 
-FLOW = ("encoder", "field", "solver")
-"""The parts that a behaviour has."""
-
 BEHAVIOUR = "behaviour,"
 """How the name of a job begins that learns a flow for others."""
 
@@ -46,8 +44,9 @@ NOT_SPELLED = frozenset({"env", "budget", "seeds", "output_dir", "resume", "beha
 """Options that a behaviour's arguments begin or end with, or do not have."""
 
 
-def read_job(job: Job, recipes: Mapping[str, Recipe]) -> Command[Any]:
-    """A job's options and agent, as its recipe will read them; the runs of other jobs are left out.
+def read_job(job: Job, recipes: Mapping[str, Recipe], behaviour: AgentConfig | None = None) -> Command[Any]:
+    """A job's options and agent, as its recipe will read them; the runs of other jobs are left out, but for the parts
+    of the agent whose flow is its `behaviour`.
 
     Raises:
         SweepError: For what the recipe would refuse, with the job's name.
@@ -60,6 +59,8 @@ def read_job(job: Job, recipes: Mapping[str, Recipe]) -> Command[Any]:
             raise SweepError(f"{job.name}: leave {flag} out, since a run's folder is the sweep's business.")
     try:
         options, agent, algorithm = recipes[job.recipe].defaults(arguments)
+        if behaviour is not None:
+            agent = dataclasses.replace(agent, **{name: getattr(behaviour, name) for name in FLOW})
         if arguments[:1] == [algorithm]:
             arguments = arguments[1:]
         command = parse(options, agent, arguments, program=job.recipe, description="")
@@ -79,21 +80,43 @@ def read_jobs(
         SweepError: For what a recipe would refuse, be it when its turn comes, after others have learned its flow; with
             the job's name.
     """
-    needed = {need for job in jobs for need in job.needs}
-    commands = {job.name: read_job(job, recipes) for job in (*existing, *jobs) if job in jobs or job.name in needed}
-    for job in jobs:
-        command, flows = commands[job.name], [name for name in _given(job) if name in commands]
-        if job.recipe != "offline":
-            continue
-        runs = [Path(name) for name in flows for _ in commands[name].options.seeds]
-        options = dataclasses.replace(command.options, behaviour=(*command.options.behaviour, *runs))
-        try:
-            check_served(options, command.agent)
-            for name in flows:
-                check_chunk(name, commands[name].agent, command.agent)
-        except ValueError as error:
-            raise SweepError(f"{job.name}: {error}") from error
+    needed, commands = {need for job in jobs for need in job.needs}, dict[str, Command[Any]]()
+    for job in (*existing, *jobs):
+        if job in jobs or job.name in needed:
+            flows = {name: commands[name] for name in _given(job) if name in commands}  # which come first
+            first = next(iter(flows.values()), None)
+            commands[job.name] = read_job(job, recipes, first and first.agent)
+            try:
+                _check(commands[job.name], flows)
+            except (DeflowError, ValueError) as error:
+                raise SweepError(f"{job.name}: {error}") from error
     return commands
+
+
+def _check(command: Command[Any], flows: Mapping[str, Command[Any]]) -> None:
+    """Refuse what does not fit the flows of a job: of other jobs, by name, and of runs."""
+    options, agent = command.options, command.agent
+    for name, flow in flows.items():
+        if (learned := _data_of(flow.options)) != (own := _data_of(options)):
+            raise ValueError(f"The flow of {name} is learned from {learned}, and this run's data is {own}.")
+        check_flow(name, flow.agent, agent)
+    for path in options.behaviour:
+        check_flow(str(path), restore_agent(Run.open(path).config["agent"]), agent)
+    runs = [Path(name) for name, flow in flows.items() for _ in flow.options.seeds]
+    try:
+        outline, others = structure(agent), {name: structure(flow.agent) for name, flow in flows.items()}
+    except Exception:  # a part that needs the task's sizes, which are not known yet
+        return
+    for name, other in others.items():
+        check_decoupled(name, other)
+    check_served(dataclasses.replace(options, behaviour=(*options.behaviour, *runs)), outline)
+
+
+def _data_of(options: Any) -> str:
+    """The data that options ask for, in words."""
+    if options.data == "collected":
+        return f"{_data_set(options.env, options.data)}, {options.rows:,} rows collected with seed {options.data_seed}"
+    return f"{_data_set(options.env, options.data)}, official" if options.data == "official" else options.data
 
 
 def with_absolute_paths(job: Job, recipes: Mapping[str, Recipe]) -> Job:
@@ -119,13 +142,12 @@ def _absolute(flag: str, value: str) -> str:
 
 def without_needs(job: Job) -> list[str]:
     """The arguments without `{NAME}`, and without a flag that has no other value."""
-    kept: list[str] = []
-    for word in job.arguments:
-        if word.startswith("{") and word.endswith("}"):
-            if kept and kept[-1] == "--behaviour":
-                kept.pop()
-        else:
+    words, kept = list(job.arguments), list[str]()
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if not (word.startswith("{") and word.endswith("}")):
             kept.append(word)
+        elif kept and kept[-1] == "--behaviour" and ends_values(following):
+            kept.pop()
     return kept
 
 

@@ -84,12 +84,12 @@ def spelled(
             result.append(f"--no-{flag[2:]}" if word.lower() in FALSE else flag)
         elif types.get(negated) is bool or flag not in types:
             result.append(argument)
-            while not equals and rest and not _ends_values(rest[0]):
+            while not equals and rest and not ends_values(rest[0]):
                 result.append(rest.pop(0))
         else:
             given = [value] if equals else []
             several = _several(types[flag])
-            while (several or not given) and rest and not _ends_values(rest[0]):
+            while (several or not given) and rest and not ends_values(rest[0]):
                 given.append(rest.pop(0))
             if several and {int, float} & set(_plain(types[flag])):
                 given = [piece for one in given for piece in one.split(",") if piece]
@@ -157,7 +157,8 @@ def _is_choice(argument: str) -> bool:
     return argument.partition(":")[0].partition(".")[0].replace("_", "-") in _choices() and ":" in argument
 
 
-def _ends_values(argument: str) -> bool:
+def ends_values(argument: str) -> bool:
+    """Whether an argument is no value of the flag before it: another flag, or a part."""
     return _is_choice(argument) or (argument.startswith("-") and re.fullmatch(r"-[\d.].*", argument) is None)
 
 

@@ -1,12 +1,14 @@
 """A comparison of algorithms: one row per algorithm and task, over its seeds, and one over all tasks."""
 
 import dataclasses
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -79,26 +81,27 @@ class Comparison:
     notes: tuple[str, ...]
     """One sentence about each thing that readers should know."""
 
-    def table(self) -> Table:
-        """The table for the terminal, without the notes: `rich.print(comparison.table())`."""
+    def table(self) -> Group:
+        """The tables of all tasks for the terminal, without the notes: `rich.print(comparison.table())`."""
         headings, lines = self._cells()
-        first = 0 if self.over_tasks else 1  # of one task, its name is the title
-        table = Table(
-            title=None if first == 0 else Text(self.lines[0].task),
-            title_justify="left",
-            caption=Text("\n".join(self._caption())),
-            caption_justify="left",
-            box=SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-        )
-        for number, heading in enumerate(headings[first:], first):
-            table.add_column(heading, justify="left" if number < 2 else "right", overflow="fold")
-        for number, line in enumerate(lines, 1):
-            ends = number == len(self.lines) or (number < len(self.lines) and line[0] != lines[number][0])
-            # As `Text`, since rich would read "[0.48, 0.74]" for a style.
-            table.add_row(*map(Text, line[first:]), end_section=ends, style="bold" if number > len(self.lines) else "")
-        return table
+        widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+        tables: list[Table] = []
+        for task, rows in itertools.groupby(lines, key=lambda line: line[0]):
+            table = Table(
+                title=Text(task),
+                title_justify="left",
+                box=SIMPLE_HEAD,
+                show_header=not tables,
+                show_edge=False,
+                pad_edge=False,
+            )
+            table.add_column(headings[1], min_width=min(widths[1], 20), overflow="fold")
+            for heading, width in zip(headings[2:], widths[2:], strict=True):
+                table.add_column(heading, justify="right", min_width=width)
+            for row in rows:
+                table.add_row(*map(Text, row[1:]))  # as `Text`, since rich would read "[0.48, 0.74]" for a style
+            tables.append(table)
+        return Group(*(part for table in tables for part in (table, "")), Text("\n".join(self._caption())))
 
     def markdown(self) -> str:
         """The table as Markdown, with the notes and a list of the runs and their commits."""

@@ -100,7 +100,8 @@ def landscape_figure(
     moved = not np.allclose(landscape.proposals, landscape.actions, atol=1e-6)
     _overview(figure, left, landscape, moved)
     _close_up(figure, right, landscape, moved)
-    heads = ("all proposals", "one of them, closer: the square on the left")
+    close = np.ptp(landscape.close_up.horizontal) < np.ptp(landscape.overview.horizontal)
+    heads = ("all proposals", "one of them, closer: the square on the left" if close else "one of them, and its region")
     if math.isfinite(landscape.bound):
         heads = (f"{heads[0]}: mean size {landscape.size:.2g}, bound {landscape.bound:g}", heads[1])
     for axes, head, subtitle in zip((left, right), heads, subtitles, strict=True):

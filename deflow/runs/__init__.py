@@ -5,7 +5,7 @@ from .atomic_files import writable_directory
 from .checkpoints import Checkpoints
 from .grid import Cell, Grid
 from .group import RunGroup
-from .hosts_group import HostsGroup, runs_together
+from .hosts_group import HostsGroup, locked, runs_together
 from .loading import create_run, create_runs, load, load_learner
 from .loggers import check_loggers
 from .logs import Window
@@ -33,6 +33,7 @@ __all__ = [
     "find_data",
     "load",
     "load_learner",
+    "locked",
     "loggers",
     "look",
     "recorded_task",

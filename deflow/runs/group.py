@@ -89,7 +89,7 @@ class RunGroup:
         return cls([Run.open(sibling) for sibling in siblings], keep=keep, loggers=loggers)
 
     def lock(self) -> None:
-        """Keep other processes from training these runs until `close`, or until this process ends.
+        """Keep other processes from training these runs until `unlock` or `close`, or until this process ends.
 
         Raises:
             RunError: If another process is training them, or the lock cannot be written.
@@ -104,17 +104,19 @@ class RunGroup:
             raise RunError(f"Cannot lock {path}: {error.strerror or error}; restore the directory.") from error
 
     def amend(self, options: Mapping[str, Any]) -> None:
-        """Let these options of the runs' recipe hold from now on, in all of them: see `amending.amend`.
+        """Let these options of the runs' recipe hold from now on, in all of them: see `amending.amend`. They are
+        locked then: nobody else can amend them before they are trained. The first run is written first.
 
         Raises:
             RunError: If another process is training them, or they cannot be read or written.
         """
         self.lock()
-        try:
-            for run in self.runs:
-                amend(run, options)
-        finally:
-            self._lock.release()  # once, however often it is locked
+        for run in self.runs:
+            amend(run, options)
+
+    def unlock(self) -> None:
+        """Let other processes train these runs."""
+        self._lock.release(force=True)  # however often `lock` was called
 
     def restore(self, like: Like) -> Restored | None:
         """States, notes and step of the newest step with an intact checkpoint in every run.
@@ -238,7 +240,7 @@ class RunGroup:
                 warn(sentence, RunWarning)
         with working("closing the loggers"):
             end_all([follower for run in self.runs for follower in run.followers])
-        self._lock.release(force=True)  # however often `lock` was called
+        self.unlock()
 
     def __enter__(self) -> Self:
         self.lock()

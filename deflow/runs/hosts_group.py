@@ -1,6 +1,7 @@
 """The runs of a training by several processes: one of them writes, and all go by what it finds."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import hosts
@@ -50,6 +51,11 @@ class HostsGroup:
     def lock(self) -> None:
         """As `RunGroup.lock`."""
         hosts.led(self._group.lock)
+
+    def unlock(self) -> None:
+        """As `RunGroup.unlock`."""
+        if hosts.leads():
+            self._group.unlock()
 
     def restore(self, like: Like) -> Restored | None:
         """As `RunGroup.restore`, first in the leading process.
@@ -122,3 +128,17 @@ class HostsGroup:
 def runs_together(make: Callable[[], RunGroup]) -> RunGroup | HostsGroup:
     """The runs that `make` creates or opens, for this process or for all that train together."""
     return make() if hosts.count() == 1 else HostsGroup(make)
+
+
+@contextlib.contextmanager
+def locked(group: RunGroup | HostsGroup) -> Iterator[None]:
+    """A context in which other processes are kept from training these runs, also before they are trained themselves.
+
+    Raises:
+        RunError: If another process is training them.
+    """
+    group.lock()
+    try:
+        yield
+    finally:
+        group.unlock()

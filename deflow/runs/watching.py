@@ -127,11 +127,6 @@ def is_trained(path: Path, together: Sequence[str]) -> bool | None:
 
 
 def _state(run: Run, step: int, last: int | None, silent: float) -> State:
-    trained = is_trained(run.path, run.together)
-    if trained:
-        return "running"
-    if last is not None and step >= last:
-        return "finished"
     for path in map(Path, run.config.get("behaviour", {}).get("runs", ()) if step == 0 else ()):
         try:
             before = Run.open(path)
@@ -139,9 +134,14 @@ def _state(run: Run, step: int, last: int | None, silent: float) -> State:
             continue
         if is_trained(before.path, before.together):
             return "waiting"
-    if step == 0 and silent < START:
-        return "starting"
-    return "unknown" if trained is None else "not running"
+    trained = is_trained(run.path, run.together)
+    if trained:
+        return "running"
+    if last is not None and step >= last:
+        return "finished"
+    if trained is None:
+        return "starting" if step == 0 and silent < START else "unknown"
+    return "not running"
 
 
 def _rate(run: Run, step: int) -> float | None:
