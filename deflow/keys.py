@@ -13,6 +13,17 @@ def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
+def check_seeds(what: str, *seeds: int) -> None:
+    """Refuse seeds that JAX takes for another one: it looks at 32 bits, so 2**32 would be 0.
+
+    Raises:
+        ValueError: If one is negative or too large.
+    """
+    for seed in seeds:
+        if not 0 <= seed < 1 << 32:
+            raise ValueError(f"{what} must be from 0 to {(1 << 32) - 1:,}, got {seed}.")
+
+
 def check_key(key: Any) -> None:
     """Check that `key` is a typed random key.
 

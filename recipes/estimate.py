@@ -30,6 +30,7 @@ from deflow.errors import (
 )
 from deflow.estimation import judging_critic
 from deflow.estimation.estimate import MEMBERS, ROWS, STEPS
+from deflow.keys import check_seeds
 from deflow.runs import recorded_task
 from deflow.runs.atomic_files import write_text
 from deflow.workers import graceful_interrupts
@@ -73,9 +74,10 @@ class Estimate:
     """Python files with your own parts that the runs were trained with, which are run first."""
 
     def __post_init__(self):
-        for name, least in {"members": 1, "steps": 1, "rows": 1, "actions": 1, "seed": 0}.items():
+        for name, least in {"members": 1, "steps": 1, "rows": 1, "actions": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}.")
+        check_seeds("--seed", self.seed)
 
 
 def main(options: Estimate) -> None:

@@ -20,6 +20,7 @@ import tyro
 
 import deflow
 from deflow import cli, report
+from deflow.keys import check_seeds
 
 SAMPLE = 256
 """States of the data among which one is chosen."""
@@ -62,6 +63,7 @@ class Landscape:
     """Python files with your own parts that the run was trained with, which are run first."""
 
     def __post_init__(self):
+        check_seeds("--seed", self.seed)
         if self.proposals < 1:
             raise ValueError(f"--proposals must be at least 1, got {self.proposals}.")
 

@@ -23,6 +23,7 @@ from deflow import cli, runs
 from deflow.agent import resolve_bound_with_reason, with_placeholder_bound
 from deflow.behaviour import HeldOutLoss
 from deflow.evaluation import SharedEvaluator
+from deflow.keys import check_seeds
 from deflow.progress import working
 from deflow.session import OnNonfinite, Schedule, Session, TrainingState
 from deflow.training import Precision
@@ -131,8 +132,9 @@ class Offline(cli.DataOptions):
                 raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}.")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {self.workers}.")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"--seeds must be different numbers from 0 up, got {' '.join(map(str, self.seeds))}.")
+        check_seeds("--seeds", *self.seeds)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"--seeds must be different numbers, got {' '.join(map(str, self.seeds))}.")
 
 
 QUICKSTART = Offline(

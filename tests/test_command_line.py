@@ -378,6 +378,13 @@ def test_more_mistakes_end_in_one_sentence(offline, arguments):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 32, 1 << 80])
+def test_seeds_that_jax_takes_for_others_are_refused(offline, seed):
+    """`jax.random.key(2**32)` is `jax.random.key(0)`."""
+    with pytest.raises(ValueError, match=rf"^--seeds must be from 0 to 4,294,967,295, got {seed}\.$"):
+        parsed(offline, "--seeds", "0", str(seed))
+
+
 @dataclasses.dataclass(frozen=True)
 class Wide:
     """Options that warn, and refuse."""

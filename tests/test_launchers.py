@@ -115,9 +115,13 @@ def test_a_sweep_that_moved_finds_the_flow_of_its_runs(grid, tmp_path):
 def test_one_that_fails_is_said_and_stops_no_other(grid, tmp_path):
     sweep, missing = Sweep.open(grid[0]), tmp_path / "none.npz"
     sweep.place("file").write_text("")  # where its folder should be
-    bad = Job("bad", "offline", ("flow-bc", "--env", "none", "--data", str(missing)))
+    data = ("--env", "none", "--data", str(missing))
+    bad, after = (
+        Job("bad", "offline", ("flow-bc", *data)),
+        Job("after", "offline", ("fql", *data, "--behaviour", "{bad}")),
+    )
     sweep.write(
-        [bad, Job("after", "offline", ("fql", "--behaviour", "{bad}")), Job("file", "offline", ()), *sweep.jobs],
+        [bad, after, Job("file", "offline", ()), *sweep.jobs],
         sweep.command,
     )
     outcome = recipe("sweep", "--output-dir", sweep.folder)

@@ -179,7 +179,7 @@ def test_what_may_not_change_when_a_staged_run_is_continued(whole):
         (["--proposals", 0], "--proposals is 256 in the run to be continued, got 0"),
         (["--proposals", 300], "--proposals is 256 in the run to be continued, got 300"),
         (["--field-steps", 40], "--field-steps is 20 in the run to be continued, got 40"),
-        (["--behaviour", behaviour], "--behaviour is  in the run to be continued, got"),
+        (["--behaviour", behaviour], "--behaviour is not given in the run to be continued, got"),
         (["--solver.steps", 3], "The solver differs from that of the run to be continued"),
     ):
         assert expected in refused(recipe("resume", path, *flags))

@@ -12,7 +12,7 @@ from ..critics import AbstractCritic, AbstractCriticConfig
 from ..data import Task
 from ..data.action_variance import evenly_spaced
 from ..deployment import Policy
-from ..keys import named_key
+from ..keys import check_seeds, named_key
 from ..progress import Bar
 from ..types import Batch, check_number
 from .diagnostics import diagnose, discounted_returns
@@ -84,8 +84,7 @@ def estimate(
     if agent.spec.observation_shape != task.spec.observation_shape or agent.spec.action_size != task.spec.action_size:
         raise ValueError(f"The agent was built for {agent.spec}, and the task has {task.spec}: give its own task.")
     check_number("estimate", "seed", seed, int)
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}.")
+    check_seeds("seed", seed)
     config = judge_config(agent, judging_critic(critic) if isinstance(critic, str) else critic)
     key = jax.random.key(seed)
     train = recorded(some_trajectories(task.train, rows, seed), task)
