@@ -116,14 +116,9 @@ def test_one_that_fails_is_said_and_stops_no_other(grid, tmp_path):
     sweep, missing = Sweep.open(grid[0]), tmp_path / "none.npz"
     sweep.place("file").write_text("")  # where its folder should be
     data = ("--env", "none", "--data", str(missing))
-    bad, after = (
-        Job("bad", "offline", ("flow-bc", *data)),
-        Job("after", "offline", ("fql", *data, "--behaviour", "{bad}")),
-    )
-    sweep.write(
-        [bad, after, Job("file", "offline", ()), *sweep.jobs],
-        sweep.command,
-    )
+    bad = Job("bad", "offline", ("flow-bc", *data))
+    after = Job("after", "offline", ("fql", *data, "--behaviour", "{bad}"))
+    sweep.write([bad, after, Job("file", "offline", ()), *sweep.jobs], sweep.command)
     outcome = recipe("sweep", "--output-dir", sweep.folder)
     assert outcome.returncode == 1
     assert re.search(rf"bad: failed: .*{missing}", outcome.stdout)

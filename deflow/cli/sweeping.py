@@ -143,7 +143,7 @@ def _absolute(flag: str, value: str) -> str:
 def without_needs(job: Job) -> list[str]:
     """The arguments without `{NAME}`, and without a flag that has no other value."""
     words, kept = list(job.arguments), list[str]()
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
         if not (word.startswith("{") and word.endswith("}")):
             kept.append(word)
         elif kept and kept[-1] == "--behaviour" and ends_values(following):
