@@ -25,8 +25,8 @@ from rich.text import Text
 
 import deflow
 from deflow import cli, report
-from deflow.errors import ReportError, SweepError
-from deflow.launchers import Record, Sweep
+from deflow.errors import ReportError, RunError
+from deflow.launchers.watching import Line, Sweeps
 from deflow.runs import Look, look, resume_command, sparkline
 
 VALUES = ("training/value", "training/critic_value", "training/flow_loss", "training/critic_loss")
@@ -55,46 +55,6 @@ class Watch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """A line of a sweep's list."""
-
-    folder: Path
-    """The sweep's folder."""
-
-    name: str
-    """The name of the line, and of its folder there."""
-
-    record: Record
-    """What has become of it."""
-
-    at_work: bool
-    """Whether a process carries the sweep out."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether something else than a sweep at work has it: a queue, or a process that outlived its sweep."""
-        return self.record.state == "submitted" or self.record.alive() is not None
-
-    @property
-    def left(self) -> bool:
-        """Whether somebody must go on with the sweep for it."""
-        return not (self.at_work or self.pending or self.record.state in ("finished", "stopped early"))
-
-    def __str__(self) -> str:
-        """What has become of it, while it has no runs."""
-        state, again = self.record.state, ", and the sweep goes on with it" if self.at_work else ""
-        if state == "running":
-            return "starting" if self.pending else f"interrupted{again}"
-        words = {"to do": "not begun", "submitted": "in the queue", "interrupted": f"interrupted{again}"}
-        return words.get(state, state) + self.reason
-
-    @property
-    def reason(self) -> str:
-        """Why it ended, if it failed."""
-        return f": {self.record.said}" if self.record.state in ("failed", "killed") and self.record.said else ""
-
-
-@dataclasses.dataclass(frozen=True)
 class Sight:
     """What there is to see."""
 
@@ -103,6 +63,9 @@ class Sight:
 
     lines: list[Line]
     """All lines of the sweeps that lie in the folders."""
+
+    troubles: list[str]
+    """What could not be looked at, a sentence each."""
 
     @property
     def over(self) -> bool:
@@ -130,49 +93,35 @@ def main(options: Watch) -> None:
 
 def look_at(options: Watch) -> Sight:
     """The runs as they are now, those that are trained together with them, and the sweeps."""
-    known: dict[Path, list[Line]] = {}
-    found: dict[Path, Look] = {}
-    listed: list[Line] = []
+    sweeps, found, listed, troubles = Sweeps(), dict[Path, Look | None](), list[Line](), list[str]()
     for path in options.runs:
-        here = [line for folder in (path, *sorted(path.glob("*"))) for line in lines_in(folder, known)]
+        here = [line for folder in (path, *sorted(path.glob("*"))) for line in sweeps.lines_in(folder)]
         listed += [line for line in here if line not in listed]
         try:
             below = report.find_runs([path], to="watch")
         except ReportError:
-            if not here:
+            if not here and not sweeps.troubles:
                 raise
             below = []  # of a sweep that has begun none
-        for run in (deflow.Run.open(each) for each in below if each.is_dir()):
-            for name in run.together:
-                if (beside := run.path.parent / name) not in found and beside.is_dir():
-                    found[beside] = look(deflow.Run.open(beside))
-    return Sight([(each, line_of(each, known)) for each in found.values()], listed)
+        for run in filter(Path.is_dir, below):
+            for beside in together(run):
+                if beside not in found:
+                    try:
+                        found[beside] = look(deflow.Run.open(beside))
+                    except RunError as error:  # the others are shown
+                        found[beside] = None
+                        troubles.append(str(error))
+    seen = [(each, sweeps.line_of(each)) for each in found.values() if each]
+    return Sight(seen, listed, sweeps.troubles + troubles)
 
 
-def lines_in(folder: Path, known: dict[Path, list[Line]]) -> list[Line]:
-    """The lines of the sweep in a folder; none if there is no sweep. Each is read once."""
-    folder = folder.absolute()
-    if folder not in known:
-        sweep = Sweep.open(folder)
-        at_work = bool(sweep.jobs) and sweep.at_work
-        known[folder] = [Line(folder, job.name, record(sweep, job.name), at_work) for job in sweep.jobs]
-    return known[folder]
-
-
-def line_of(each: Look, known: dict[Path, list[Line]]) -> Line | None:
-    """The line of a sweep that has made a run."""
-    if len(each.path.parents) < 4:
-        return None
-    job = each.path.parents[2]
-    return next((line for line in lines_in(job.parent, known) if line.name == job.name), None)
-
-
-def record(sweep: Sweep, name: str) -> Record:
-    """What has become of a line, also if its file is damaged."""
+def together(path: Path) -> list[Path]:
+    """A run and those that are trained with it, as far as they are there."""
     try:
-        return sweep.record(name)
-    except SweepError as error:
-        return Record("failed", said=str(error))
+        beside = [path.parent / name for name in deflow.Run.open(path).together]
+    except RunError:  # which looking at it says
+        return [path]
+    return [each for each in beside if each.is_dir()]
 
 
 def commands(sight: Sight) -> Iterator[str]:
@@ -207,6 +156,7 @@ def screen(sight: Sight) -> RenderableType:
     parts: list[RenderableType] = [table([head], widths, "bold")] if rows else []
     for heading, own in shown:
         parts += [Text(heading, overflow="fold"), *([table(own, widths)] if own else [])]
+    parts += [Text(trouble, style="red", overflow="fold") for trouble in sight.troubles]
     return Group(*parts)
 
 
@@ -216,11 +166,14 @@ def sections(sight: Sight) -> list[tuple[str, list[tuple[Look, Line | None]]]]:
     for each, line in sight.runs:
         groups.setdefault((line, each.path.parent, each.path.name.partition("-")[2]), []).append((each, line))
     found: list[tuple[str, list[tuple[Look, Line | None]]]] = []
+    sweeps = os.path.commonpath([line.folder for line in sight.lines]) if sight.lines else ""
     for line in sight.lines:
+        name = str((line.folder / line.name).relative_to(sweeps))
         own = [(folder, runs) for (of, folder, _), runs in groups.items() if of == line]
-        found += [] if own else [(f"{line.name}: {line}", [])]
+        found += [] if own else [(f"{name}: {line}", [])]
         for folder, runs in own:
-            found.append((line.name + (f", {folder.name}" if len(own) > 1 else "") + line.reason, runs))
+            heading = name + (f", {folder.name}" if len(own) > 1 else "")
+            found.append((": ".join(filter(None, (heading, line.failure))), runs))
     others = {key: runs for key, runs in groups.items() if key[0] not in sight.lines}
     places = [folder.parents[min(1, len(folder.parents) - 1)] for _, folder, _ in others]  # above task and algorithm
     above = os.path.commonpath(places) if places else ""

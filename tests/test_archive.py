@@ -188,3 +188,8 @@ def test_runs_of_two_lengths_that_began_in_the_same_second_are_no_copies(tmp_pat
     comparison = compare(read_runs(paths))
     assert sorted(line.steps for line in comparison.lines) == [100, 900]
     assert not comparison.notes
+    for number, (steps, success) in enumerate(
+        ((100, [0.5]), (200, [0.5, 0.7]))
+    ):  # nor if the longer one has the other's
+        paths[number] = make_run(tmp_path / str(steps), 0, success, options={"steps": steps})
+    assert sorted(line.steps for line in compare(read_runs(paths)).lines) == [100, 200]

@@ -79,6 +79,7 @@ def test_values_are_read(given, read):
         ("--fast=5", "--fast takes no value, got 5: write --fast or --no-fast."),
         ("--fast 5", "The argument '5' belongs to no flag: a value follows its flag, and a part is written KIND:NAME."),
         ("--solver.steps 2.5", "--solver.steps takes a whole number, got 2.5."),
+        ("--refiner.inner.width x", "--refiner.inner.width takes a whole number, got x."),
         ("--trust-region.bound x", "--trust-region.bound takes a number or 'auto', got x."),
     ],
 )

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ import pytest
 from in_process import recipe
 from small import walks
 
-from deflow.errors import RunError
+from deflow.errors import RunError, SweepError
 from deflow.launchers import Job, Record, Sweep
 from deflow.progress import Bar, working
 from deflow.runs import Run, RunGroup, look, sparkline
@@ -182,6 +183,46 @@ def test_a_sweep_that_has_begun_nothing(tmp_path):
     assert "one: not begun" in said
     assert "two: failed: " in said
     assert "job.json cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    "content", [{"state": []}, {"state": "unknown"}, {"process": []}, {"process": ["host", "1", 0]}, {"tries": "1"}]
+)
+def test_a_record_with_something_else_in_it_is_damaged(tmp_path, content):
+    path = Record().write(tmp_path) and tmp_path / "job.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **content}))
+    with pytest.raises(SweepError, match=rf"job.json cannot be read .*{next(iter(content))} is .*remove it"):
+        Record.read(tmp_path)
+
+
+def test_what_is_damaged_hides_nothing_else(tmp_path):
+    """Runs, records and lists: the rest is shown, and a sentence for each that cannot be."""
+    sweeps = [swept(tmp_path / name) for name in ("one", "other")]
+    (run, beside), _ = (sweeps[0].runs(name) for name in JOBS[:2])
+    (run / "config.json").write_text("{")
+    known = json.loads((beside / "config.json").read_text())
+    (beside / "config.json").write_text(json.dumps({**known, "config": 3}))
+    sweeps[1].list_file.write_text("no line of a sweep")
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "sweep.txt").write_text("# no lines yet\n")
+    shown = recipe("watch", tmp_path, "--once")
+    assert shown.returncode == 0, shown.stderr
+    said = shown.stdout
+    assert said.count("123,450/1,000,000") == 6
+    assert f"{run / 'config.json'} is damaged" in said
+    assert f"{beside / 'config.json'} is damaged (its config is no table)" in said
+    assert f"{sweeps[1].list_file}, line 1: " in said
+    assert f"{tmp_path / 'third' / 'sweep.txt'} has no lines." in said
+    assert f"{JOBS[2]}: failed: memory ran out." in said
+
+
+def test_lines_of_two_sweeps_are_told_apart(tmp_path):
+    for name in ("one", "other"):
+        Record("failed", said="memory ran out.").write(swept(tmp_path / name).place(JOBS[1]))
+    said = recipe("watch", tmp_path, "--once").stdout.splitlines()
+    for name in ("one", "other"):
+        assert f"{name}/{JOBS[0]}" in said
+        assert f"{name}/{JOBS[1]}: failed: memory ran out." in said
 
 
 def test_looking_does_not_keep_a_sweep_from_its_folder(tmp_path):

@@ -11,7 +11,7 @@ from ..agent import ALGORITHMS, KINDS
 from ..commands import command
 from ..errors import UsageError
 from ..registry import Registry, suggestion
-from .values import types_of
+from .values import types_of, wrapped
 
 
 def check_choices(arguments: Sequence[str]) -> None:
@@ -157,13 +157,6 @@ def _refuse_place(argument: str, path: str, places: dict[str, tuple[Registry, An
             f"{kind}:{registry.name_of(part)}: add {kind}:{names[0]}."
         )
     raise UsageError(suggestion("place of a part", path, places))
-
-
-def wrapped(part: Any) -> dict[str, Any]:
-    """The parts that a part wraps, by field."""
-    bases = tuple(base for registry in KINDS.values() if isinstance(part, registry.bases) for base in registry.bases)
-    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    return {name: value for name, value in values.items() if isinstance(value, bases)}
 
 
 def _choice(argument: str) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """Values of flags, before they are parsed: other programs' spellings are understood, a missing or wrong one is said."""
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -42,11 +43,19 @@ def types_of_parts() -> dict[str, Any]:
     """The types of the agent's flags and of all parts' flags: where members differ, what any of them takes."""
     found: dict[str, set[Any]] = {}
     for registry in KINDS.values():
-        for member in registry.values():
+        inner = {f"{registry.choice}.{name}" for member in registry.values() for name in wrapped(member())}
+        for place, member in itertools.product((registry.choice, *inner), registry.values()):
             for field in dataclasses.fields(member):
-                found.setdefault(flag_of(f"{registry.choice}.{field.name}"), set()).add(field.type)
+                found.setdefault(flag_of(f"{place}.{field.name}"), set()).add(field.type)
     clear = {flag: hints for flag, hints in found.items() if bool not in hints or len(hints) == 1}
     return types_of(AgentConfig) | {flag: Union[tuple(hints)] for flag, hints in clear.items()}  # noqa: UP007
+
+
+def wrapped(part: Any) -> dict[str, Any]:
+    """The parts that a part wraps, by field."""
+    bases = tuple(base for registry in KINDS.values() if isinstance(part, registry.bases) for base in registry.bases)
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {name: value for name, value in values.items() if isinstance(value, bases)}
 
 
 def spelled(

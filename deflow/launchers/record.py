@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import socket
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import psutil
 
@@ -57,7 +58,11 @@ class Record:
         try:
             content: dict[str, Any] = read_json(path)
             process = content.pop("process")
-            return cls(**content, process=None if process is None else tuple(process))
+            record = cls(**content, process=None if process is None else tuple(process))
+            for name, hint in get_type_hints(cls).items():
+                if not _is(getattr(record, name), hint):
+                    raise ValueError(f"{name} is {getattr(record, name)!r}")
+            return record
         except (FileNotFoundError, NotADirectoryError):
             return cls()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -92,6 +97,18 @@ class Record:
         except psutil.Error:
             return None
         return process if same else None
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type that a record has."""
+    origin, of = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in of
+    if origin is UnionType:
+        return any(_is(value, one) for one in of)
+    if origin is tuple:
+        return isinstance(value, tuple) and len(value) == len(of) and all(map(_is, value, of))
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def identity(process: psutil.Process) -> tuple[str, int, float]:

@@ -1,6 +1,7 @@
 """Recognising a run that is given more than once: in its folder and in an archive, or in a copy of either."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,13 @@ def each_once(runs: Sequence[RunFiles]) -> tuple[list[RunFiles], list[str]]:
 
 def _same(one: RunFiles, other: RunFiles) -> bool:
     named = [(run.environment, run.algorithm, run.seed, time_of(run), run.commit) for run in (one, other)]
-    return named[0] == named[1] and facts_of(one) == facts_of(other) and _agree(one, other)
+    lengths = {_first_length(run) for run in (one, other) if run.path.is_dir()}
+    return named[0] == named[1] and len(lengths) < 2 and facts_of(one) == facts_of(other) and _agree(one, other)
+
+
+def _first_length(run: RunFiles) -> Any:
+    """The steps that a run was begun with, which no continuing changes. (An archive may have those of later.)"""
+    return (run.begun_with or run.config.get("options") or {}).get("steps")
 
 
 def _agree(one: RunFiles, other: RunFiles) -> bool:

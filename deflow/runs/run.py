@@ -101,7 +101,7 @@ class Run:
             raise RunError(
                 f"{path / 'config.json'} is damaged ({error}); restore it from a copy or train again."
             ) from error
-        version = description.get("schema_version")
+        version = description.get("schema_version") if isinstance(description, dict) else None
         if not isinstance(version, int) or version < 1:
             raise RunError(f"{path / 'config.json'} has no schema version; it was not written by deflow's Run.create.")
         if version > SCHEMA_VERSION:
