@@ -21,6 +21,7 @@ from deflow.cli.resuming import continued
 from deflow.errors import RunError
 from deflow.report import compare, read_runs, write_archive
 from deflow.runs import Run, RunGroup, look
+from deflow.runs.amending import amend
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--field.width", 8, "--field.depth", 1, "--batch-size", 8, "--estimate-steps", 1, "--log", "tensorboard"]
@@ -84,6 +85,19 @@ def test_one_that_is_continued_for_longer_and_killed(trained):
     refused = recipe("resume", first, "--steps", 20)
     assert f"error: --steps 20 is less than the {steps:,} that" in refused.stderr
     assert config_of(first)["config"]["options"]["steps"] == steps
+
+
+def test_one_that_was_killed_between_its_seeds_records(trained):
+    """The first seed's, which is written first, counts for all."""
+    first, second = trained
+    amend(Run.open(first), {"steps": 50})
+    assert [config_of(path)["config"]["options"]["steps"] for path in trained] == [50, 30]
+    outcome = recipe("resume", second)
+    assert outcome.returncode == 0, outcome.stderr
+    for path in trained:
+        assert Run.open(path).checkpoints.steps()[-1] == 50
+        assert config_of(path)["config"]["options"]["steps"] == 50
+        assert config_of(path)["begun_with"]["steps"] == 30
 
 
 def test_one_that_nobody_recorded(trained):

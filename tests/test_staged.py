@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -20,7 +21,7 @@ from logged import assert_rows, of_tensorboard
 
 import deflow
 from deflow.behaviour import proposals_file
-from deflow.runs import load_learner, recorded_data
+from deflow.runs import RunGroup, load_learner, look, recorded_data
 from deflow.session import Schedule
 from deflow.training.updates import batch_key
 
@@ -140,12 +141,27 @@ def assert_same(one, other):
 def test_ctrl_c_in_each_phase_changes_nothing(whole, data_dir, tmp_path):
     """Nor does a move of the folder in between."""
     arguments = [*STAGED, *REFINER, "--data-dir", data_dir, "--output-dir", tmp_path / "runs", "--seeds", 0, 1]
-    with interrupted_at(10):
+    seen = []
+
+    def look_at_10(schedule, before, now, last):
+        """While the flow is learned, the run that it is for is another process's: it waits, and keeps its options."""
+        if now == 10:
+            (own, *_) = runs_of(tmp_path / "runs")
+            seen.append(look(deflow.Run.open(own)).state)
+            with pytest.raises(deflow.errors.RunError, match="being trained by another process"):
+                RunGroup.open(own).amend({"steps": 60})
+        return now == 10
+
+    with interrupted_while(Schedule, "due", look_at_10):
         outcome = recipe("offline", *arguments)
     assert outcome.returncode == 130, outcome.stderr
+    assert seen == ["waiting"]
     path, behaviour = runs_of(tmp_path / "runs")[0], runs_of(tmp_path / "runs", "flow-bc")[0]
     assert f"Interrupted at step 10: everything so far is saved in {behaviour}. Go on with: " in outcome.stdout
     assert f"Go on with: python recipes/resume.py {path}\n" in outcome.stdout
+    watched = recipe("watch", tmp_path / "runs", "--once").stdout
+    others = [f"python recipes/resume.py {run}" for run in runs_of(tmp_path / "runs")]  # not the flows' own runs
+    assert re.findall("Go on with: (.*)", watched) == others
 
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     paths, behaviours = runs_of(moved), runs_of(moved, "flow-bc")

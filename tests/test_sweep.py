@@ -261,6 +261,9 @@ def test_a_mistake_in_one_cell_is_said_with_its_name(recipes, over, words):
             "The flow of flow-bc,seeds=0\\+1 makes chunks of 1 action.s., and this agent's are of 5",
         ),
         ("--seeds 0 1 2", "--behaviour takes one run for all seeds or one for each of the 3, got 2"),
+        ("--seeds 0 1 --field.width 64", "The field of flow-bc,seeds=0\\+1 is .*width=256.*, got .*width=64"),
+        ("--seeds 0 1 solver:heun", "The solver of flow-bc,seeds=0\\+1 is Euler.*, got Heun"),
+        ("--seeds 0 1 --data-seed 3", "The flow of flow-bc,seeds=0\\+1 is learned from .* seed 0, and .* seed 3"),
     ],
 )
 def test_a_flow_of_another_line_must_fit(recipes, common, words):
@@ -271,6 +274,37 @@ def test_a_flow_of_another_line_must_fit(recipes, common, words):
     cli.read_jobs([fits], recipes, [flow])
     with pytest.raises(SweepError, match=f"user: {words}"):
         cli.read_jobs([other], recipes, [flow])
+
+
+def test_a_flow_that_its_critic_trained_serves_nobody(recipes):
+    (flow,) = jobs("algorithm=fbrac")
+    user = Job("user", "offline", ("deflow", "--budget", "quickstart", "--behaviour", "{fbrac,seed=0}"))
+    with pytest.raises(SweepError, match=r"user: The flow of fbrac,seed=0 was trained by its critic"):
+        cli.read_jobs([user], recipes, [flow])
+
+
+def test_flows_of_lines_and_of_runs_together(recipes, tmp_path):
+    """One for each seed; the run is looked at, and the line is read."""
+    (flow,) = jobs("algorithm=flow-bc")
+    sizes, user = "--budget quickstart --seeds 0 1", ("deflow", "--behaviour", "{flow-bc,seed=0}", str(tmp_path))
+    with pytest.raises(SweepError, match=f"user: {tmp_path} is not a run"):
+        cli.read_jobs([Job("user", "offline", (*user, *sizes.split()))], recipes, [flow])
+
+
+def test_a_part_that_needs_the_tasks_sizes_is_read_when_they_are_known(recipes, registered):
+    """Its structure is not known before; the recipe checks it then."""
+
+    class OfThree(deflow.refiners.AbstractRefinerConfig):
+        """A refiner for one robot."""
+
+        def build(self, context, *, key):
+            if context.spec.action_size != 3:
+                raise ValueError("this robot has three joints")
+            return deflow.refiners.ResidualRefinerConfig().build(context, key=key)
+
+    registered(deflow.refiners.registry, "of-three", OfThree)
+    flow, *made = shared(jobs("algorithm=deflow discount=0.9,0.99 refiner=of-three"), recipes)
+    assert [job.needs for job in made] == [(flow.name,)] * 2
 
 
 # --- the recipe
