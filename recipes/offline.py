@@ -9,6 +9,7 @@ ALGORITHM is one of the names that --help lists. It comes with settings for the 
 import deflow.workers.early_interrupt  # isort: split
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -128,8 +129,8 @@ class Offline(cli.DataOptions):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}.")
         for name in ("learning_rate", "field_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive, got {getattr(self, name)}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive and finite, got {getattr(self, name)}.")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {self.workers}.")
         check_seeds("--seeds", *self.seeds)

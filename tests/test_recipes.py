@@ -377,6 +377,7 @@ def test_benchmark_prints_json(tmp_path):
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--seeds", "1", "1"], "--seeds must be different"),
         (["--learning-rate", "-1"], "--learning-rate must be positive"),
+        (["--field-learning-rate", "inf"], "--field-learning-rate must be positive and finite, got inf"),
         (["--solver.steps", "0"], "must be at least 1"),
         (["--output-dir", "{file}/below"], "{file}"),
         (["--data", "collected", "--data-dir", "{file}/below"], "{file}"),

@@ -65,7 +65,7 @@ BOUNDED["per-state"] = PerStateConfig
 
 
 @pytest.mark.parametrize("name", BOUNDED)
-@pytest.mark.parametrize("bound", [0.0, -0.1, math.nan])
+@pytest.mark.parametrize("bound", [0.0, -0.1, math.nan, math.inf])
 def test_refuses_bounds(name, bound):
     with pytest.raises(ValueError, match=f"trust region {name}: bound must be a positive number or auto, got {bound}"):
         BOUNDED[name](bound=bound)

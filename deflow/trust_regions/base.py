@@ -17,6 +17,7 @@ A complete member:
 """
 
 import abc
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -102,6 +103,6 @@ register = registry.register
 
 
 def check_bound(region: str, bound: Bound) -> None:
-    """Raises a `ValueError` for a bound that is not a positive number or `auto`."""
-    if bound != "auto" and (isinstance(bound, str) or not bound > 0):
+    """Raises a `ValueError` for a bound that is not a positive, finite number or `auto`."""
+    if bound != "auto" and (isinstance(bound, str) or not 0 < bound < math.inf):
         raise ValueError(f"trust region {region}: bound must be a positive number or auto, got {bound}.")
