@@ -18,6 +18,7 @@ from in_process import recipe
 from logged import assert_both, assert_rows, histories, of_tensorboard, of_the_files, of_wandb, records
 from matplotlib import pyplot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX.event_file_writer import EventsWriter
 
 from deflow.errors import RegistrationError, RunError, RunWarning, UnknownNameError
 from deflow.runs import Run, RunGroup
@@ -164,16 +165,24 @@ def test_tensorboard_gets_all_rows_again_if_its_files_are_gone(tmp_path, gone):
     assert_rows(of_tensorboard(runs.runs[0]), runs.runs[0], rtol=1e-6)
 
 
-def test_a_file_of_tensorboards_that_goes_meanwhile_is_said(tmp_path):
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_file_of_tensorboards_that_goes_meanwhile_is_said(tmp_path, monkeypatch, when):
+    def unlink():
+        for file in tmp_path.glob("e/a/*/tensorboard/*"):
+            file.unlink()
+
+    if when == "at once":
+        flush = EventsWriter.flush
+        monkeypatch.setattr(EventsWriter, "flush", lambda writer: (flush(writer), unlink()))
     said = pytest.warns(RunWarning, match="is gone; when the run is resumed, it gets all rows")
     with said, group(tmp_path, "tensorboard") as runs:
         path = runs.runs[0].path
         train(runs, [10])
-        while not list(path.glob("tensorboard/*")):
+        while when == "later" and not list(path.glob("tensorboard/*")):
             time.sleep(0.01)
-        for file in path.glob("tensorboard/*"):
-            file.unlink()
+        unlink()
         train(runs, [20])
+    monkeypatch.undo()
     with RunGroup.open(path, loggers=["tensorboard"]) as runs:
         train(runs, [30])
     assert_rows(of_tensorboard(runs.runs[0]), runs.runs[0], rtol=1e-6)

@@ -62,8 +62,9 @@ class TensorBoard(AbstractLogger):
             for each in summary.hparams(run.flat_config(), dict.fromkeys(SHOWN, 0.0)):
                 self._write(0, summary=each)
         self._writer.flush()
-        (self._file,) = folder.glob(f"{number:04d}.*")
+        self._file = next(folder.glob(f"{number:04d}.*"), folder / f"{number:04d}.tfevents")
         write_json(run.path / STATE, {"files": [*before, self._file.name]})
+        self.flush()  # which says that it is gone already, if it is
 
     def row(self, step: int, metrics: Mapping[str, float]) -> None:
         values = [self._summary.scalar(name, value).value[0] for name, value in metrics.items()]
