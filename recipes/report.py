@@ -48,7 +48,7 @@ def main(options: Report) -> None:
     command = cli.command("report", *sys.argv[1:])
     text = (
         f"# Comparison of {sum(len(line.runs) for line in comparison.lines)} runs\n\n"
-        f"{comparison.markdown()}\n![Learning curves](report.png)\n\nMade by:\n\n```bash\n{command}\n```\n"
+        f"{comparison.markdown()}\n![Learning curves, or outcomes](report.png)\n\nMade by:\n\n```bash\n{command}\n```\n"
     )
     try:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ import rich.console
 from scipy import stats
 
 from deflow.errors import ReportError
-from deflow.report import compare, comparison_figure, find_runs, read_runs
-from deflow.report.comparison_figure import _name as name_of
+from deflow.report import compare, comparison_figure, find_runs, outcomes_figure, read_runs
+from deflow.report.comparison import name_of
+from deflow.report.figure import save
 from deflow.report.table import results_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -210,6 +211,37 @@ def test_picture_of_many_lines_and_tasks(tmp_path):
     assert picture.stat().st_size > 20_000
     with pytest.raises(ReportError, match="Cannot write"):
         comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "nowhere" / "report.png")
+
+
+def test_picture_of_runs_that_were_evaluated_once(tmp_path, monkeypatch):
+    """A dot for each seed instead of curves of one point; a mean over tasks has one for each seed's mean."""
+    drawn = {}
+
+    def look(figure, path):
+        for axes in figure.axes:
+            names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+            dots = [line for line in axes.lines if line.get_marker() == "o"]
+            drawn[axes.get_title(loc="left")] = {
+                (names[line.get_ydata()[0]], tuple(np.round(line.get_xdata(), 3))) for line in dots
+            }
+        return save(figure, path)
+
+    monkeypatch.setattr(outcomes_figure, "save", look)
+    for seed in (0, 1):
+        for task in ("cube-v0", "maze-v0"):
+            make_run(tmp_path, seed, [0.4 + 0.2 * seed + 0.1 * (task == "maze-v0")], task=task)
+    make_run(tmp_path, 0, [0.1], algorithm="fql")
+    picture = comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "report.png")
+    assert picture.stat().st_size > 10_000
+    assert drawn == {
+        "cube-v0": {("deflow", (0.4, 0.6)), ("fql", (0.1,))},
+        "maze-v0": {("deflow", (0.5, 0.7))},
+        "all 2 tasks": {("deflow", (0.45, 0.65))},
+    }
+    make_run(tmp_path, 0, [0.1, 0.2], algorithm="ifql")  # which has a curve
+    drawn.clear()
+    comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "report.png")
+    assert not drawn
 
 
 def test_a_length_has_one_name_and_colour_on_all_tasks(tmp_path):

@@ -232,3 +232,9 @@ def _texts(line: ComparisonLine, metric: str) -> list[str]:
         estimate_text(line.iqm, style, limits),
         "" if math.isnan(line.returns) else f"{line.returns:.1f}",
     ]
+
+
+def name_of(line: ComparisonLine, lines: Sequence[ComparisonLine]) -> str:
+    """The label, with the number of steps if runs of several lengths have it on any task: on all it is the same."""
+    tasks = [other.task for other in lines if other.label == line.label]
+    return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"

@@ -1,4 +1,4 @@
-"""A picture of a comparison: the learning curves of all algorithms, one panel per task."""
+"""A picture of a comparison: the learning curves of all algorithms, one panel per task, or their outcomes."""
 
 import math
 import os
@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .comparison import SUCCESS, Comparison, ComparisonLine
+from .comparison import SUCCESS, Comparison, name_of
 from .curves import evaluation_curve
 from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
 from .figure import save
+from .outcomes_figure import outcomes_figure
 
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY, "#56B4E9", "#000000")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
@@ -23,14 +24,17 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
     """Draw the learning curves of a comparison into the PNG `path`, and return it.
 
     Curves are means over seeds, at the steps that all of them have; bands are 95% intervals over seeds, or over
-    episodes for a single seed.
+    episodes for a single seed. Where no run was evaluated twice, there are no curves: see `outcomes_figure`.
 
     Raises:
         ReportError: If the file cannot be written.
     """
     lines = comparison.lines
+    curves = [evaluation_curve(line.runs, comparison.metric) for line in lines]
+    if all(curve is None or len(curve.steps) == 1 for curve in curves):
+        return outcomes_figure(comparison, path)
     tasks = list(dict.fromkeys(line.task for line in lines))
-    order = list(dict.fromkeys(_name(line, lines) for line in lines))
+    order = list(dict.fromkeys(name_of(line, lines) for line in lines))
     columns = min(3, math.ceil(math.sqrt(len(tasks))))
     rows = math.ceil(len(tasks) / columns)
     figure = Figure(
@@ -46,11 +50,10 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
     handles = {}
     for axes, task in zip(frames, tasks, strict=True):
         mine = [line for line in lines if line.task == task]
-        for line in mine:
-            curve = evaluation_curve(line.runs, comparison.metric)
-            if curve is None:
+        for line, curve in zip(lines, curves, strict=True):
+            if line.task != task or curve is None:
                 continue
-            number = order.index(name := _name(line, lines))
+            number = order.index(name := name_of(line, lines))
             color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
             (handles[name],) = axes.plot(
                 curve.steps, curve.mean, color=color, linestyle=dash, linewidth=2.0, marker="o", markersize=4.0
@@ -76,9 +79,3 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
     title = "Mean over seeds, with 95% intervals"
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
     return save(figure, path)
-
-
-def _name(line: ComparisonLine, lines: tuple[ComparisonLine, ...]) -> str:
-    """The label, with the number of steps if runs of several lengths have it on any task: on all it is the same."""
-    tasks = [other.task for other in lines if other.label == line.label]
-    return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"

@@ -1,0 +1,79 @@
+"""A picture of a comparison whose runs were evaluated once: what each seed reached, a row for each algorithm."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from .comparison import SUCCESS, Comparison, ComparisonLine, name_of
+from .drawing import BLUE, GREY
+from .figure import save
+
+COLUMNS = 3
+"""Most panels beside each other."""
+
+
+def outcomes_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
+    """Draw the outcomes of a comparison into the PNG `path`, and return it: in a panel for each task, and one for the
+    mean over all of them, a dot for each seed, their mean, and its 95% interval over seeds, as in the table.
+
+    Raises:
+        ReportError: If the file cannot be written.
+    """
+    lines = comparison.lines
+    tasks = {line.task for line in lines}
+    over_all = [line for line in comparison.over_tasks if len(line.values) == len(tasks)]
+    panels: dict[str, list[ComparisonLine]] = {}
+    for line in (*lines, *over_all):
+        panels.setdefault(line.task, []).append(line)
+    ranked = [*over_all, *sorted(lines, key=lambda line: -line.mean.value)]
+    order = list(dict.fromkeys(name_of(line, lines) for line in ranked))
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(
+        figsize=(3.0 * columns + 0.075 * max(map(len, order)) + 0.6, rows * (0.34 * len(order) + 0.9) + 0.5),
+        dpi=130,
+        layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+        facecolor="white",
+    )
+    FigureCanvasAgg(figure)
+    frames = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    success = comparison.metric == SUCCESS
+    limits = (0.0, 1.0) if success else (-math.inf, math.inf)
+    for axes, (title, mine) in zip(frames, panels.items(), strict=False):
+        _panel(axes, mine, [order.index(name_of(line, lines)) for line in mine], limits)
+        axes.set_title(title, fontsize=9, loc="left")
+    for axes in frames[len(panels) :]:
+        axes.remove()
+    frames[0].set_yticks(range(len(order)), order)
+    frames[0].set_ylim(len(order) - 0.5, -0.5)
+    if success:
+        frames[0].set_xlim(-0.03, 1.03)
+    for axes in frames[max(0, len(panels) - columns) : len(panels)]:
+        axes.set_xlabel("success rate" if success else comparison.metric.removeprefix("evaluation/"))
+        axes.tick_params(labelbottom=True)
+    title = "Each seed, their mean, and its 95% interval"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
+    return save(figure, path)
+
+
+def _panel(axes: Axes, lines: Sequence[ComparisonLine], places: Sequence[int], limits: tuple[float, float]) -> None:
+    for line, place in zip(lines, places, strict=True):
+        low, high = np.clip(line.mean[1:], *limits)
+        if not math.isnan(low):
+            axes.hlines(place, low, high, color=BLUE, alpha=0.3, linewidth=5.0)
+        if len(set(map(len, line.values))) == 1:  # each seed's, over tasks
+            values = np.mean(line.values, axis=0)
+            axes.plot(values, [place] * len(values), "o", color=GREY, markersize=3.5, alpha=0.7, zorder=3)
+        axes.plot([line.mean.value], [place], "D", color=BLUE, markersize=5.5, zorder=2)
+    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=GREY, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
