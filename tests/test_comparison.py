@@ -15,7 +15,6 @@ from scipy import stats
 
 from deflow.errors import ReportError
 from deflow.report import compare, comparison_figure, find_runs, outcomes_figure, read_runs
-from deflow.report.comparison import name_of
 from deflow.report.figure import save
 from deflow.report.table import results_markdown
 
@@ -250,8 +249,8 @@ def test_a_length_has_one_name_and_colour_on_all_tasks(tmp_path):
         for length in lengths:
             make_run(tmp_path, 0, [0.5] * length, task=task, algorithm="flow-bc")
         make_run(tmp_path, 0, [0.5] * length, task=task)
-    found = lines(tmp_path)
-    assert {name_of(line, found) for line in found} == {"flow-bc, 100 steps", "flow-bc, 200 steps", "deflow"}
+    found = compare(read_runs(find_runs([tmp_path])))
+    assert {found.name_of(line) for line in found.lines} == {"flow-bc, 100 steps", "flow-bc, 200 steps", "deflow"}
 
 
 def recipe(arguments, monkeypatch):

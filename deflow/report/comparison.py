@@ -81,6 +81,12 @@ class Comparison:
     notes: tuple[str, ...]
     """One sentence about each thing that readers should know."""
 
+    def name_of(self, line: ComparisonLine) -> str:
+        """What a picture calls a row: its label, with the number of steps if runs of several lengths have that label on
+        any task, so that it is the same on all."""
+        tasks = [other.task for other in self.lines if other.label == line.label]
+        return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"
+
     def table(self) -> Group:
         """The tables of all tasks for the terminal, without the notes: `rich.print(comparison.table())`."""
         headings, lines = self._cells()
@@ -232,9 +238,3 @@ def _texts(line: ComparisonLine, metric: str) -> list[str]:
         estimate_text(line.iqm, style, limits),
         "" if math.isnan(line.returns) else f"{line.returns:.1f}",
     ]
-
-
-def name_of(line: ComparisonLine, lines: Sequence[ComparisonLine]) -> str:
-    """The label, with the number of steps if runs of several lengths have it on any task: on all it is the same."""
-    tasks = [other.task for other in lines if other.label == line.label]
-    return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .comparison import SUCCESS, Comparison, name_of
+from .comparison import SUCCESS, Comparison
 from .curves import evaluation_curve
 from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
 from .figure import save
@@ -34,7 +34,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
     if all(curve is None or len(curve.steps) == 1 for curve in curves):
         return outcomes_figure(comparison, path)
     tasks = list(dict.fromkeys(line.task for line in lines))
-    order = list(dict.fromkeys(name_of(line, lines) for line in lines))
+    order = list(dict.fromkeys(comparison.name_of(line) for line in lines))
     columns = min(3, math.ceil(math.sqrt(len(tasks))))
     rows = math.ceil(len(tasks) / columns)
     figure = Figure(
@@ -53,7 +53,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
         for line, curve in zip(lines, curves, strict=True):
             if line.task != task or curve is None:
                 continue
-            number = order.index(name := name_of(line, lines))
+            number = order.index(name := comparison.name_of(line))
             color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
             (handles[name],) = axes.plot(
                 curve.steps, curve.mean, color=color, linestyle=dash, linewidth=2.0, marker="o", markersize=4.0

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .comparison import SUCCESS, Comparison, ComparisonLine, name_of
+from .comparison import SUCCESS, Comparison, ComparisonLine
 from .drawing import BLUE, GREY
 from .figure import save
 
@@ -33,7 +33,7 @@ def outcomes_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Pat
     for line in (*lines, *over_all):
         panels.setdefault(line.task, []).append(line)
     ranked = [*over_all, *sorted(lines, key=lambda line: -line.mean.value)]
-    order = list(dict.fromkeys(name_of(line, lines) for line in ranked))
+    order = list(dict.fromkeys(comparison.name_of(line) for line in ranked))
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(
@@ -47,7 +47,7 @@ def outcomes_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Pat
     success = comparison.metric == SUCCESS
     limits = (0.0, 1.0) if success else (-math.inf, math.inf)
     for axes, (title, mine) in zip(frames, panels.items(), strict=False):
-        _panel(axes, mine, [order.index(name_of(line, lines)) for line in mine], limits)
+        _panel(axes, mine, [order.index(comparison.name_of(line)) for line in mine], limits)
         axes.set_title(title, fontsize=9, loc="left")
     for axes in frames[len(panels) :]:
         axes.remove()
