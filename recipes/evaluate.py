@@ -14,7 +14,6 @@ import tyro
 import deflow
 from deflow import cli
 from deflow.evaluation import check_video, write_video
-from deflow.keys import check_seeds
 from deflow.runs import load_learner
 
 
@@ -48,8 +47,6 @@ class Evaluate:
     """Python files with your own parts that the run was trained with, which are run first."""
 
     def __post_init__(self):
-        if self.seed is not None:
-            check_seeds("--seed", self.seed)
         if self.video < 0:
             raise ValueError(f"--video must be at least 0, got {self.video}.")
         if self.output is not None and not self.video:

@@ -103,16 +103,21 @@ def look_at(options: Watch) -> Sight:
             if not here and not sweeps.troubles:
                 raise
             below = []  # of a sweep that has begun none
-        for run in filter(Path.is_dir, below):
-            for beside in together(run):
+        for run in (each.absolute() for each in below if each.is_dir()):
+            for beside in together(run) if run not in found else ():
                 if beside not in found:
-                    try:
-                        found[beside] = look(deflow.Run.open(beside))
-                    except RunError as error:  # the others are shown
-                        found[beside] = None
-                        troubles.append(str(error))
+                    found[beside] = look_or_say(beside, troubles)
     seen = [(each, sweeps.line_of(each)) for each in found.values() if each]
     return Sight(seen, listed, sweeps.troubles + troubles)
+
+
+def look_or_say(path: Path, troubles: list[str]) -> Look | None:
+    """The run as it is now; None, and a sentence, if it cannot be read: the others are shown."""
+    try:
+        return look(deflow.Run.open(path))
+    except RunError as error:
+        troubles.append(str(error))
+        return None
 
 
 def together(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import jax
 
 from ..agent import Agent, AgentConfig, describe_spec, restore_agent, with_placeholder_bound
 from ..agent.proposing import needs_proposals
+from ..agent.skeleton import shared
 from ..augmentations import NoAugmentation
 from ..encoders import Identity
 from ..errors import RunError
@@ -141,6 +142,7 @@ def _outline(config: AgentConfig, spec: Spec) -> Agent:
     return eqx.filter_eval_shape(lambda: config.build(spec, config.placeholder_data(spec), key=jax.random.key(0)))
 
 
+@shared
 def structure(config: AgentConfig) -> Agent:
     """The structure of an agent for observations of whatever kind, with shapes in place of arrays.
 

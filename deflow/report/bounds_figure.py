@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .bounds import BoundMap
-from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
+from .drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILION, plain
 from .figure import save
 
 MARKS = {"published": (VERMILION, "published"), "auto": (ORANGE, "the data's own (auto)"), "best": (GREEN, "best here")}
@@ -77,11 +77,8 @@ def _panel(axes: Axes, found: BoundMap, name: str, color: str, limits: tuple[flo
         markeredgecolor="white",
         zorder=4,
     )
-    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", color="#B0B0B0", labelcolor=GREY, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
+    plain(axes)
+    axes.tick_params(which="both", color="#B0B0B0")
 
 
 def _mark(above: Axes, below: Axes, found: BoundMap) -> None:

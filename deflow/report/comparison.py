@@ -81,6 +81,16 @@ class Comparison:
     notes: tuple[str, ...]
     """One sentence about each thing that readers should know."""
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The metric's possible range."""
+        return (0.0, 1.0) if self.metric == SUCCESS else (-math.inf, math.inf)
+
+    @property
+    def axis(self) -> str:
+        """What the metric is called in a picture."""
+        return "success rate" if self.metric == SUCCESS else self.metric.removeprefix("evaluation/")
+
     def name_of(self, line: ComparisonLine) -> str:
         """What a picture calls a row: its label, with the number of steps if runs of several lengths have that label on
         any task, so that it is the same on all."""
@@ -129,9 +139,22 @@ class Comparison:
         """The headings, and the rows as text."""
         name = self.metric.removeprefix("evaluation/")
         headings = ["task", "algorithm", "seeds", "steps", name, f"{name} (IQM)", "return"]
-        lines = [_texts(line, self.metric) for line in (*self.lines, *self.over_tasks)]
+        lines = [self._texts(line) for line in (*self.lines, *self.over_tasks)]
         last = len(headings) - (self.metric == RETURN)
         return headings[:last], [line[:last] for line in lines]
+
+    def _texts(self, line: ComparisonLine) -> list[str]:
+        style = ".2f" if self.metric == SUCCESS else ".4g"
+        seeds = sorted({len(row) for row in line.values})
+        return [
+            line.task,
+            line.label,
+            "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
+            f"{line.steps:,}",
+            estimate_text(line.mean, style, self.limits),
+            estimate_text(line.iqm, style, self.limits),
+            "" if math.isnan(line.returns) else f"{line.returns:.1f}",
+        ]
 
 
 def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:
@@ -224,17 +247,3 @@ def _last(run: RunFiles, name: str) -> float:
     values = _column(run, name)
     values = values[~np.isnan(values)]
     return float(values[-1]) if len(values) else math.nan
-
-
-def _texts(line: ComparisonLine, metric: str) -> list[str]:
-    style, limits = (".2f", (0.0, 1.0)) if metric == SUCCESS else (".4g", (-math.inf, math.inf))
-    seeds = sorted({len(row) for row in line.values})
-    return [
-        line.task,
-        line.label,
-        "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
-        f"{line.steps:,}",
-        estimate_text(line.mean, style, limits),
-        estimate_text(line.iqm, style, limits),
-        "" if math.isnan(line.returns) else f"{line.returns:.1f}",
-    ]

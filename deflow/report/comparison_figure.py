@@ -4,7 +4,6 @@ import math
 import os
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -44,8 +43,6 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
         facecolor="white",
     )
     FigureCanvasAgg(figure)
-    metric = comparison.metric.removeprefix("evaluation/")
-    limits = (0.0, 1.0) if comparison.metric == SUCCESS else (-np.inf, np.inf)
     frames = [figure.add_subplot(rows, columns, number + 1) for number in range(len(tasks))]
     handles = {}
     for axes, task in zip(frames, tasks, strict=True):
@@ -58,7 +55,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
             (handles[name],) = axes.plot(
                 curve.steps, curve.mean, color=color, linestyle=dash, linewidth=2.0, marker="o", markersize=4.0
             )
-            band(axes, curve, color, "", limits)
+            band(axes, curve, color, "", comparison.limits)
         switches = {run.online_from for line in mine for run in line.runs}
         dress(axes, max(line.steps for line in mine), switches.pop() if len(switches) == 1 else None)
         if switches:  # some went online, and some did not or at another step
@@ -66,7 +63,7 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
         if comparison.metric == SUCCESS:
             axes.set_ylim(-0.03, 1.03)
         axes.set_title(task, fontsize=10, loc="left")
-        axes.set_ylabel("success rate" if comparison.metric == SUCCESS else metric)
+        axes.set_ylabel(comparison.axis)
     figure.legend(
         [handles[name] for name in order if name in handles],
         [name for name in order if name in handles],

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..data.report_card import Dimension, ReportCard
-from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
+from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, plain
 from .figure import save
 
 BINS = 40
@@ -42,10 +42,7 @@ def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
     _steps(places[1, 1], card)
     _actions(places[1, 2], card)
     for axes in places.flat:
-        axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(colors=GREY, labelsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     title = f"{Path(card.title).name}   ·   {card.rows:,} rows in {len(card.trajectories.lengths):,} trajectories"
     figure.suptitle(title.replace("$", r"\$"), x=0.012, ha="left", fontsize=12, fontweight="bold")
     return save(figure, path)

@@ -98,12 +98,17 @@ def dress(axes: Axes, last: int, switch: int | None) -> None:
         axes.axvline(switch, color=GREY, linewidth=0.9, zorder=1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: _short(steps)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if len(axes.figure.axes) > 1 else 10, integer=True))
+    plain(axes)
+    axes.title.set_fontsize(10)
+
+
+def plain(axes: Axes, size: float = 9) -> None:
+    """Draws a plain frame and grid, with labels of this size."""
     axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=9)
+    axes.tick_params(colors=GREY, labelsize=size)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#B0B0B0")
-    axes.title.set_fontsize(10)
 
 
 def _short(steps: float) -> str:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .drawing import BLUE, GREY, ORANGE, VERMILION
+from .drawing import BLUE, GREY, ORANGE, VERMILION, plain
 from .estimates import HIGH, LOW, MEASURED, VALUE, Estimates
 from .figure import save
 
@@ -50,7 +50,7 @@ def _order(axes: Axes, found: Estimates) -> None:
         axes.plot([], [], "o", color=BLUE, markerfacecolor="white", label="not supported by the data")
     axes.set_xlabel("estimated value, 95% interval")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
-    _dress(axes)
+    plain(axes, 8)
 
 
 def _against(axes: Axes, found: Estimates) -> None:
@@ -73,12 +73,4 @@ def _against(axes: Axes, found: Estimates) -> None:
         )
     axes.set_xlabel("success rate" if found.measure == MEASURED[0] else "return (undiscounted)")
     axes.set_ylabel("estimated value")
-    _dress(axes)
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
+    plain(axes, 8)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .comparison import SUCCESS, Comparison, ComparisonLine
-from .drawing import BLUE, GREY
+from .drawing import BLUE, GREY, plain
 from .figure import save
 
 COLUMNS = 3
@@ -44,19 +44,17 @@ def outcomes_figure(comparison: Comparison, path: str | os.PathLike[str]) -> Pat
     )
     FigureCanvasAgg(figure)
     frames = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    success = comparison.metric == SUCCESS
-    limits = (0.0, 1.0) if success else (-math.inf, math.inf)
     for axes, (title, mine) in zip(frames, panels.items(), strict=False):
-        _panel(axes, mine, [order.index(comparison.name_of(line)) for line in mine], limits)
+        _panel(axes, mine, [order.index(comparison.name_of(line)) for line in mine], comparison.limits)
         axes.set_title(title, fontsize=9, loc="left")
     for axes in frames[len(panels) :]:
         axes.remove()
     frames[0].set_yticks(range(len(order)), order)
     frames[0].set_ylim(len(order) - 0.5, -0.5)
-    if success:
+    if comparison.metric == SUCCESS:
         frames[0].set_xlim(-0.03, 1.03)
     for axes in frames[max(0, len(panels) - columns) : len(panels)]:
-        axes.set_xlabel("success rate" if success else comparison.metric.removeprefix("evaluation/"))
+        axes.set_xlabel(comparison.axis)
         axes.tick_params(labelbottom=True)
     title = "Each seed, their mean, and its 95% interval"
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
@@ -72,8 +70,4 @@ def _panel(axes: Axes, lines: Sequence[ComparisonLine], places: Sequence[int], l
             values = np.mean(line.values, axis=0)
             axes.plot(values, [place] * len(values), "o", color=GREY, markersize=3.5, alpha=0.7, zorder=3)
         axes.plot([line.mean.value], [place], "D", color=BLUE, markersize=5.5, zorder=2)
-    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
+    plain(axes)

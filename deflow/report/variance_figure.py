@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..data.action_variance import EDGES, ActionVariance
-from .drawing import BLUE, GREY, VERMILION
+from .drawing import BLUE, VERMILION, plain
 from .figure import save
 
 
@@ -42,8 +42,5 @@ def variance_figure(variance: ActionVariance, path: str | os.PathLike[str], *, t
     axes.set_xlabel(f"variance of the actions of the {variance.neighbours} nearest states, mean over dimensions")
     axes.set_ylabel(f"share of {variance.rows:,} states")
     axes.set_title(f"Intrinsic action variance   ·   {title}", loc="left", fontsize=11, fontweight="bold")
-    axes.grid(visible=True, color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return save(figure, path)

@@ -61,7 +61,6 @@ class TensorBoard(AbstractLogger):
         if after < 0:
             for each in summary.hparams(run.flat_config(), dict.fromkeys(SHOWN, 0.0)):
                 self._write(0, summary=each)
-        self._writer.flush()
         self._file = next(folder.glob(f"{number:04d}.*"), folder / f"{number:04d}.tfevents")
         write_json(run.path / STATE, {"files": [*before, self._file.name]})
         self.flush()  # which says that it is gone already, if it is
