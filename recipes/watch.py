@@ -95,7 +95,8 @@ def look_at(options: Watch) -> Sight:
     """The runs as they are now, those that are trained together with them, and the sweeps."""
     sweeps, found, listed, troubles = Sweeps(), dict[Path, Look | None](), list[Line](), list[str]()
     for path in options.runs:
-        here = [line for folder in (path, *sorted(path.glob("*"))) for line in sweeps.lines_in(folder)]
+        folders = [path, *sorted(filter(Path.is_dir, path.glob("*")))]
+        here = [line for folder in folders for line in sweeps.lines_in(folder)]
         listed += [line for line in here if line not in listed]
         try:
             below = report.find_runs([path], to="watch")
@@ -103,7 +104,7 @@ def look_at(options: Watch) -> Sight:
             if not here and not sweeps.troubles:
                 raise
             below = []  # of a sweep that has begun none
-        for run in (each.absolute() for each in below if each.is_dir()):
+        for run in (each.resolve() for each in below if each.is_dir()):
             for beside in together(run) if run not in found else ():
                 if beside not in found:
                     found[beside] = look_or_say(beside, troubles)
@@ -153,7 +154,8 @@ def screen(sight: Sight) -> RenderableType:
     """The runs in words, below the folder or the line of a sweep that they belong to."""
     names = {each.score for each, _ in sight.runs if each.scores}
     score = next(iter(names)) if len(names) == 1 else ""
-    head = [("  " + name if name == "run" else score or name if name == "score" else name) for name in COLUMNS]
+    called = {"run": "  run", "score": {"value": "estimate"}.get(score, score) or "score"}
+    head = [called.get(name, name) for name in COLUMNS]
     shown = [(heading, [words(each, line, score) for each, line in own]) for heading, own in sections(sight)]
     rows = [row for _, own in shown for row in own]
     widths = [max((len(row[index]) for row in rows), default=0) for index in range(len(COLUMNS))]
@@ -207,7 +209,8 @@ def words(each: Look, line: Line | None, score: str) -> list[str]:
     rate = f"{each.rate:.3g}/s" if each.rate is not None and each.state == "running" else ""
     left = "" if each.left is None else f"{each.left / 60:.0f} min" if each.left > 90 else f"{each.left:.0f} s"
     named = next((name for name in VALUES if name in each.row), None)
-    value = f"{each.row[named]:.3g}" if named else ""
+    loss = "loss " if named and named.endswith("loss") else ""
+    value = f"{loss}{each.row[named]:.3g}" if named else ""
     judged = ""
     if each.scores:
         known = [score for _, score in each.scores]

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import runpy
 import sys
 import warnings
@@ -237,10 +238,36 @@ def test_picture_of_runs_that_were_evaluated_once(tmp_path, monkeypatch):
         "maze-v0": {("deflow", (0.5, 0.7))},
         "all 2 tasks": {("deflow", (0.45, 0.65))},
     }
+    drawn.clear()
+    for seed in (2, 3):
+        make_run(tmp_path, seed, [0.1 * seed], task="$\\foo_v0$")
+    comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "report.png")
+    assert drawn["$\\foo_v0$"] == {("deflow", (0.2, 0.3))}
+    assert drawn["all 3 tasks"] == set()  # whose tasks have not the same seeds
     make_run(tmp_path, 0, [0.1, 0.2], algorithm="ifql")  # which has a curve
     drawn.clear()
     comparison_figure(compare(read_runs(find_runs([tmp_path]))), tmp_path / "report.png")
     assert not drawn
+
+
+@pytest.mark.parametrize(("width", "intervals"), [(70, 1), (110, 0)])
+def test_a_table_has_all_its_columns_in_little_space(tmp_path, width, intervals):
+    for seed in range(2):
+        for task in ("cube-v0", "maze-v0"):
+            make_run(tmp_path, seed, [0.2 + 0.1 * seed], task=task)
+        make_run(tmp_path, seed, [0.2], algorithm="one-of-a-long-name")
+    console = rich.console.Console(width=width, record=True, file=io.StringIO())
+    console.print(compare(read_runs(find_runs([tmp_path]))).table())
+    shown = console.export_text()
+    table = shown[: shown.index("Brackets")].splitlines()
+    assert max(map(len, table)) <= width
+    assert "…" not in shown
+    (head,) = [line for line in table if line.startswith("algorithm")]
+    ends = head.index("return") + len("return")
+    values = [line.rstrip() for line in table if re.search(r"-99\.\d+ *$", line)]
+    assert len(values) >= 3
+    assert {len(line) for line in values} == {ends}  # aligned over the tasks
+    assert any(line.lstrip().startswith("[") for line in table) == bool(intervals)
 
 
 def test_a_length_has_one_name_and_colour_on_all_tasks(tmp_path):

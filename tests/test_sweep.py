@@ -1,9 +1,11 @@
 """A grid becomes a list of jobs that a person can edit; mistakes are said before anything is made."""
 
+import contextlib
 import re
 import sys
 
 import image_environment  # noqa: F401  (which registers an environment)
+import numpy as np
 import pytest
 from in_process import ROOT, recipe
 
@@ -11,6 +13,7 @@ import deflow
 from deflow import cli
 from deflow.errors import RunError, SweepError
 from deflow.launchers import Job, Record, Sweep, axes_of, cells_of, seeds_of, with_seeds
+from deflow.runs import RunGroup
 
 TASKS = [f"cube-single-play-singletask-task{number}-v0" for number in (1, 2)]
 
@@ -128,6 +131,7 @@ def test_the_list_may_be_edited(tmp_path):
     for line, words in {
         "a: offline": "has a twice",
         "d: offline --behaviour {e}": "'e', which is no line before it",
+        "bb: offline\nd: offline --behaviour {b,}": "'b,', which is no line before it. Did you mean 'b",
         "nonsense": "line 9: A run is written",
     }.items():
         file.write_text(text + "\n\n" + line)
@@ -281,6 +285,22 @@ def test_a_flow_that_its_critic_trained_serves_nobody(recipes):
     user = Job("user", "offline", ("deflow", "--budget", "quickstart", "--behaviour", "{fbrac,seed=0}"))
     with pytest.raises(SweepError, match=r"user: The flow of fbrac,seed=0 was trained by its critic"):
         cli.read_jobs([user], recipes, [flow])
+
+
+def test_a_flow_that_is_not_learned_to_its_end_is_refused(recipes, tmp_path):
+    (flow,) = jobs("algorithm=flow-bc")
+    agent = deflow.agent.describe_agent(cli.read_job(flow, recipes).agent)
+    config = {"recipe": "offline", "options": {"steps": 30}, "agent": agent}
+    group = RunGroup.create(tmp_path, environment="e", algorithm="flow-bc", seeds=(0,), config=config)
+    path = group.runs[0].path
+    user = Job("user", "offline", ("deflow", "--budget", "quickstart", "--behaviour", str(path)))
+    with pytest.raises(SweepError, match=f"user: {path} has no checkpoint"):
+        cli.read_jobs([user], recipes)
+    for step, words in ((10, f"user: {path} is at step 10 of 30: finish it first"), (30, "")):
+        with group:
+            group.save(step, [{"x": np.zeros(1)}], [{}])
+        with pytest.raises(SweepError, match=words) if words else contextlib.nullcontext():
+            cli.read_jobs([user], recipes)
 
 
 def test_flows_of_lines_and_of_runs_together(recipes, tmp_path):

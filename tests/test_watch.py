@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -194,6 +195,36 @@ def test_a_record_with_something_else_in_it_is_damaged(tmp_path, content):
     path.write_text(json.dumps({**json.loads(path.read_text()), **content}))
     with pytest.raises(SweepError, match=rf"job.json cannot be read .*{next(iter(content))} is .*remove it"):
         Record.read(tmp_path)
+
+
+@pytest.mark.parametrize("process", [(-1, 0.0), (os.getpid(), 10**400)])
+def test_a_process_that_cannot_be_is_none(tmp_path, process):
+    host = socket.gethostname()
+    Record("running", process=(host, *process)).write(tmp_path)
+    assert Record.read(tmp_path).alive() is None
+
+
+@pytest.mark.parametrize("together", [None, 3, [], [None], [3]])
+def test_a_run_whose_names_are_damaged(tmp_path, together):
+    path = made(tmp_path).runs[0].path
+    known = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**known, "together": together}))
+    with pytest.raises(RunError, match="together is no list of names"):
+        Run.open(path)
+    (path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(RunError, match="nested too deeply"):
+        Run.open(path)
+
+
+def test_a_sweep_is_shown_once_however_it_is_called(tmp_path):
+    sweep = swept(tmp_path / "sweep")
+    (tmp_path / "link").symlink_to(sweep.folder)
+    (sweep.folder / "loop").symlink_to(sweep.folder / "loop")
+    shown = recipe("watch", sweep.folder, tmp_path / "link", sweep.folder / ".." / "sweep", "--once").stdout
+    assert shown.count(f"{JOBS[4]}: not begun") == 1
+    assert shown.count("123,450/1,000,000") == 4
+    assert "cannot be read" not in shown
+    assert shown.count("Go on with") == 1
 
 
 def test_what_is_damaged_hides_nothing_else(tmp_path):

@@ -100,6 +100,15 @@ def _check_given(run: Run, config: AgentConfig, spec: Spec) -> None:
     described = restore_agent(run.config["agent"])
     check_flow(str(run.path), described, config)
     check_decoupled(str(run.path), _outline(described, spec))
+    check_learned(run)
+
+
+def check_learned(run: Run) -> None:
+    """Refuse a run whose flow is not learned to its end.
+
+    Raises:
+        RunError: If it is not.
+    """
     steps, last = max(run.checkpoints.steps(), default=0), run.config.get("options", {}).get("steps", 1)
     if steps == 0:
         raise RunError(f"{run.path} has no checkpoint, so there is no flow yet: train it first.")

@@ -20,7 +20,7 @@ from .behaviours import behaviour_options
 from .data_options import with_recorded_environment
 from .parsing import Command, parse
 from .spelling import spelled_options, spelled_part
-from .staged import FLOW, check_decoupled, check_flow, check_served, structure
+from .staged import FLOW, check_decoupled, check_flow, check_learned, check_served, structure
 from .values import ends_values, types_of
 
 Defaults = Callable[[list[str]], tuple[Any, AgentConfig, str]]
@@ -99,12 +99,15 @@ def _check(command: Command[Any], flows: Mapping[str, Command[Any]]) -> None:
     for name, flow in flows.items():
         if (learned := _data_of(flow.options)) != (own := _data_of(options)):
             raise ValueError(f"The flow of {name} is learned from {learned}, and this run's data is {own}.")
-        check_flow(name, flow.agent, agent)
-    for path in options.behaviour:
-        check_flow(str(path), restore_agent(Run.open(path).config["agent"]), agent)
+    behaviours = {name: flow.agent for name, flow in flows.items()}
+    for run in map(Run.open, options.behaviour):
+        behaviours[str(run.path)] = restore_agent(run.config["agent"])
+        check_learned(run)
+    for name, behaviour in behaviours.items():
+        check_flow(name, behaviour, agent)
     runs = [Path(name) for name, flow in flows.items() for _ in flow.options.seeds]
     try:
-        outline, others = structure(agent), {name: structure(flow.agent) for name, flow in flows.items()}
+        outline, others = structure(agent), {name: structure(behaviour) for name, behaviour in behaviours.items()}
     except Exception:  # a part that needs the task's sizes, which are not known yet
         return
     for name, other in others.items():

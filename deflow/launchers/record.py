@@ -94,7 +94,7 @@ class Record:
         try:
             process = psutil.Process(self.process[1])
             same = abs(process.create_time() - self.process[2]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except (psutil.Error, ValueError, OverflowError):  # it is gone, or the record has numbers that no process has
             return None
         return process if same else None
 

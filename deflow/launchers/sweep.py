@@ -1,6 +1,7 @@
 """A sweep: a folder with a list of jobs that a person can read and edit, and a folder for each of them."""
 
 import contextlib
+import difflib
 import os
 import shlex
 from collections.abc import Iterable, Sequence
@@ -143,5 +144,7 @@ def _check(jobs: Sequence[Job], path: Path) -> None:
             raise SweepError(f"{path} has {job.name} twice: give each run a name of its own.")
         for name in job.needs:
             if name not in seen:
-                raise SweepError(f"{path}: {job.name} needs the runs of {name!r}, which is no line before it.")
+                near = difflib.get_close_matches(name, seen, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise SweepError(f"{path}: {job.name} needs the runs of {name!r}, which is no line before it.{hint}")
         seen.add(job.name)

@@ -60,7 +60,7 @@ class Sweeps:
 
     def lines_in(self, folder: Path) -> list[Line]:
         """The lines of the sweep in a folder; none if there is no sweep."""
-        folder = folder.absolute()
+        folder = folder.resolve()
         if folder not in self._known:
             self._known[folder] = []
             try:

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .bounds import BoundMap
-from .drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILION, plain
+from .drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILION, headline, plain
 from .figure import save
 
 MARKS = {"published": (VERMILION, "published"), "auto": (ORANGE, "the data's own (auto)"), "best": (GREEN, "best here")}
@@ -51,7 +51,7 @@ def bounds_figure(found: BoundMap, path: str | os.PathLike[str]) -> Path:
     if len(found.lines[0].seeds) > 1:
         above.legend(loc="best", frameon=False, fontsize=9)
     title = f"{first.environment}   ·   {first.algorithm}, {found.steps:,} updates"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
+    headline(figure, title)
     return save(figure, path)
 
 

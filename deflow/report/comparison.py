@@ -3,12 +3,13 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,12 @@ from .table import estimate_text
 
 SUCCESS, RETURN = "evaluation/success", "evaluation/episode.return"
 ESTIMATE = "estimate/value"
+
+GAP = "   "
+"""What is between two columns of a table."""
+
+LABEL = 14
+"""Fewest characters of a label on a line: less space makes the other columns narrower."""
 
 CAPTION = (
     "Brackets: 95% intervals over seeds, Student's for a mean, a bootstrap's for an interquartile mean (IQM).",
@@ -97,27 +104,36 @@ class Comparison:
         tasks = [other.task for other in self.lines if other.label == line.label]
         return line.label if len(set(tasks)) == len(tasks) else f"{line.label}, {line.steps:,} steps"
 
-    def table(self) -> Group:
+    def table(self) -> RenderableType:
         """The tables of all tasks for the terminal, without the notes: `rich.print(comparison.table())`."""
+        return _Tables(self)
+
+    def tables(self, space: int) -> Iterator[RenderableType]:
+        """The same in so many columns: where they are too few, intervals have lines of their own."""
         headings, lines = self._cells()
-        widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-        tables: list[Table] = []
-        for task, rows in itertools.groupby(lines, key=lambda line: line[0]):
+        rows = [headings, *lines]
+        label, *widths = _widths(rows)
+        if (room := space - sum(widths) - len(GAP) * len(widths)) < min(label, LABEL):
+            rows = [[*row[:2], *(re.sub(r" (?=[\[(])", "\n", cell) for cell in row[2:])] for row in rows]
+            _, *widths = _widths(rows)
+            room = max(LABEL, space - sum(widths) - len(GAP) * len(widths))
+        for task, group in itertools.groupby(rows[1:], key=lambda row: row[0]):
             table = Table(
                 title=Text(task),
                 title_justify="left",
                 box=SIMPLE_HEAD,
-                show_header=not tables,
+                show_header=task == lines[0][0],
                 show_edge=False,
                 pad_edge=False,
             )
-            table.add_column(headings[1], min_width=min(widths[1], 20), overflow="fold")
-            for heading, width in zip(headings[2:], widths[2:], strict=True):
-                table.add_column(heading, justify="right", min_width=width)
-            for row in rows:
+            table.add_column(rows[0][1], width=min(label, room), overflow="fold")
+            for heading, width in zip(rows[0][2:], widths, strict=True):
+                table.add_column(heading, justify="right", width=width)
+            for row in group:
                 table.add_row(*map(Text, row[1:]))  # as `Text`, since rich would read "[0.48, 0.74]" for a style
-            tables.append(table)
-        return Group(*(part for table in tables for part in (table, "")), Text("\n".join(self._caption())))
+            yield table
+            yield ""
+        yield Text("\n".join(self._caption()))
 
     def markdown(self) -> str:
         """The table as Markdown, with the notes and a list of the runs and their commits."""
@@ -140,7 +156,8 @@ class Comparison:
         name = self.metric.removeprefix("evaluation/")
         headings = ["task", "algorithm", "seeds", "steps", name, f"{name} (IQM)", "return"]
         lines = [self._texts(line) for line in (*self.lines, *self.over_tasks)]
-        last = len(headings) - (self.metric == RETURN)
+        known = any(line[-1] for line in lines)
+        last = len(headings) - (self.metric == RETURN or not known)  # none without an environment
         return headings[:last], [line[:last] for line in lines]
 
     def _texts(self, line: ComparisonLine) -> list[str]:
@@ -155,6 +172,20 @@ class Comparison:
             estimate_text(line.iqm, style, self.limits),
             "" if math.isnan(line.returns) else f"{line.returns:.1f}",
         ]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The widths of all columns but the first."""
+    _, *columns = zip(*rows, strict=True)
+    return [max(len(line) for cell in column for line in (*cell.splitlines(), "")) for column in columns]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tables:
+    comparison: Comparison
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield from self.comparison.tables(options.max_width)
 
 
 def compare(runs: Sequence[RunFiles], metric: str | None = None) -> Comparison:

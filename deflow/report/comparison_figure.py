@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .comparison import SUCCESS, Comparison
+from .comparison import ESTIMATE, SUCCESS, Comparison
 from .curves import evaluation_curve
-from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress
+from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, band, dress, headline
 from .figure import save
 from .outcomes_figure import outcomes_figure
 
@@ -62,9 +62,9 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
             axes.set_xlabel("steps (gradient updates, then environment steps)")
         if comparison.metric == SUCCESS:
             axes.set_ylim(-0.03, 1.03)
-        axes.set_title(task, fontsize=10, loc="left")
-        axes.set_ylabel(comparison.axis)
-    figure.legend(
+        axes.set_title(task, fontsize=10, loc="left", parse_math=False)
+        axes.set_ylabel(comparison.axis, parse_math=False)
+    legend = figure.legend(
         [handles[name] for name in order if name in handles],
         [name for name in order if name in handles],
         loc="outside lower center",
@@ -73,6 +73,11 @@ def comparison_figure(comparison: Comparison, path: str | os.PathLike[str]) -> P
         fontsize=9,
         handlelength=3.5,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     title = "Mean over seeds, with 95% intervals"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
+    if any(len(line.runs) == 1 for line in lines):
+        over = "trajectories and critics" if comparison.metric == ESTIMATE else "episodes"
+        title += f" (of a single seed: over its {over})"
+    headline(figure, title)
     return save(figure, path)

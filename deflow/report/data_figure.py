@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..data.report_card import Dimension, ReportCard
-from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, plain
+from .drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, headline, plain
 from .figure import save
 
 BINS = 40
@@ -44,7 +44,7 @@ def data_figure(card: ReportCard, path: str | os.PathLike[str]) -> Path:
     for axes in places.flat:
         plain(axes)
     title = f"{Path(card.title).name}   ·   {card.rows:,} rows in {len(card.trajectories.lengths):,} trajectories"
-    figure.suptitle(title.replace("$", r"\$"), x=0.012, ha="left", fontsize=12, fontweight="bold")
+    headline(figure, title)
     return save(figure, path)
 
 
@@ -126,7 +126,7 @@ def _actions(axes: Axes, card: ReportCard) -> None:
             heights = place + 0.9 * counts / max(1, counts.max())
             axes.stairs(heights, np.linspace(low, high, len(counts) + 1), baseline=place, fill=True, color=BLUE)
     names = [title.removeprefix("action ") for title, _ in reversed(shown)]
-    axes.set_yticks(np.arange(len(shown)), [name[:20].replace("$", r"\$") for name in names])
+    axes.set_yticks(np.arange(len(shown)), [name[:20] for name in names], parse_math=False)
     if len(card.histograms) > ACTIONS:
         axes.set_title(f"the first {ACTIONS} of {len(card.histograms)} actions", loc="left", fontsize=9, color=GREY)
 

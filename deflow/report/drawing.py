@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -100,6 +101,11 @@ def dress(axes: Axes, last: int, switch: int | None) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if len(axes.figure.axes) > 1 else 10, integer=True))
     plain(axes)
     axes.title.set_fontsize(10)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Writes the heading of a picture, as it is: names may have dollar signs."""
+    figure.suptitle(text, x=0.012, ha="left", fontsize=12, fontweight="bold", parse_math=False)
 
 
 def plain(axes: Axes, size: float = 9) -> None:

@@ -45,7 +45,12 @@ def _order(axes: Axes, found: Estimates) -> None:
         axes.plot(policy[VALUE], place, "o", color=BLUE, markerfacecolor=face, markersize=6.5)
     own = float(np.mean([policy["estimate/data_return"] for policy in ranked]))
     axes.axvline(own, color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.6, label="the data's own returns")
-    axes.set_yticks(range(len(ranked)), [f"{policy.name}  {policy.step:,}" for policy in reversed(ranked)], fontsize=8)
+    axes.set_yticks(
+        range(len(ranked)),
+        [f"{policy.name}  {policy.step:,}" for policy in reversed(ranked)],
+        fontsize=8,
+        parse_math=False,
+    )
     if not all(policy.supported for policy in ranked):
         axes.plot([], [], "o", color=BLUE, markerfacecolor="white", label="not supported by the data")
     axes.set_xlabel("estimated value, 95% interval")

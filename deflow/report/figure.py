@@ -10,7 +10,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..errors import ReportError
-from .drawing import dress
+from .drawing import dress, headline
 from .finding import read_runs
 from .panels import Panel, losses_panel, outcome_panel, price_panel, size_panel
 from .reading import RunFiles
@@ -60,7 +60,7 @@ def learning_curve(runs: Iterable[str | os.PathLike[str]], path: str | os.PathLi
             draw(column, panel)
     seeds = ", ".join(str(run.seed) for run in files)
     label = f"{kinds[0][1]}, seed{'s' if len(files) > 1 else ''} {seeds}"
-    figure.suptitle(f"{kinds[0][0]}   ·   {label}", x=0.012, ha="left", fontsize=12, fontweight="bold")
+    headline(figure, f"{kinds[0][0]}   ·   {label}")
     return save(figure, path)
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from .drawing import BLUE, GREY, VERMILION
+from .drawing import BLUE, GREY, VERMILION, headline
 from .figure import save
 
 LEVELS = 14
@@ -112,7 +112,7 @@ def landscape_figure(
         axes.set_ylabel(landscape.names[1])
         axes.tick_params(colors=GREY, labelsize=9)
         axes.locator_params(nbins=6)
-    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold")
+    headline(figure, title)
     handles = _legend(landscape, moved)
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9.5)
     return save(figure, path)

@@ -41,6 +41,8 @@ def variance_figure(variance: ActionVariance, path: str | os.PathLike[str], *, t
     axes.set_ylim(0, 1.12 * float(share.max()))
     axes.set_xlabel(f"variance of the actions of the {variance.neighbours} nearest states, mean over dimensions")
     axes.set_ylabel(f"share of {variance.rows:,} states")
-    axes.set_title(f"Intrinsic action variance   ·   {title}", loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(
+        f"Intrinsic action variance   ·   {title}", loc="left", fontsize=11, fontweight="bold", parse_math=False
+    )
     plain(axes)
     return save(figure, path)

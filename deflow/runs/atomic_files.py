@@ -97,7 +97,10 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: If it cannot be read.
         ValueError: If it does not contain a dictionary.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     return content

@@ -101,7 +101,7 @@ class Run:
             raise RunError(
                 f"{path / 'config.json'} is damaged ({error}); restore it from a copy or train again."
             ) from error
-        version = description.get("schema_version") if isinstance(description, dict) else None
+        version = description.get("schema_version")
         if not isinstance(version, int) or version < 1:
             raise RunError(f"{path / 'config.json'} has no schema version; it was not written by deflow's Run.create.")
         if version > SCHEMA_VERSION:
@@ -114,6 +114,9 @@ class Run:
             raise RunError(f"{path / 'config.json'} lacks {', '.join(missing)}; restore it from a copy or train again.")
         if not isinstance(description["config"], dict):
             raise RunError(f"{path / 'config.json'} is damaged (its config is no table); restore it from a copy.")
+        together = description.get("together", [path.name])
+        if not (isinstance(together, list) and together and all(isinstance(name, str) for name in together)):
+            raise RunError(f"{path / 'config.json'} is damaged (together is no list of names); restore it from a copy.")
         return cls(path, description).follow(loggers)
 
     def follow(self, loggers: Sequence[str]) -> Self:
